@@ -1,0 +1,12 @@
+"""Recommendation itself: no Airflow, no HTTP, no environment variables.
+
+data        interactions, catalog, preferences, splits, contracts, file layouts, sample world
+features    the train/serve feature contract, text and LightFM embeddings, ranking features
+retrieval   candidate generators
+ranking     the two-headed LightGBM ranker
+recommender retrieve, featurise, rank: the one deployable artefact
+evaluation  per-user metrics, protocols, baselines, the promotion gate
+storage     PostgreSQL, S3 and the MLflow registry: the only place that does I/O
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Interactions, catalog, preferences, splits, contracts and file layouts; pure, no I/O services."""

@@ -1,0 +1,1 @@
+"""Per-user metrics, protocols, baselines and the promotion gate; sees tables only."""

@@ -1,0 +1,96 @@
+"""Every error that the platform raises on purpose.
+
+RecsysError
+├── ConfigurationError      a setting is missing or wrong; names it
+├── DataContractError       input that breaks a contract
+│   ├── SourceLayoutError   a file or folder is not in a known layout
+│   └── EmptyCatalogError   nothing to recommend
+├── UnknownItemError        an item id that the catalog does not hold
+├── UnknownTitleError       a title that matches nothing; carries suggestions
+├── UnknownUserError        a user id without any record
+├── SchemaMismatchError     features differ from what the ranker was trained on
+├── NotFittedError          used before `fit`
+├── ArtifactError           a stored artefact is missing, truncated or altered
+├── NoProductionModelError  nothing has been promoted yet
+├── RetrainError            a retraining step cannot go on
+└── ServiceUnavailableError a part that is needed does not answer
+"""
+
+from collections.abc import Sequence
+
+
+class RecsysError(Exception):
+    """Base of all errors raised on purpose; the message names the value and the remedy."""
+
+
+class ConfigurationError(RecsysError):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class DataContractError(RecsysError):
+    """Input breaks a contract that nothing downstream can repair."""
+
+
+class SourceLayoutError(DataContractError):
+    """A file or folder is not in one of the known layouts."""
+
+
+class EmptyCatalogError(DataContractError):
+    """There is no item to recommend."""
+
+
+class UnknownItemError(RecsysError, KeyError):
+    """An item id that the catalog does not hold."""
+
+    __str__ = Exception.__str__
+
+
+class UnknownUserError(RecsysError, KeyError):
+    """A user id without any record."""
+
+    __str__ = Exception.__str__
+
+
+class UnknownTitleError(RecsysError, LookupError):
+    """A title that matches nothing well enough.
+
+    Parameters
+    ----------
+    title
+        What was asked for.
+    suggestions
+        The nearest titles, best first.
+    """
+
+    def __init__(self, title: str, suggestions: Sequence[str] = ()) -> None:
+        self.title = title
+        self.suggestions = list(suggestions)
+        hint = f"; did you mean {', '.join(map(repr, self.suggestions[:3]))}?" if self.suggestions else ""
+        super().__init__(f"no title matches {title!r}{hint}")
+
+
+class SchemaMismatchError(RecsysError):
+    """Features differ in name, order or type from what the ranker was trained on."""
+
+
+class NotFittedError(RecsysError):
+    """A model is used before it was fitted."""
+
+    def __init__(self, model: object) -> None:
+        super().__init__(f"{type(model).__name__} is not fitted; call `fit` or `load` first")
+
+
+class ArtifactError(RecsysError):
+    """A stored artefact is missing, truncated or altered."""
+
+
+class NoProductionModelError(RecsysError):
+    """No model version carries the Production alias yet."""
+
+
+class RetrainError(RecsysError):
+    """A retraining step cannot go on."""
+
+
+class ServiceUnavailableError(RecsysError):
+    """A part that is needed (database, object store, registry) does not answer."""

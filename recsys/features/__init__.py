@@ -1,0 +1,1 @@
+"""What the ranker sees: the feature schema, text and LightFM embeddings, ranking features."""

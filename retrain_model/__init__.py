@@ -1,0 +1,1 @@
+"""The weekly job: snapshot, embed, fit, rank, evaluate, gate, promote or keep."""
