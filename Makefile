@@ -9,10 +9,10 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test check fix lint types imports lock clean
+.PHONY: help install demo up down test e2e bench check format lint types imports fix lock clean
 
 help: ## Show this help
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
 
 install: $(STAMP) ## Create .venv with the locked platform
 
@@ -23,3 +23,47 @@ $(STAMP): requirements/platform.txt setup.cfg pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/platform.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
+
+demo: install ## Run the whole loop once and tell the story: DATA=DIR WEEKS=N JSON=FILE KEEP=1
+	@$(BIN)/otaku demo $(if $(DATA),--data $(DATA)) $(if $(WEEKS),--weeks $(WEEKS)) $(if $(JSON),--json $(JSON)) $(if $(KEEP),--keep)
+
+up: install ## Bring the local platform up and keep it running
+	$(BIN)/otaku up
+
+down: ## Stop the local platform
+	$(BIN)/otaku down
+
+test: install ## Run every test, the code checks included, and measure coverage
+	$(BIN)/python -m pytest -m "not e2e" --cov --cov-report=term $(ARGS)
+
+e2e: install ## Run the long tests against the real Airflow scheduler
+	$(BIN)/python -m pytest -m e2e $(ARGS)
+
+bench: install ## Run the benchmarks
+	@set -e; for script in $(wildcard benchmarks/bench_*.py); do echo "== $$script"; $(BIN)/python $$script; done
+
+check: format lint types imports ## Check format, lint, types and import rules
+
+format: install
+	$(BIN)/ruff format --check --quiet .
+
+lint: install
+	$(BIN)/ruff check --quiet .
+
+types: install
+	$(BIN)/mypy
+
+imports: install
+	$(BIN)/lint-imports
+
+fix: install ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+lock: install ## Resolve both locks anew as of a date: AS_OF=YYYY-MM-DD
+	@test -n "$(AS_OF)" || { echo "say the date: make lock AS_OF=YYYY-MM-DD" >&2; exit 2; }
+	PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh $(AS_OF)
+
+clean: ## Remove caches and build leftovers; .venv and the platform's state stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov build dist
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
