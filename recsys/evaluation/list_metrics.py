@@ -1,0 +1,80 @@
+"""Judge what a model shows to everyone together: how much of the catalog, how novel, how popular.
+
+Lists are rows of catalog positions padded with -1, as in `recsys.evaluation.metrics`; popularity is the number of
+training users who rated each item, `(n_items,)`.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.evaluation.metrics import EMPTY, PerUser
+from recsys.exceptions import DataContractError, SchemaMismatchError
+from recsys.types import Mask, Positions
+
+Counts = npt.NDArray[np.int64]
+
+
+def catalog_coverage(ranked: Positions, n_items: int) -> float:
+    """Compute the share of the catalog that appears in at least one list, in 0..1.
+
+    The catalog coverage of Ge, Delgado-Battenfeld and Jannach, "Beyond accuracy" (RecSys 2010).
+    """
+    if n_items < 1:
+        raise DataContractError("coverage needs a catalog of at least one title")
+    shown = np.unique(ranked[ranked != EMPTY])
+    return shown.size / n_items
+
+
+def _mean_per_list(values: PerUser, ranked: Positions) -> PerUser:
+    filled = ranked != EMPTY
+    lengths = filled.sum(axis=1)
+    sums = np.where(filled, values[np.where(filled, ranked, 0)], 0.0).sum(axis=1)
+    return np.where(lengths > 0, sums / np.maximum(lengths, 1), np.nan).astype(np.float64)
+
+
+def novelty(ranked: Positions, item_counts: Counts, n_users: int) -> PerUser:
+    """Compute the mean self-information of each list in bits, `(n_lists,)`; NaN for an empty list.
+
+    An item that a share p of the training users rated carries -log2(p) bits (Zhou et al., "Solving the apparent
+    diversity-accuracy dilemma of recommender systems", PNAS 2010). An item nobody rated counts as rated by one.
+    """
+    if n_users < 1 or item_counts.max(initial=0) > n_users:
+        raise SchemaMismatchError(f"an item cannot be rated by more than the {n_users} training users")
+    bits = -np.log2(np.maximum(item_counts, 1) / n_users)
+    return _mean_per_list(bits, ranked)
+
+
+def find_popular_items(item_counts: Counts, share: float = 0.5) -> Mask:
+    """Mark the head: the fewest most rated items that together hold `share` of all ratings, `(n_items,)`."""
+    order = np.argsort(-item_counts, kind="stable")
+    before = np.cumsum(item_counts[order]) - item_counts[order]
+    head = np.zeros(item_counts.shape, dtype=np.bool_)
+    head[order[before < share * item_counts.sum()]] = True
+    return head
+
+
+def popularity_share(ranked: Positions, item_counts: Counts, share: float = 0.5) -> PerUser:
+    """Compute the share of each list that comes from the head, in 0..1, `(n_lists,)`; NaN for an empty list.
+
+    One minus the "average percentage of long-tail items" of Abdollahpouri, Burke and Mobasher (RecSys 2017), with the
+    head cut by the mass of ratings rather than by the number of titles: the same for catalogs of any size.
+    """
+    return _mean_per_list(find_popular_items(item_counts, share).astype(np.float64), ranked)
+
+
+def compute_list_metrics(ranked: Positions, item_counts: Counts, n_users: int) -> dict[str, float]:
+    """Summarise the lists of a model: coverage, mean novelty, mean popularity share, share of lists not full."""
+    full = (ranked != EMPTY).all(axis=1)
+    empty = (ranked == EMPTY).all(axis=1)
+    return {
+        "catalog_coverage": catalog_coverage(ranked, item_counts.size),
+        "novelty": _mean(novelty(ranked, item_counts, n_users)),
+        "popularity_share": _mean(popularity_share(ranked, item_counts)),
+        "short_list_share": float(1.0 - full.mean()) if full.size else 0.0,
+        "empty_list_share": float(empty.mean()) if empty.size else 0.0,
+    }
+
+
+def _mean(values: PerUser) -> float:
+    judged = values[~np.isnan(values)]
+    return float(judged.mean()) if judged.size else 0.0
