@@ -1,0 +1,269 @@
+"""Find the title that somebody means: exact, by alias, by prefix, by parts, or in spite of a typo.
+
+All spellings of all items stand in one text, the most popular items first, so that a scan may stop as soon as it has
+found enough: what comes first is also what ranks first.
+"""
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal
+
+import jellyfish
+import numpy as np
+import pandas as pd
+
+from recsys.columns import Columns, ItemColumns
+from recsys.data.catalog import Catalog
+from recsys.data.spelling import SpellingIndex
+from recsys.exceptions import UnknownTitleError
+from recsys.types import Ids, Positions
+
+MAX_QUERY_LENGTH = 200  # characters; what stands behind them is ignored, in queries and titles alike
+TYPO_SIMILARITY = 0.9
+SUGGESTION_SIMILARITY = 0.8
+MAX_ALTERNATIVES = 5
+_APOSTROPHES = "'’‘`´ʼ"
+_KANA_VOICE_MARKS = "\u3099\u309a"
+_JOINING = re.compile("CHOSEONG|JUNGSEONG|JONGSEONG|CLUSTER-INITIAL|JIHVAMULIYA|UPADHMANIYA|REPHA?$|^DIVES AKURU")
+_COUNTED_TOKENS = 4
+
+Match = Literal["exact", "alias", "typo"]
+SearchMatch = Literal["exact", "prefix", "substring", "tokens", "typo"]
+
+
+@dataclass(frozen=True)
+class TitleCandidate:
+    """An item that was perhaps meant, and how sure that is (0..1)."""
+
+    item_id: int
+    title: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class TitleMatch:
+    """The item that a title stands for.
+
+    `match` is exact for its default title, alias for another of its titles, typo for a similar one.
+    """
+
+    item_id: int
+    title: str
+    match: Match
+    confidence: float
+    alternatives: list[TitleCandidate]
+
+
+@dataclass(frozen=True)
+class TitleHit:
+    """One line of a completion list: `matched` is the spelling that was found."""
+
+    item_id: int
+    title: str
+    matched: str
+    match: SearchMatch
+
+
+def fold_width(text: str) -> str:
+    """Fold case, width and white space, and keep punctuation: it alone tells `Gintama'` from `Gintama`."""
+    clean = text[:MAX_QUERY_LENGTH].encode("utf-8", "replace").decode("utf-8")  # without lone surrogates
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", clean).casefold())
+    return " ".join(folded.split())[:MAX_QUERY_LENGTH]
+
+
+def fold_title(text: str) -> str:
+    """Fold case, width, accents and punctuation; letters and digits of any script remain, words one space apart.
+
+    Combining marks go (but the voice marks of kana), and so does what joins its neighbour into one grapheme: the
+    bound in `recsys.data.spelling` relies on characters. A text without letters and digits keeps its signs.
+    """
+    text = with_signs = fold_width(text)
+    if not text.isascii():
+        split = unicodedata.normalize("NFKD", text)
+        text = "".join(sign for sign in split if sign in _KANA_VOICE_MARKS or unicodedata.category(sign)[0] != "M")
+        text = unicodedata.normalize("NFKC", text)
+    kept = (sign if _is_standalone(sign) else " " for sign in text if sign not in _APOSTROPHES)
+    return " ".join("".join(kept).split())[:MAX_QUERY_LENGTH] or with_signs
+
+
+def compute_similarity(one: str, other: str) -> float:
+    """Return the Jaro-Winkler similarity of two folded titles, or the share of equal characters if that is higher.
+
+    Jaro-Winkler pairs letters greedily, and where a title repeats the letter that was mistyped the pairs shift:
+    `cowqoy bebop` is only 0.90 of `cowboy bebop`. The share (one minus the edits per character) forgives one slip in
+    ten characters wherever it happens.
+    """
+    edits = jellyfish.damerau_levenshtein_distance(one, other)
+    share = 1.0 - edits / max(len(one), len(other), 1)
+    return max(float(jellyfish.jaro_winkler_similarity(one, other)), share)
+
+
+def _is_standalone(sign: str) -> bool:
+    if not sign.isalnum():
+        return False
+    return sign.isascii() or _JOINING.search(unicodedata.name(sign, "")) is None
+
+
+@dataclass(frozen=True)
+class TitleIndex:
+    """Every spelling of every item, most popular items first; immutable, safe to share between threads."""
+
+    item_ids: Ids
+    titles: list[str]
+    exact: dict[str, list[tuple[int, Match]]]  # see `_index_keys`
+    owners: Positions  # the item (position in the catalog) of each spelling
+    names: list[str]  # each spelling as it is written
+    spellings: list[str]  # each spelling folded; every one once per item
+    text: str  # a line break, a space and a spelling for each, and a last line break
+    starts: list[int]  # where each spelling begins in `text`, and where the last one ends
+    similar: SpellingIndex
+
+    @classmethod
+    def build(cls, catalog: Catalog) -> "TitleIndex":
+        """Fold and arrange the titles of a catalog; about half a second for 17,500 items."""
+        names = _read_names(catalog)
+        order = _order_by_popularity(catalog.items)
+        rows = {(position, fold_title(name)): name for position in order for name in reversed(names[position])}
+        spellings = [spelling for _, spelling in rows]
+        return cls(
+            item_ids=catalog.item_ids,
+            titles=[titles[0] for titles in names],
+            exact=_index_keys(names, order),
+            owners=np.array([position for position, _ in rows], dtype=np.intp),
+            names=list(rows.values()),
+            spellings=spellings,
+            text="".join(f"\n {spelling}" for spelling in spellings) + "\n",
+            starts=[0, *accumulate(len(spelling) + 2 for spelling in spellings)],
+            similar=SpellingIndex.build(spellings),
+        )
+
+    def resolve(self, title: str) -> TitleMatch:
+        """Find the one item that a title stands for.
+
+        The default titles go before the aliases, equal punctuation before folded punctuation, popular items before
+        others; then the spelling of the highest similarity above 0.9.
+
+        Raises
+        ------
+        UnknownTitleError
+            If nothing is similar enough; carries up to five suggestions.
+        """
+        folded = fold_title(title)
+        match: Match = "typo"
+        if found := self._find_exact(title):
+            match = found[0][1]
+            ranked = [self._candidate(position, 1.0) for position in dict.fromkeys(position for position, _ in found)]
+        else:
+            near = self._find_similar(folded, TYPO_SIMILARITY)
+            ranked = [self._candidate(int(self.owners[place]), similarity) for place, similarity in near]
+        if not ranked:
+            raise UnknownTitleError(title[:MAX_QUERY_LENGTH], self._suggest(folded))
+        best, *others = ranked
+        return TitleMatch(best.item_id, best.title, match, best.confidence, others[:MAX_ALTERNATIVES])
+
+    def search(self, query: str, limit: int = 10) -> list[TitleHit]:
+        """Complete what somebody is typing, best first: by kind of match, then by popularity, each item once."""
+        hits: dict[int, TitleHit] = {}
+        for match, places in self._stages(query):
+            for place in places:
+                if len(hits) >= limit:
+                    return list(hits.values())
+                position = int(self.owners[place])
+                if position not in hits:
+                    item_id = int(self.item_ids[position])
+                    hits[position] = TitleHit(item_id, self.titles[position], self.names[place], match)
+        return list(hits.values())
+
+    def _stages(self, query: str) -> Iterator[tuple[SearchMatch, Iterable[int]]]:
+        """Yield the kinds of match, the best first, each with the spellings that match so."""
+        folded = fold_title(query)
+        exact = self._find_exact(query)
+        yield "exact", (int(np.argmax(self.owners == position)) for position, _ in exact)
+        known = folded != "" and folded in self.text
+        if known:
+            yield "prefix", self._scan("\n " + folded)
+            yield "substring", self._scan(" " + folded)
+            yield "substring", self._scan(folded)
+        yield "tokens", self._scan_tokens(folded.split())
+        if not known:
+            yield "typo", (place for place, _ in self._find_similar(folded, TYPO_SIMILARITY))
+
+    def _find_exact(self, title: str) -> list[tuple[int, Match]]:
+        """Return the items so named: equal punctuation first, then default titles, then popular items."""
+        return [*self.exact.get(" " + fold_width(title), []), *self.exact.get(fold_title(title), [])]
+
+    def _scan(self, needle: str) -> Iterator[int]:
+        """Yield the spellings that contain a text, in order; a space in it stands for a word's begin."""
+        at = self.text.find(needle)
+        while at >= 0:
+            place = bisect_right(self.starts, at) - 1
+            yield place
+            at = self.text.find(needle, self.starts[place + 1])
+
+    def _scan_tokens(self, tokens: list[str]) -> Iterator[int]:
+        """Yield the spellings in which every word of the query begins a word, in whatever order."""
+        needles = sorted((" " + token for token in tokens), key=len, reverse=True)
+        if len(needles) < 2:
+            return
+        rarest = min(needles[:_COUNTED_TOKENS], key=self.text.count)
+        for place in self._scan(rarest):
+            spelling = " " + self.spellings[place]
+            if all(needle in spelling for needle in needles):
+                yield place
+
+    def _candidate(self, position: int, confidence: float) -> TitleCandidate:
+        return TitleCandidate(int(self.item_ids[position]), self.titles[position], confidence)
+
+    def _find_similar(self, folded: str, threshold: float) -> list[tuple[int, float]]:
+        """Return for each item above a similarity its spelling nearest to a text, nearest items first."""
+        best: dict[int, tuple[int, float]] = {}
+        for place in self.similar.prune(folded, threshold).tolist():
+            similarity = compute_similarity(folded, self.spellings[place])
+            position = int(self.owners[place])
+            if similarity > max(threshold, best[position][1] if position in best else 0.0):
+                best[position] = (place, similarity)
+        return sorted(best.values(), key=lambda pair: -pair[1])  # stable: equal ones stay by popularity
+
+    def _suggest(self, folded: str) -> list[str]:
+        """Name up to five titles that contain the words, or failing that look alike."""
+        found = [hit.title for hit in self.search(folded, MAX_ALTERNATIVES)]
+        near = self._find_similar(folded, SUGGESTION_SIMILARITY)[:MAX_ALTERNATIVES]
+        found += [self.titles[self.owners[place]] for place, _ in near]
+        return list(dict.fromkeys(found))[:MAX_ALTERNATIVES]
+
+
+def _index_keys(names: list[list[str]], order: list[int]) -> dict[str, list[tuple[int, Match]]]:
+    """Map every title to the items that carry it, default titles before aliases, popular items first.
+
+    Each title stands here folded, and once more with its punctuation: that key begins with a space, as no folded one
+    does.
+    """
+    keys: dict[str, list[tuple[int, Match]]] = {}
+    parts: list[tuple[Match, slice]] = [("exact", slice(0, 1)), ("alias", slice(1, None))]
+    for match, part in parts:
+        for position in order:
+            for name in names[position][part]:
+                for key in (" " + fold_width(name), fold_title(name)):
+                    keys.setdefault(key, []).append((position, match))
+    return keys
+
+
+def _order_by_popularity(items: pd.DataFrame) -> list[int]:
+    """Return positions, most members first; equal and unknown counts by id."""
+    members = items[ItemColumns.Members].fillna(-1).to_numpy(dtype=np.float64)
+    ids = items[Columns.Item].to_numpy(dtype=np.int64)
+    return [int(position) for position in np.lexsort((ids, -members))]
+
+
+def _read_names(catalog: Catalog) -> list[list[str]]:
+    """List the titles of each item, the default one first."""
+    columns = [ItemColumns.Title, ItemColumns.TitleEnglish, ItemColumns.TitleJapanese, ItemColumns.Synonyms]
+    rows = zip(*(catalog.items[column] for column in columns), strict=True)
+    return [
+        [str(title), *(str(name) for name in (english, japanese, *synonyms) if isinstance(name, str) and name.strip())]
+        for title, english, japanese, synonyms in rows
+    ]
