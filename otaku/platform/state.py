@@ -1,0 +1,137 @@
+"""What the platform remembers in its home: who runs where, and the generated credentials."""
+
+import fcntl
+import json
+import logging
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from otaku.platform.supervisor import Running
+from recsys.exceptions import ConfigurationError, ServiceUnavailableError
+
+logger = logging.getLogger(__name__)
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Generated once per home and kept: the database and the objects in it are locked with them."""
+
+    database_password: str
+    access_key_id: str
+    secret_access_key: str
+
+
+@dataclass(frozen=True)
+class State:
+    """The services that were started, and the ports they had, so that a restart keeps the URLs."""
+
+    services: tuple[Running, ...] = ()
+    ports: dict[str, int] = field(default_factory=dict)
+
+
+def prepare_home(home: Path) -> Path:
+    """Create the home, readable by its owner alone; return its absolute path.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be created or written.
+    """
+    home = home.expanduser().absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        home.chmod(0o700)
+        (home / "logs").mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"OTAKU_HOME={home} cannot be used ({error.strerror}); choose a folder of yours"
+        ) from None
+    return home
+
+
+@contextmanager
+def locked(home: Path, *, timeout: float = 120.0) -> Iterator[None]:
+    """Hold the home alone; the kernel frees the lock when its holder dies, so it is never stale.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        Another `otaku` holds it for longer than `timeout` seconds.
+    """
+    with (home / "lock").open("a+") as lock:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ServiceUnavailableError(
+                        f"another otaku command is starting or stopping the platform in {home}; wait for it to end"
+                    ) from None
+                time.sleep(0.1)
+        yield
+
+
+def read_state(home: Path) -> State:
+    """Read who runs; a missing, truncated or foreign file means nobody, and is put aside."""
+    path = home / "state.json"
+    try:
+        content = json.loads(path.read_bytes())
+        if content["version"] != _VERSION:
+            raise ValueError(f"version {content['version']}")
+        return State(tuple(Running(**entry) for entry in content["services"]), dict(content["ports"]))
+    except FileNotFoundError:
+        return State()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        logger.warning("%s cannot be read (%s): put aside as state.json.broken, starting afresh", path, error)
+        path.replace(path.with_suffix(".json.broken"))
+        return State()
+
+
+def write_state(home: Path, state: State) -> None:
+    """Replace the state in one step: a reader sees the old or the new one, never half of it."""
+    content = {"version": _VERSION, "services": [asdict(entry) for entry in state.services], "ports": state.ports}
+    _write_private(home / "state.json", content)
+
+
+def read_credentials(home: Path, *, create: bool = True) -> Credentials:
+    """Read the credentials, generated at the first call.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is damaged; new credentials would lock the owner out of the existing data.
+    """
+    path = home / "credentials.json"
+    try:
+        return Credentials(**json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        if not create:
+            raise ConfigurationError(f"{path} is missing; run otaku up") from None
+    except (ValueError, TypeError):
+        raise ConfigurationError(
+            f"{path} is damaged; restore it, or delete {home} to start without the data in it"
+        ) from None
+    # The S3 server refuses short access key ids.
+    credentials = Credentials(secrets.token_urlsafe(24), f"otaku{secrets.token_hex(8)}", secrets.token_urlsafe(30))
+    _write_private(path, asdict(credentials))
+    return credentials
+
+
+def _write_private(path: Path, content: dict[str, Any]) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

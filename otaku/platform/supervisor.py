@@ -1,0 +1,184 @@
+"""Start services in order, wait until they answer, stop them by an identity that no other process can take over."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from otaku.platform import guard
+from recsys.exceptions import ServiceUnavailableError
+
+logger = logging.getLogger(__name__)
+
+MARKER = "OTAKU_SERVICE"
+_POLL_SECONDS = 0.05
+_LOG_TAIL_LINES = 5
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process of the platform: how it is run, and how one sees that it answers.
+
+    Parameters
+    ----------
+    name
+        Unique in the platform; names the log file too.
+    command, environment
+        What to execute; the environment is added to the one of the caller.
+    url
+        Where it answers, without secrets.
+    is_ready
+        True once the service answers and is the one that was started here; must not raise.
+    identity
+        "uid:gid" to run as, "-" for the caller's own.
+    grace
+        Seconds between the stop signal and SIGKILL.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    url: str
+    is_ready: Callable[[], bool]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    identity: str = "-"
+    stop_signal: int = signal.SIGTERM
+    grace: float = 10.0
+    timeout: float = 90.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A started service; the pair (pid, started) never denotes another process, even when the pid is used again."""
+
+    name: str
+    pid: int
+    started: float
+    url: str
+    marker: str
+
+    def process(self) -> psutil.Process | None:
+        """Find the guard of the service; None when it is gone or the pid belongs to somebody else."""
+        with suppress(psutil.Error):
+            found = psutil.Process(self.pid)
+            if found.create_time() == self.started and found.status() != psutil.STATUS_ZOMBIE:
+                return found
+        return None
+
+
+def free_port(preferred: int | None = None) -> int:
+    """Find a free TCP port on the loopback interface, `preferred` if nobody listens there."""
+    for port in (preferred or 0, 0):
+        with socket.socket() as listener, suppress(OSError):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            return int(listener.getsockname()[1])
+    raise ServiceUnavailableError("no free TCP port on 127.0.0.1; close some programs and try again")
+
+
+def start(service: Service, log_file: Path, *, marker: str, owner: int) -> Running:
+    """Start a service behind its guard; returns at once.
+
+    Parameters
+    ----------
+    marker
+        A value found in the environment of every process of this platform; never two platforms share it.
+    owner
+        pid whose death ends the service; 0 keeps it running until it is stopped.
+    """
+    settings = (str(owner), str(int(service.stop_signal)), str(service.grace), service.identity)
+    command = (sys.executable, "-I", "-S", guard.__file__, *settings, *service.command)
+    environment = {**os.environ, **service.environment, MARKER: f"{marker}/{service.name}"}
+    with log_file.open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own command, no shell
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
+    _children[process.pid] = process
+    return Running(service.name, process.pid, psutil.Process(process.pid).create_time(), service.url, marker)
+
+
+# Popen objects of this process's own services: polled so that none stays behind as a zombie.
+_children: dict[int, "subprocess.Popen[bytes]"] = {}
+
+
+def is_running(running: Running) -> bool:
+    """Tell whether the process of a started service is alive (it may not answer yet)."""
+    if running.pid in _children and _children[running.pid].poll() is not None:
+        return False
+    return running.process() is not None
+
+
+def wait_until_ready(service: Service, running: Running, log_file: Path) -> None:
+    """Wait until the service answers.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        It ended, or did not answer in time; the message holds the end of its log.
+    """
+    deadline = time.monotonic() + service.timeout
+    while is_running(running):
+        if service.is_ready():
+            return
+        if time.monotonic() > deadline:
+            raise ServiceUnavailableError(
+                f"{service.name} did not answer within {service.timeout:.0f} s; see {log_file}{_tail(log_file)}"
+            )
+        time.sleep(_POLL_SECONDS)
+    raise ServiceUnavailableError(f"{service.name} ended while starting; see {log_file}{_tail(log_file)}")
+
+
+def stop(running: Iterable[Running], *, patience: float = 20.0) -> None:
+    """Stop services together: stop signal, then SIGKILL, then whatever a killed guard left behind.
+
+    Parameters
+    ----------
+    patience
+        Seconds to wait for the guards, which themselves kill a service that outlasts its grace.
+    """
+    services = list(running)
+    guards = [process for service in services if (process := service.process()) is not None]
+    stragglers = [child for process in guards for child in _descendants(process)]
+    for process in guards:
+        with suppress(psutil.Error):
+            process.terminate()
+    _, alive = psutil.wait_procs(guards, timeout=patience)
+    stragglers += [process for service in services for process in _marked(service.marker, service.name)]
+    for process in [*alive, *stragglers]:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs([*alive, *stragglers], timeout=patience)
+    for service in services:
+        if child := _children.pop(service.pid, None):
+            child.wait()
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return process.children(recursive=True)
+    return []
+
+
+def _marked(marker: str, name: str) -> list[psutil.Process]:
+    """Find the processes that carry the marker of a service in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get(MARKER) == f"{marker}/{name}":
+                found.append(process)
+    return found
+
+
+def _tail(log_file: Path) -> str:
+    with suppress(OSError):
+        lines = log_file.read_text(errors="replace").strip().splitlines()[-_LOG_TAIL_LINES:]
+        return "".join(f"\n    {line}" for line in lines)
+    return ""

@@ -1,0 +1,155 @@
+"""Real PostgreSQL, S3 and MLflow for the tests: started on first use, once per run, on free ports, gone with it."""
+
+import itertools
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg2
+import pytest
+from psycopg2 import sql
+
+from otaku.platform import postgres
+from otaku.platform.local import LocalPlatform
+from recsys.settings import Settings
+
+if TYPE_CHECKING:
+    from recsys.storage.artifacts import ArtifactStore
+
+_SERVICE_VARIABLES = ("OTAKU_", "AWS_", "MLFLOW_")
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _environment_without_services() -> Iterator[None]:
+    """The settings of whoever runs the tests must not reach them."""
+    patch = pytest.MonkeyPatch()
+    for name in list(os.environ):
+        if name.startswith(_SERVICE_VARIABLES) and name != "AWS_CA_BUNDLE":
+            patch.delenv(name)
+    patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def _platform() -> Iterator[LocalPlatform]:
+    """PostgreSQL and S3 without MLflow, which takes seconds to start and few tests need."""
+    with tempfile.TemporaryDirectory(prefix="otaku-tests-") as home:
+        nowhere = "file:///nowhere"
+        with LocalPlatform(_settings(home=Path(home), mlflow_tracking_uri=nowhere), durable=False) as platform:
+            yield platform
+
+
+def _settings(**values: object) -> Settings:
+    """Settings from the arguments alone: no environment, no .env file."""
+    return Settings.model_construct(**{**{n: f.default for n, f in Settings.model_fields.items()}, **values})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def postgres_url(_platform: LocalPlatform) -> str:
+    """URL of the superuser's database on the PostgreSQL of this run; take `database_url` for tables of your own."""
+    url = _platform.settings().database_url
+    assert url is not None
+    return url.get_secret_value()
+
+
+@pytest.fixture(scope="session")
+def s3_settings(_platform: LocalPlatform) -> Settings:
+    """Settings whose S3 endpoint and credentials are the ones of this run."""
+    return _platform.settings()
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(_platform: LocalPlatform) -> Iterator[str]:
+    """URL of an MLflow server of this run; its S3 settings are in the environment while it is in use."""
+    given = _platform.settings().model_copy(update={"mlflow_tracking_uri": None, "home": _platform.home / "tracking"})
+    with LocalPlatform(given) as platform:
+        patch = pytest.MonkeyPatch()
+        for name, value in platform.environment().items():
+            if name.startswith(("AWS_", "MLFLOW_S3", "MLFLOW_ALLOW")):
+                patch.setenv(name, value)
+        yield platform.settings().mlflow_tracking_uri or ""
+        patch.undo()
+
+
+@cache
+def _migrated_template(server_url: str) -> str | None:
+    """Create the database with all tables that the others are copied from; None before there are migrations."""
+    try:
+        from recsys.storage.database import create_database_engine, migrate
+    except ImportError:
+        return None
+    name = "template_migrated"
+    postgres.create_database(server_url, name)
+    engine = create_database_engine(_sibling(server_url, name))
+    migrate(engine)
+    engine.dispose()
+    return name
+
+
+def _sibling(url: str, database: str) -> str:
+    return f"{url.rpartition('/')[0]}/{database}"
+
+
+def _execute(server_url: str, statement: sql.Composable) -> None:
+    connection = psycopg2.connect(server_url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    connection.close()
+
+
+@pytest.fixture()
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """URL of a fresh database without any table, for tests of the migrations."""
+    yield from _fresh_database(postgres_url, None)
+
+
+@pytest.fixture()
+def database_url(postgres_url: str) -> Iterator[str]:
+    """URL of a fresh database with all tables and no rows; dropped after the test."""
+    yield from _fresh_database(postgres_url, _migrated_template(postgres_url))
+
+
+def _fresh_database(server_url: str, template: str | None) -> Iterator[str]:
+    name = sql.Identifier(f"test_{next(_numbers)}")
+    source = sql.Identifier(template or "template0")
+    _execute(server_url, sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(name, source))
+    yield _sibling(server_url, name.string)
+    _execute(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture()
+def store(s3_settings: Settings) -> "ArtifactStore":
+    """A store on a fresh bucket."""
+    from recsys.storage.artifacts import ArtifactStore
+
+    key, secret = s3_settings.aws_access_key_id, s3_settings.aws_secret_access_key
+    assert key is not None
+    assert secret is not None
+    endpoint = str(s3_settings.s3_endpoint_url).rstrip("/")
+    fresh = ArtifactStore(f"test-{uuid.uuid4().hex}", endpoint, key.get_secret_value(), secret.get_secret_value())
+    fresh.ensure_bucket()
+    return fresh
+
+
+@pytest.fixture()
+def settings(
+    database_url: str, store: "ArtifactStore", mlflow_uri: str, s3_settings: Settings, tmp_path: Path
+) -> Settings:
+    """Complete settings over a fresh database and bucket and this run's MLflow."""
+    from pydantic import SecretStr
+
+    values = {
+        "home": tmp_path / "home",
+        "database_url": SecretStr(database_url),
+        "s3_bucket": store.bucket,
+        "mlflow_tracking_uri": mlflow_uri,
+        "port": 0,
+    }
+    return s3_settings.model_copy(update=values)

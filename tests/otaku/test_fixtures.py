@@ -1,0 +1,29 @@
+"""The fixtures that every other test stands on."""
+
+import urllib.request
+
+import psycopg2
+
+from otaku.platform import object_store
+from recsys.settings import Settings
+
+
+def test_each_database_is_fresh(database_url: str, empty_database_url: str) -> None:
+    for url in (database_url, empty_database_url):
+        connection = psycopg2.connect(url)
+        with connection, connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE only_here (n int)")
+            cursor.execute("SELECT count(*) FROM only_here")
+            assert cursor.fetchone() == (0,)
+        connection.close()
+
+
+def test_s3_lets_in_those_with_the_key_only(s3_settings: Settings) -> None:
+    url = str(s3_settings.s3_endpoint_url)
+    assert object_store.problem_of_settings(s3_settings) is None
+    assert object_store.problem_of(url, "otakuotakuotaku", "wrong") is not None
+
+
+def test_mlflow_answers(mlflow_uri: str) -> None:
+    with urllib.request.urlopen(f"{mlflow_uri}/version") as response:
+        assert response.status == 200
