@@ -1,5 +1,7 @@
 """The tables of schema `otaku`, as SQLAlchemy Core; the migrations in `migrations/` create exactly these."""
 
+from datetime import datetime
+
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -40,7 +42,7 @@ def _rating() -> Column[int]:
     return Column("rating", SmallInteger, nullable=False)
 
 
-def _created_at() -> Column[object]:
+def _created_at() -> Column[datetime]:
     return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
 
 

@@ -1,0 +1,1 @@
+"""Alembic migrations of schema `otaku`; `recsys.storage.database.migrate` runs them."""
