@@ -51,8 +51,8 @@ class SpellingIndex:
     def prune(self, query: str, threshold: float) -> Positions:
         """Return the spellings whose similarity to a query of at most 255 characters may pass a threshold.
 
-        None that does pass is missing, as long as one character is one grapheme: `recsys.data.titles.fold_title` sees to
-        it for titles with letters or digits.
+        None that does pass is missing, as long as one character is one grapheme: `recsys.data.titles.fold_title` sees
+        to it for titles with letters or digits.
         """
         if not query or not len(self.lengths):
             return np.empty(0, dtype=np.intp)
