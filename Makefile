@@ -52,6 +52,7 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+	$(BIN)/mypy dags
 
 imports: install
 	$(BIN)/lint-imports

@@ -1,0 +1,80 @@
+"""The weekly DAG: train a challenger and let the gate decide."""
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import CronDataIntervalTimetable, Param, chain, dag, get_current_context, task
+
+from otaku_policy import DAG_POLICY, PRODUCTION_MODEL, TRAINING_POOL, day_of_run
+
+log = logging.getLogger(__name__)
+
+DOC = """
+### What
+Trains a challenger and compares it with the champion on the same held-out people; only the gate's yes moves the
+alias `production`.
+
+### When
+Every Sunday at 22:30 UTC, after the day's arrivals, with all that is known at the end of its data interval.
+
+### Idempotency
+Every step reads and writes under `retrain/<as_of>/` and leaves finished work as it is; a promotion is fenced by the
+run's key in `decisions`. Any task can be cleared, killed or run twice at once.
+
+### Triage
+* *promote is skipped*: the gate said no; the reason is in the log of `gate` and in `decisions`;
+* *a service is away*: the task tries again by itself, and goes on where it stopped;
+* *the verdict was wrong*: `otaku models rollback` restores the previous version.
+"""
+
+
+def run_step(name: str) -> Any:
+    """Run one function of `retrain_model.steps` for the run's day and preset."""
+    from retrain_model import steps
+    from retrain_model.job import open_context
+
+    context = get_current_context()
+    with open_context(as_of=day_of_run(context), preset=context["params"]["preset"]) as retrain:
+        return getattr(steps, name)(retrain)
+
+
+@dag(
+    **DAG_POLICY,
+    schedule=CronDataIntervalTimetable("30 22 * * 0", timezone="UTC"),
+    params={
+        "preset": Param("default", enum=["default", "seed"], description="hyperparameters of the ranker"),
+        "dry_run": Param(False, type="boolean", description="train and judge, but promote nothing"),
+    },
+    tags=["otaku", "weekly", "training"],
+    description="Train a challenger; promote it if the gate says yes",
+    doc_md=DOC,
+)
+def retrain_model() -> None:
+    """Train, judge, and promote or keep."""
+
+    def step(name: str, doc: str, hours: int = 1, **options: Any) -> Any:
+        return task(task_id=name, doc_md=doc, execution_timeout=timedelta(hours=hours), **options)(run_step)(name)
+
+    @task.branch
+    def gate() -> str:
+        """Judge the challenger and name the task that follows."""
+        decision = run_step("gate")
+        log.info("the gate says %s: %s", decision["action"], decision["reason"])
+        return "keep" if get_current_context()["params"]["dry_run"] else str(decision["action"])
+
+    chain(
+        step("snapshot", "Write the tables as of the run's day under the digest of their content."),
+        step("embed_text", "Encode the synopses that are new or changed.", 3, pool=TRAINING_POOL),
+        step("fit_retrieval", "Fit the candidate generators on the training users.", 3, pool=TRAINING_POOL),
+        step("train_ranker", "Train both heads of the ranker.", 3, pool=TRAINING_POOL),
+        step("evaluate", "Measure challenger and champion on the same held-out users."),
+        gate(),
+        [
+            step("promote", "Move the alias and write the ledger.", outlets=[PRODUCTION_MODEL]),
+            task(task_id="keep", doc_md="The champion stays.")(lambda: None)(),
+        ],
+    )
+
+
+retrain_model()

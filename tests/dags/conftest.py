@@ -1,0 +1,52 @@
+"""Airflow for the tests of the DAG files: a home of its own in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DAGS = ROOT / "dags"
+
+
+def run_with_airflow(home: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run this Python with Airflow's state under `home`."""
+    variables = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "OTAKU"))},
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        **environment,
+    }
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        env=variables,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give Airflow a folder with its own migrated database."""
+    home = tmp_path_factory.mktemp("airflow")
+    done = run_with_airflow(home, "-m", "airflow", "db", "migrate")
+    assert done.returncode == 0, done.stderr
+    return home
+
+
+@pytest.fixture(scope="session")
+def bag(airflow_home: Path) -> dict[str, Any]:
+    """What the DAG files hold, as parsed by Airflow."""
+    output = airflow_home / "bag.json"
+    done = run_with_airflow(airflow_home, Path(__file__).with_name("read_bag.py"), DAGS, output)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(output.read_text(encoding="utf-8"))

@@ -1,0 +1,103 @@
+"""What the DAG files hold, read by Airflow itself: structure, schedule and the policy that every task obeys."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+
+STRUCTURE = {
+    "add_new_users": {"add_cohort": []},
+    "retrain_model": {
+        "snapshot": ["embed_text"],
+        "embed_text": ["fit_retrieval"],
+        "fit_retrieval": ["train_ranker"],
+        "train_ranker": ["evaluate"],
+        "evaluate": ["gate"],
+        "gate": ["keep", "promote"],
+        "promote": [],
+        "keep": [],
+    },
+}
+SCHEDULES = {
+    "add_new_users": "CronDataIntervalTimetable 50 21 * * * UTC",
+    "retrain_model": "CronDataIntervalTimetable 30 22 * * 0 UTC",
+}
+HEAVY = {
+    *("boto3", "fastapi", "implicit", "lightfm", "lightgbm", "matplotlib", "mlflow", "numpy", "pandas", "psycopg2"),
+    *("pyarrow", "scipy", "sentence_transformers", "sklearn", "torch"),
+    *("app", "otaku", "recsys", "retrain_model", "simulate_new_users"),
+}
+DAG_FILES = sorted(DAGS.glob("*_dag.py"))
+
+
+def test_every_file_loads_without_error_or_warning(bag: dict[str, Any]) -> None:
+    assert bag["import_errors"] == {}
+    assert bag["warnings"] == {}
+
+
+def test_structure(bag: dict[str, Any]) -> None:
+    found = {
+        dag_id: {task_id: task["downstream"] for task_id, task in dag["tasks"].items()}
+        for dag_id, dag in bag["dags"].items()
+    }
+    assert found == STRUCTURE
+
+
+@pytest.mark.parametrize("dag_id", STRUCTURE)
+def test_dag_policy(bag: dict[str, Any], dag_id: str) -> None:
+    dag = bag["dags"][dag_id]
+    assert dag["schedule"] == SCHEDULES[dag_id]
+    assert dag["start_date"] == "2026-01-05T00:00:00+00:00"
+    assert (dag["catchup"], dag["max_active_runs"]) == (False, 1)
+    assert "otaku" in dag["tags"]
+    headings = [line.removeprefix("### ") for line in dag["doc"].splitlines() if line.startswith("### ")]
+    assert headings == ["What", "When", "Idempotency", "Triage"]
+    assert dag["params"]["dry_run"]["type"] == "boolean"
+    assert all("type" in schema or "enum" in schema for schema in dag["params"].values())
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "task_id"), [(dag_id, task) for dag_id, tasks in STRUCTURE.items() for task in tasks]
+)
+def test_task_policy(bag: dict[str, Any], dag_id: str, task_id: str) -> None:
+    task = bag["dags"][dag_id]["tasks"][task_id]
+    assert task["owner"] == "otaku"
+    assert task["retries"] >= 2
+    assert task["exponential_backoff"]
+    assert task["fails_fast"]
+    assert 0 < task["timeout_seconds"] <= 3 * 3600
+    assert task["logs_failure"] == ["log_failure"]
+    assert task["doc"]
+
+
+def test_training_shares_one_pool(bag: dict[str, Any]) -> None:
+    pools = {task_id: task["pool"] for task_id, task in bag["dags"]["retrain_model"]["tasks"].items()}
+    assert {task_id for task_id, pool in pools.items() if pool == "training"} == {
+        "embed_text",
+        "fit_retrieval",
+        "train_ranker",
+    }
+
+
+def test_assets_tell_what_changed(bag: dict[str, Any]) -> None:
+    assert bag["dags"]["add_new_users"]["tasks"]["add_cohort"]["outlets"] == ["otaku.ratings"]
+    assert bag["dags"]["retrain_model"]["tasks"]["promote"]["outlets"] == ["otaku.production_model"]
+
+
+def test_parsing_is_quick_and_imports_nothing_heavy(bag: dict[str, Any]) -> None:
+    assert set(bag["parse_seconds"]) == {path.name for path in DAG_FILES}
+    assert max(bag["parse_seconds"].values()) < 1
+    # Airflow looks up the exceptions that the retry policy names; they import nothing.
+    own = {"recsys", "recsys.exceptions"}
+    assert HEAVY.isdisjoint({module.split(".")[0] for module in bag["new_modules"] if module not in own})
+
+
+@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.name)
+def test_file_is_thin_and_has_no_clock_of_its_own(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert source.count("\n") <= 80
+    names = {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
+    assert names.isdisjoint({"now", "today", "utcnow"})
