@@ -12,6 +12,7 @@ RecsysError
 ├── NotFittedError          used before `fit`
 ├── ArtifactError           a stored artefact is missing, truncated or altered
 ├── NoProductionModelError  nothing has been promoted yet
+├── ArrivalError            a cohort cannot arrive
 ├── RetrainError            a retraining step cannot go on
 └── ServiceUnavailableError a part that is needed does not answer
 """
@@ -86,6 +87,10 @@ class ArtifactError(RecsysError):
 
 class NoProductionModelError(RecsysError):
     """No model version carries the Production alias yet."""
+
+
+class ArrivalError(RecsysError):
+    """A cohort cannot arrive: the day, its size or the people to draw from do not allow it."""
 
 
 class RetrainError(RecsysError):
