@@ -49,14 +49,10 @@ def add_new_users() -> None:
 
         context = get_current_context()
         params = context["params"]
-        engine = create_database_engine(load_settings().database_url.get_secret_value())
+        engine = create_database_engine(load_settings().require_database_url())
         try:
-            report = add(
-                engine,
-                day_of_run(context),
-                cohort_size=(params["cohort_min"], params["cohort_max"]),
-                dry_run=params["dry_run"],
-            )
+            cohort_size = (params["cohort_min"], params["cohort_max"])
+            report = add(engine, day_of_run(context), cohort_size=cohort_size, dry_run=params["dry_run"])
         finally:
             engine.dispose()
         return {"day": str(report.day), "n_users": report.n_users, "n_ratings": report.n_ratings}

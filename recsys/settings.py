@@ -47,6 +47,18 @@ class Settings(BaseSettings):
             return tuple(key for key in (part.strip() for part in value.split(",")) if key)
         return value
 
+    def require_database_url(self) -> str:
+        """Return where the database is.
+
+        Raises
+        ------
+        ConfigurationError
+            If the setting is missing.
+        """
+        if self.database_url is None:
+            raise ConfigurationError("OTAKU_DATABASE_URL is not set; `otaku up` brings a database and prints its URL")
+        return self.database_url.get_secret_value()
+
 
 def load_settings() -> Settings:
     """Read the settings.
