@@ -86,14 +86,10 @@ def _migrated_template(server_url: str) -> str | None:
         return None
     name = "template_migrated"
     postgres.create_database(server_url, name)
-    engine = create_database_engine(_sibling(server_url, name))
+    engine = create_database_engine(postgres.sibling_database(server_url, name))
     migrate(engine)
     engine.dispose()
     return name
-
-
-def _sibling(url: str, database: str) -> str:
-    return f"{url.rpartition('/')[0]}/{database}"
 
 
 def _execute(server_url: str, statement: sql.Composable) -> None:
@@ -104,13 +100,13 @@ def _execute(server_url: str, statement: sql.Composable) -> None:
     connection.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
     """URL of a fresh database without any table, for tests of the migrations."""
     yield from _fresh_database(postgres_url, None)
 
 
-@pytest.fixture()
+@pytest.fixture
 def database_url(postgres_url: str) -> Iterator[str]:
     """URL of a fresh database with all tables and no rows; dropped after the test."""
     yield from _fresh_database(postgres_url, _migrated_template(postgres_url))
@@ -120,11 +116,11 @@ def _fresh_database(server_url: str, template: str | None) -> Iterator[str]:
     name = sql.Identifier(f"test_{next(_numbers)}")
     source = sql.Identifier(template or "template0")
     _execute(server_url, sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(name, source))
-    yield _sibling(server_url, name.string)
+    yield postgres.sibling_database(server_url, name.string)
     _execute(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(s3_settings: Settings) -> "ArtifactStore":
     """A store on a fresh bucket."""
     from recsys.storage.artifacts import ArtifactStore
@@ -138,7 +134,7 @@ def store(s3_settings: Settings) -> "ArtifactStore":
     return fresh
 
 
-@pytest.fixture()
+@pytest.fixture
 def settings(
     database_url: str, store: "ArtifactStore", mlflow_uri: str, s3_settings: Settings, tmp_path: Path
 ) -> Settings:

@@ -1,8 +1,8 @@
 """Keep one service on a leash: run it, and end it with everything it started when told to or when its owner dies.
 
-Run as a script with nothing but the standard library, `python guard.py OWNER SIGNAL GRACE UID:GID|- COMMAND...`. OWNER is
-the pid whose death ends the service, 0 for none. The guard reaps orphans, so a grandchild that left its process
-group is found as well; a guard that is killed itself takes the service with it.
+Run as a script with nothing but the standard library: `python guard.py OWNER SIGNAL GRACE UID:GID|- COMMAND...`.
+OWNER is the pid whose death ends the service, 0 for none. The guard adopts orphans, so a grandchild that left its
+process group is found as well; a guard that is killed itself takes the service with it.
 """
 
 import contextlib
@@ -47,7 +47,8 @@ def become(user: int, group: int) -> None:
     os.setgroups([])
     os.setgid(group)
     os.setuid(user)
-    _keep_capability(_CAP_DAC_READ_SEARCH) or _keep_capability(_CAP_DAC_OVERRIDE)
+    if not _keep_capability(_CAP_DAC_READ_SEARCH):
+        _keep_capability(_CAP_DAC_OVERRIDE)
 
 
 def _run(command: Sequence[str], identity: str, stop_signal: int) -> int:
@@ -65,7 +66,7 @@ def _run(command: Sequence[str], identity: str, stop_signal: int) -> int:
         _prctl(_PR_SET_PDEATHSIG, stop_signal)  # after the change of user, which would clear it
         if os.getppid() != guard:
             os._exit(1)
-        os.execvp(command[0], command)  # noqa: S606 - the command is ours and no shell is wanted
+        os.execvp(command[0], list(command))  # noqa: S606 - the command is ours and no shell is wanted
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())
         os._exit(127)

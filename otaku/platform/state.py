@@ -86,8 +86,7 @@ def read_state(home: Path) -> State:
     path = home / "state.json"
     try:
         content = json.loads(path.read_bytes())
-        if content["version"] != _VERSION:
-            raise ValueError(f"version {content['version']}")
+        _check_version(content["version"])
         return State(tuple(Running(**entry) for entry in content["services"]), dict(content["ports"]))
     except FileNotFoundError:
         return State()
@@ -95,6 +94,11 @@ def read_state(home: Path) -> State:
         logger.warning("%s cannot be read (%s): put aside as state.json.broken, starting afresh", path, error)
         path.replace(path.with_suffix(".json.broken"))
         return State()
+
+
+def _check_version(found: object) -> None:
+    if found != _VERSION:
+        raise ValueError(f"version {found}")
 
 
 def write_state(home: Path, state: State) -> None:

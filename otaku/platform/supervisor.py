@@ -63,7 +63,6 @@ class Running:
     pid: int
     started: float
     url: str
-    marker: str
 
     def process(self) -> psutil.Process | None:
         """Find the guard of the service; None when it is gone or the pid belongs to somebody else."""
@@ -84,25 +83,25 @@ def free_port(preferred: int | None = None) -> int:
     raise ServiceUnavailableError("no free TCP port on 127.0.0.1; close some programs and try again")
 
 
-def start(service: Service, log_file: Path, *, marker: str, owner: int) -> Running:
+def start(service: Service, log_file: Path, *, home: Path, owner: int) -> Running:
     """Start a service behind its guard; returns at once.
 
     Parameters
     ----------
-    marker
-        A value found in the environment of every process of this platform; never two platforms share it.
+    home
+        Written into the environment of every process of the service, so that strays can be told from strangers.
     owner
         pid whose death ends the service; 0 keeps it running until it is stopped.
     """
     settings = (str(owner), str(int(service.stop_signal)), str(service.grace), service.identity)
     command = (sys.executable, "-I", "-S", guard.__file__, *settings, *service.command)
-    environment = {**os.environ, **service.environment, MARKER: f"{marker}/{service.name}"}
+    environment = {**os.environ, **service.environment, MARKER: str(home)}
     with log_file.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, env=environment, start_new_session=True
         )
     _children[process.pid] = process
-    return Running(service.name, process.pid, psutil.Process(process.pid).create_time(), service.url, marker)
+    return Running(service.name, process.pid, psutil.Process(process.pid).create_time(), service.url)
 
 
 # Popen objects of this process's own services: polled so that none stays behind as a zombie.
@@ -136,43 +135,61 @@ def wait_until_ready(service: Service, running: Running, log_file: Path) -> None
     raise ServiceUnavailableError(f"{service.name} ended while starting; see {log_file}{_tail(log_file)}")
 
 
-def stop(running: Iterable[Running], *, patience: float = 20.0) -> None:
-    """Stop services together: stop signal, then SIGKILL, then whatever a killed guard left behind.
+def stop(running: Iterable[Running], *, patience: float = 40.0) -> None:
+    """Stop services together: each guard ends its service, and is killed if it does not end itself.
 
     Parameters
     ----------
     patience
-        Seconds to wait for the guards, which themselves kill a service that outlasts its grace.
+        Seconds to wait for the guards; longer than any grace.
     """
     services = list(running)
     guards = [process for service in services if (process := service.process()) is not None]
-    stragglers = [child for process in guards for child in _descendants(process)]
-    for process in guards:
-        with suppress(psutil.Error):
-            process.terminate()
-    _, alive = psutil.wait_procs(guards, timeout=patience)
-    stragglers += [process for service in services for process in _marked(service.marker, service.name)]
-    for process in [*alive, *stragglers]:
-        with suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs([*alive, *stragglers], timeout=patience)
+    _end([*guards, *(child for process in guards for child in _descendants(process))], guards, patience)
     for service in services:
         if child := _children.pop(service.pid, None):
             child.wait()
 
 
+def stop_strays(home: Path, *, keep: Iterable[Running] = (), patience: float = 40.0) -> int:
+    """Stop processes of this home that the state does not know: their guard was killed, or the state was lost.
+
+    Returns
+    -------
+    int
+        How many there were.
+    """
+    known = {process for service in keep if (process := service.process()) is not None}
+    known |= {child for process in known for child in _descendants(process)}
+    strays = [process for process in _marked(home) if process not in known]
+    _end(strays, strays, patience)
+    return len(strays)
+
+
+def _end(processes: list[psutil.Process], told: list[psutil.Process], patience: float) -> None:
+    """Tell some to end, wait for them, kill whatever is left of all."""
+    for process in told:
+        with suppress(psutil.Error):
+            process.terminate()
+    psutil.wait_procs(told, timeout=patience)
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(processes, timeout=patience)
+
+
 def _descendants(process: psutil.Process) -> list[psutil.Process]:
     with suppress(psutil.Error):
-        return process.children(recursive=True)
+        return list(process.children(recursive=True))
     return []
 
 
-def _marked(marker: str, name: str) -> list[psutil.Process]:
-    """Find the processes that carry the marker of a service in their environment."""
+def _marked(home: Path) -> list[psutil.Process]:
+    """Find the processes that carry the marker of this home; never the caller, who may run inside it."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get(MARKER) == f"{marker}/{name}":
+            if process.pid != os.getpid() and process.environ().get(MARKER) == str(home):
                 found.append(process)
     return found
 

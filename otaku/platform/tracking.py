@@ -5,10 +5,32 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 
+from otaku.platform import mlflow_server, object_store, postgres
+from otaku.platform.environment import settings_environment
+from otaku.platform.part import Part, Site
 from otaku.platform.supervisor import Service
+from recsys.settings import Settings
 
 NAME = "mlflow"
 DATABASE = "mlflow"
+
+
+def _describe(site: Site, port: int) -> Service:
+    given = site.settings.database_url
+    database_url = given.get_secret_value() if given else ""
+    if database_url.startswith(f"postgresql://{postgres.USER}:{site.credentials.database_password}@"):
+        # On our own server MLflow gets a database of its own; on an outside one we may not create any.
+        server, database_url = database_url, postgres.sibling_database(database_url, DATABASE)
+        postgres.create_database(server, DATABASE)
+    return service(database_url, site.settings.s3_bucket, port, settings_environment(site.settings))
+
+
+def _fill(_site: Site, port: int) -> dict[str, object]:
+    return {"mlflow_tracking_uri": f"http://127.0.0.1:{port}"}
+
+
+def _problem(settings: Settings) -> str | None:
+    return problem_of(settings.mlflow_tracking_uri) if settings.mlflow_tracking_uri else "not set"
 
 
 def service(database_url: str, bucket: str, port: int, environment: Mapping[str, str]) -> Service:
@@ -24,11 +46,7 @@ def service(database_url: str, bucket: str, port: int, environment: Mapping[str,
     url = f"http://127.0.0.1:{port}"
     return Service(
         name=NAME,
-        command=(
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-            *("--no-serve-artifacts", "--default-artifact-root", f"s3://{bucket}/mlflow"),
-            *("--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"),
-        ),
+        command=(sys.executable, "-P", mlflow_server.__file__, str(port), f"s3://{bucket}/mlflow"),
         url=url,
         is_ready=lambda: problem_of(url) is None,
         environment={
@@ -54,3 +72,9 @@ def problem_of(uri: str) -> str | None:
             return None if response.status == 200 else f"answers with status {response.status}"
     except (urllib.error.URLError, OSError, ValueError) as error:
         return str(getattr(error, "reason", error))
+
+
+PART = Part(
+    *(NAME, "MLFLOW_TRACKING_URI", "mlflow_tracking_uri", _describe, _fill, _problem),
+    needs=(postgres.NAME, object_store.NAME),
+)

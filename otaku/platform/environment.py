@@ -1,0 +1,32 @@
+"""Complete settings as environment variables, for child processes and other programs."""
+
+import os
+from collections.abc import Mapping
+
+from pydantic import SecretStr
+
+from recsys.settings import Settings
+
+REGION = "us-east-1"
+
+
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """Express the settings under the names that each service's own clients read; unset ones are left out."""
+    endpoint = str(settings.s3_endpoint_url).rstrip("/") if settings.s3_endpoint_url else None
+    named: Mapping[str, str | None] = {
+        "OTAKU_HOME": str(settings.home),
+        "OTAKU_DATABASE_URL": _reveal(settings.database_url),
+        "OTAKU_S3_ENDPOINT_URL": endpoint,
+        "OTAKU_S3_BUCKET": settings.s3_bucket,
+        "AWS_ACCESS_KEY_ID": _reveal(settings.aws_access_key_id),
+        "AWS_SECRET_ACCESS_KEY": _reveal(settings.aws_secret_access_key),
+        "AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION", REGION),
+        "MLFLOW_S3_ENDPOINT_URL": endpoint,
+        "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    return {name: value for name, value in named.items() if value}
+
+
+def _reveal(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value else None

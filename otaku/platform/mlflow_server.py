@@ -1,0 +1,35 @@
+"""Run MLflow's server in one process: `python -P mlflow_server.py PORT ARTIFACT_ROOT`.
+
+The same application as `mlflow server --workers 1 --no-serve-artifacts`, which would import everything twice: once in
+the command, once in the worker it watches. Here the guard watches. The backend store comes from
+MLFLOW_BACKEND_STORE_URI.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Create or check the tables, then serve on the loopback interface until told to stop."""
+    port, artifact_root = arguments
+    import uvicorn
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside MLflow, nothing a reader of the log can change
+        from mlflow.server import constants
+        from mlflow.server.handlers import initialize_backend_stores
+
+        database_url = os.environ["MLFLOW_BACKEND_STORE_URI"]
+        os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = database_url
+        os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = artifact_root
+        os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = f"127.0.0.1:{port},localhost:{port}"
+        initialize_backend_stores(database_url, database_url, artifact_root)
+        from mlflow.server.fastapi_app import app
+
+    uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
