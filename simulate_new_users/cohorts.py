@@ -1,0 +1,138 @@
+"""The people of a cohort and their ratings: read from the queue, generated where the queue has nobody."""
+
+import datetime as dt
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, Row, select
+
+from recsys.columns import Columns, ItemColumns
+from recsys.data.catalog import Catalog
+from recsys.data.interactions import Interactions
+from recsys.exceptions import ArrivalError
+from recsys.storage.database import read_frame
+from recsys.storage.tables import future_users, items, ratings, users
+from recsys.types import Ids
+from simulate_new_users.arrivals import FIRST_GENERATED_ID, IDS_PER_DAY, build_generated_id
+from simulate_new_users.generation import fit_population, generate_ratings
+
+logger = logging.getLogger(__name__)
+
+# People that the generated ones of a day are modelled on: enough for near neighbours, and a bound on the time of a day.
+N_MODELS = 500
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """People who arrive together; nobody of them is in `users` yet."""
+
+    user_ids: Ids
+    interactions: Interactions
+    n_generated: int
+
+
+def read_cohort(connection: Connection, day: dt.date, positions: range) -> Cohort:
+    """Read who stands at these places of the queue, without those who are known by now, and generate who is missing.
+
+    Raises
+    ------
+    ArrivalError
+        If people must be generated and there is nobody to model them on, or if an id is not free.
+    """
+    query = select(future_users).where(future_users.c.position.in_(positions)).order_by(future_users.c.position)
+    queue = connection.execute(query).all()
+    taken = {row.position for row in queue}
+    places = [place for place, position in enumerate(positions) if position not in taken]
+    real_ids = np.array([row.user_id for row in queue], dtype=np.int64)
+    generated_ids = np.array([build_generated_id(day, place) for place in places], dtype=np.int64)
+    known = _read_known(connection, np.concatenate([real_ids, generated_ids]))
+    _check_ids(day, real_ids, generated_ids, known)
+    if known.size:
+        logger.info("%d people of the cohort of %s are known by now and do not arrive again", known.size, day)
+
+    arriving = [row for row in queue if row.user_id not in known]
+    tables = [_unnest(arriving)]
+    if places:
+        tables.append(_generate(day, places, _read_models(connection, day)))
+    return Cohort(
+        user_ids=np.array([row.user_id for row in arriving] + generated_ids.tolist(), dtype=np.int64),
+        interactions=Interactions(pd.concat(tables, ignore_index=True)),
+        n_generated=len(places),
+    )
+
+
+def read_genres(connection: Connection, item_ids: Ids) -> Catalog:
+    """Read a catalog of these titles alone that knows ids, titles and genres; all else is missing."""
+    columns = [Columns.Item, ItemColumns.Title, ItemColumns.Genres]
+    query = select(*(items.c[name] for name in columns)).where(items.c.item_id.in_(item_ids.tolist()))
+    rows = pd.DataFrame([tuple(row) for row in connection.execute(query)], columns=columns)
+    return Catalog(rows.reindex(columns=ItemColumns.All))
+
+
+def _read_known(connection: Connection, user_ids: Ids) -> Ids:
+    query = select(users.c.user_id).where(users.c.user_id.in_(user_ids.tolist()))
+    return np.array(connection.scalars(query).all(), dtype=np.int64)
+
+
+def _check_ids(day: dt.date, real_ids: Ids, generated_ids: Ids, known: Ids) -> None:
+    reserved = real_ids[real_ids >= FIRST_GENERATED_ID]
+    if reserved.size:
+        raise ArrivalError(
+            f"user {reserved[0]} waits in the queue with an id that is reserved for generated people; "
+            f"ingest people with ids below {FIRST_GENERATED_ID}"
+        )
+    collisions = np.intersect1d(generated_ids, known)
+    if collisions.size:
+        raise ArrivalError(
+            f"user {collisions[0]} exists although {day} has no row in `arrivals`; "
+            f"delete the users of batch 'arrival:{day}' or put its row back"
+        )
+
+
+def _read_models(connection: Connection, day: dt.date) -> Interactions:
+    """Read the ratings of some people known from ingestion or held back: a set no simulated day can change."""
+    known = connection.scalars(select(users.c.user_id).where(users.c.arrived_on.is_(None))).all()
+    waiting = connection.scalars(select(future_users.c.user_id)).all()
+    candidates = np.unique(np.array([*known, *waiting], dtype=np.int64))
+    rng = np.random.default_rng([day.toordinal(), IDS_PER_DAY + 1])
+    models = rng.choice(candidates, size=min(N_MODELS, len(candidates)), replace=False)
+
+    ingested = np.intersect1d(models, np.array(known, dtype=np.int64)).tolist()
+    rated = select(*(ratings.c[name] for name in Columns.Interactions)).where(ratings.c.user_id.in_(ingested))
+    held_back = select(future_users).where(future_users.c.user_id.in_(np.setdiff1d(models, ingested).tolist()))
+    tables = [read_frame(connection, rated), _unnest(connection.execute(held_back).all())]
+    interactions = Interactions(pd.concat([table for table in tables if len(table)] or tables[1:], ignore_index=True))
+    if not len(interactions):
+        raise ArrivalError(
+            f"nobody waits in the queue for {day} and there is nobody to model new people on; "
+            "ingest ratings first (`otaku ingest DIR`)"
+        )
+    return interactions
+
+
+def _generate(day: dt.date, places: Sequence[int], models: Interactions) -> pd.DataFrame:
+    population = fit_population(models)
+    # A seed [n, 0] would repeat the stream of the seed n, hence the one.
+    tables = [generate_ratings(population, np.random.default_rng([day.toordinal(), place + 1])) for place in places]
+    return pd.concat(
+        [
+            table.assign(**{Columns.User: build_generated_id(day, place)})
+            for place, table in zip(places, tables, strict=True)
+        ]
+    )
+
+
+def _unnest(rows: Sequence[Row[Any]]) -> pd.DataFrame:
+    """Turn rows of `future_users` into one row per rating."""
+    user_ids = np.array([row.user_id for row in rows], dtype=np.int64)
+    return pd.DataFrame(
+        {
+            Columns.User: np.repeat(user_ids, [len(row.item_ids) for row in rows]),
+            Columns.Item: np.array([item for row in rows for item in row.item_ids], dtype=np.int64),
+            Columns.Rating: np.array([rating for row in rows for rating in row.ratings], dtype=np.int8),
+        }
+    )

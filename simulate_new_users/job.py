@@ -1,0 +1,166 @@
+"""Let the cohort of a day arrive in the database, wholly or not at all, once."""
+
+import datetime as dt
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pandas as pd
+import psycopg2
+import psycopg2.errors
+from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy.exc import DBAPIError
+
+from recsys.columns import Columns
+from recsys.data.preferences import build_preference_rows, compute_preferences
+from recsys.exceptions import ArrivalError, ServiceUnavailableError
+from recsys.storage.database import advisory_lock, upsert_rows
+from recsys.storage.tables import arrivals, ratings, user_preferences, users
+from simulate_new_users.arrivals import DEFAULT_COHORT_SIZE, CohortSize, select_positions
+from simulate_new_users.cohorts import Cohort, read_cohort, read_genres
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ArrivalReport:
+    """What a run did, or would do if it was a dry run.
+
+    Parameters
+    ----------
+    day, batch_id
+        The day and the name that its users carry in `users.batch_id`.
+    n_users, n_ratings, n_generated
+        How many people and ratings the cohort has, and how many of the people were generated.
+    user_ids
+        The people, ascending.
+    already_arrived
+        The day had arrived before; nothing was changed and the numbers are those of then.
+    dry_run
+        Nothing was written.
+    """
+
+    day: dt.date
+    batch_id: str
+    n_users: int
+    n_ratings: int
+    n_generated: int
+    user_ids: tuple[int, ...]
+    already_arrived: bool = False
+    dry_run: bool = False
+
+
+def add_new_users(
+    engine: Engine, day: dt.date, *, cohort_size: CohortSize = DEFAULT_COHORT_SIZE, dry_run: bool = False
+) -> ArrivalReport:
+    """Add the cohort of a day to `users`, `ratings`, `user_preferences` and `arrivals` in one transaction.
+
+    The cohort is a function of the day, of what was ingested and of `cohort_size`, not of what arrived before. A day
+    that is in `arrivals` is left as it is; of two runs at the same time, the second waits for the first and finds it.
+
+    Parameters
+    ----------
+    engine
+        The database, migrated.
+    day
+        `arrivals.EPOCH` or later.
+    cohort_size
+        Smallest and largest size, both possible, within 1..1000; keep it the same for all days.
+    dry_run
+        Choose and compute all the same, in a transaction that cannot write.
+
+    Raises
+    ------
+    ArrivalError
+        If the day or size is not possible, the database holds nobody to draw from or no tables, or another process
+        changed the same people meanwhile.
+    ServiceUnavailableError
+        If the database does not answer; nothing is written then.
+    """
+    positions = select_positions(day, cohort_size)
+    with _plain_errors(), _transaction(engine, dry_run=dry_run) as connection:
+        report = _read_report(connection, day, dry_run=dry_run)
+        if report is None:
+            cohort = read_cohort(connection, day, positions)
+            report = _build_report(cohort, day, dry_run=dry_run)
+            # Computed in a dry run too: what would fail for real fails there as well.
+            preferences = _compute_preference_rows(connection, cohort)
+            if not dry_run:
+                _write_cohort(connection, report, cohort, preferences)
+    logger.info("arrivals of %s: %s", day, report)
+    return report
+
+
+def _build_report(cohort: Cohort, day: dt.date, *, dry_run: bool) -> ArrivalReport:
+    return ArrivalReport(
+        day=day,
+        batch_id=f"arrival:{day}",
+        n_users=len(cohort.user_ids),
+        n_ratings=len(cohort.interactions),
+        n_generated=cohort.n_generated,
+        user_ids=tuple(sorted(cohort.user_ids.tolist())),
+        dry_run=dry_run,
+    )
+
+
+@contextmanager
+def _transaction(engine: Engine, *, dry_run: bool) -> Iterator[Connection]:
+    """Open a transaction: one that only reads, of one moment, for a dry run, else one that excludes other cohorts."""
+    with engine.connect() as connection:
+        if dry_run:
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
+        else:
+            with connection.begin(), advisory_lock(connection, "arrivals"):
+                yield connection
+
+
+def _read_report(connection: Connection, day: dt.date, *, dry_run: bool) -> ArrivalReport | None:
+    row = connection.execute(select(arrivals).where(arrivals.c.day == day)).one_or_none()
+    if row is None:
+        return None
+    cohort = select(users.c.user_id).where(users.c.batch_id == row.batch_id, users.c.arrived_on == day)
+    user_ids = tuple(sorted(connection.scalars(cohort)))
+    numbers = (row.n_users, row.n_ratings, row.n_generated)
+    return ArrivalReport(day, row.batch_id, *numbers, user_ids, already_arrived=True, dry_run=dry_run)
+
+
+def _compute_preference_rows(connection: Connection, cohort: Cohort) -> pd.DataFrame | None:
+    if not len(cohort.interactions):
+        return None
+    genres = read_genres(connection, cohort.interactions.table[Columns.Item].unique())
+    return build_preference_rows(compute_preferences(cohort.interactions, genres))
+
+
+def _write_cohort(
+    connection: Connection, report: ArrivalReport, cohort: Cohort, preferences: pd.DataFrame | None
+) -> None:
+    numbers = {"n_users": report.n_users, "n_ratings": report.n_ratings, "n_generated": report.n_generated}
+    connection.execute(insert(arrivals).values(day=report.day, batch_id=report.batch_id, **numbers))
+    if preferences is None:
+        # Everybody of the cohort is known by now; the day has arrived all the same.
+        return
+    # Plain inserts: the primary key refuses a person that another process adds at the same time.
+    people = [{"user_id": user_id} for user_id in report.user_ids]
+    connection.execute(insert(users).values(arrived_on=report.day, batch_id=report.batch_id), people)
+    upsert_rows(connection, ratings, cohort.interactions.table)
+    upsert_rows(connection, user_preferences, preferences)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Say in one sentence what went wrong in the database."""
+    try:
+        yield
+    except (DBAPIError, psycopg2.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        reason = " ".join(str(cause).split())
+        if isinstance(cause, psycopg2.errors.UndefinedTable | psycopg2.errors.InvalidSchemaName):
+            raise ArrivalError("the database has no tables yet; ingest ratings first (`otaku ingest DIR`)") from error
+        if isinstance(cause, psycopg2.errors.UniqueViolation):
+            raise ArrivalError(
+                f"another process added the same people; nothing was written, run again ({reason})"
+            ) from error
+        raise ServiceUnavailableError(f"PostgreSQL gave up, nothing was written: {reason}") from error
