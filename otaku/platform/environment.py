@@ -28,5 +28,10 @@ def settings_environment(settings: Settings) -> dict[str, str]:
     return {name: value for name, value in named.items() if value}
 
 
+def export_settings(settings: Settings) -> None:
+    """Put the settings into the environment of this process, where MLflow's and Amazon's own clients look."""
+    os.environ.update(settings_environment(settings))
+
+
 def _reveal(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value else None

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,6 +31,23 @@ logger = logging.getLogger(__name__)
 # S3 first: it starts while PostgreSQL creates its data.
 PARTS = (object_store.PART, postgres.PART, tracking.PART)
 _START_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a service is: `problem` is None when it answers; an outside one is shown by the setting that names it."""
+
+    name: str
+    variable: str
+    url: str | None
+    pid: int | None
+    outside: bool
+    problem: str | None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it answers."""
+        return self.problem is None
 
 
 class LocalPlatform:
@@ -138,15 +156,17 @@ class LocalPlatform:
         """Name the services for child processes."""
         return settings_environment(self.settings())
 
-    def problems(self) -> dict[str, str | None]:
-        """Ask each service, outside ones too; None where it answers, else why not."""
-        alive = {entry.name for entry in self.running()}
+    def report(self) -> list[Health]:
+        """Ask each service, outside ones too."""
+        alive = {entry.name: entry for entry in self.running()}
         settings = self._fill([part for part in self.parts if part.name in alive])
-        found: dict[str, str | None] = {}
+        rows = []
         for part in self.parts:
-            here = part.name in alive or part.is_given(self.given)
-            found[part.name] = part.problem(settings) if here else "not running"
-        return found
+            outside, here = part.is_given(self.given), alive.get(part.name)
+            problem = part.problem(settings) if outside or here else "not running"
+            url = here.url if here and not outside else part.variable if outside else None
+            rows.append(Health(part.name, part.variable, url, here.pid if here else None, outside, problem))
+        return rows
 
     def _fill(self, parts: Iterable[Part]) -> Settings:
         settings = self.given.model_copy(update={"home": self.home})

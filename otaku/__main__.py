@@ -1,0 +1,5 @@
+"""`python -m otaku` is `otaku`."""
+
+from otaku.cli import main
+
+main()

@@ -1,0 +1,48 @@
+"""The command line: `otaku --help`. Commands are imported here, what they need only when they run."""
+
+import os
+import sys
+
+import typer
+
+from otaku.commands import doctor, ingest, platform, sample, serve, simulate
+from recsys.exceptions import RecsysError
+
+app = typer.Typer(
+    name="otaku",
+    help="My Otaku Friend: an anime recommender platform that retrains itself.",
+    epilog="Settings come from the environment and .env (see .env.example). "
+    "Exit codes: 0 done, 1 failed with one sentence on stderr, 2 wrong usage, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+_PLATFORM, _DATA, _SERVICE = "The platform", "Data and people", "Recommendations"
+app.command(rich_help_panel=_PLATFORM)(platform.up)
+app.command(rich_help_panel=_PLATFORM)(platform.down)
+app.command(rich_help_panel=_PLATFORM)(platform.status)
+app.command(rich_help_panel=_PLATFORM)(doctor.doctor)
+app.command(rich_help_panel=_DATA)(sample.sample)
+app.command(rich_help_panel=_DATA)(ingest.ingest)
+app.command(rich_help_panel=_DATA)(simulate.simulate)
+app.command(rich_help_panel=_SERVICE)(serve.serve)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence on stderr and exit code 1."""
+    try:
+        app()
+    except RecsysError as error:
+        if os.environ.get("OTAKU_LOG_LEVEL") == "DEBUG":
+            raise
+        sys.stderr.write(f"otaku: {error}\n")
+        sys.exit(1)
+    except BrokenPipeError:  # whoever read our output, as `head` does, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""`otaku doctor`: is this machine ready, and if not, what helps."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Check Python, compiler, disk, memory, ports, packages, settings and services; exit code 1 if one must be repaired."""
+    from otaku.platform.checkup import examine
+
+    checks = examine()
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        from rich.table import Table
+
+        from otaku.console import console
+
+        table = Table("", "check", "found", "remedy", title="Examination", title_justify="left")
+        for check in checks:
+            mark = "[green]✓[/]" if check.ok else "[red]✗[/]" if check.required else "[yellow]![/]"
+            table.add_row(mark, check.name, check.found, check.remedy or "")
+        console.print(table)
+    if any(check.required and not check.ok for check in checks):
+        raise typer.Exit(1)

@@ -1,0 +1,81 @@
+"""`otaku up`, `down` and `status`: the local platform, kept running."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from otaku.platform.local import Health
+
+
+def up() -> None:
+    """Bring PostgreSQL, S3 and MLflow up and keep them running; those that run already are left alone.
+
+    A service named by a setting (OTAKU_DATABASE_URL, OTAKU_S3_ENDPOINT_URL, MLFLOW_TRACKING_URI) is asked, not started.
+    """
+    from otaku.console import console, read_settings
+    from otaku.platform.local import LocalPlatform
+
+    platform = LocalPlatform(read_settings())
+    with console.status("Starting ..."):
+        started = platform.bring_up(detached=True, on_ready=lambda name: console.print(f"[green]✓[/] {name} answers"))
+    console.print("The platform is up." if started else "The platform was up already.")
+    status()
+
+
+def down() -> None:
+    """Stop the local platform; its data stay. Fine to call when nothing runs."""
+    from otaku.console import console, read_settings
+    from otaku.platform.local import LocalPlatform
+
+    with console.status("Stopping ..."):
+        stopped = LocalPlatform(read_settings()).take_down()
+    console.print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_shell: Annotated[
+        bool,
+        typer.Option("--env", help="Print export lines for a shell, passwords included: eval $(otaku status --env)."),
+    ] = False,
+) -> None:
+    """Show the services, where they are, and whether they answer; exit code 1 unless all do."""
+    from otaku.console import console, read_settings
+    from otaku.platform.local import LocalPlatform
+
+    platform = LocalPlatform(read_settings())
+    if as_shell:
+        _print_exports(platform.environment())
+        return
+    report = platform.report()
+    if as_json:
+        services = [{**asdict(row), "healthy": row.healthy} for row in report]
+        typer.echo(json.dumps({"home": str(platform.home), "services": services}, indent=2))
+    else:
+        console.print(_table(platform.home, report))
+    if not all(row.healthy for row in report):
+        raise typer.Exit(1)
+
+
+def _table(home: Path, report: "list[Health]") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("service", "url", "pid", "health", title=f"Platform in {home}", title_justify="left")
+    for row in report:
+        health = "[green]answers[/]" if row.problem is None else f"[red]{escape(row.problem)}[/]"
+        table.add_row(row.name, row.url or "-", "outside" if row.outside else str(row.pid or "-"), health)
+    return table
+
+
+def _print_exports(environment: dict[str, str]) -> None:
+    import shlex
+
+    for name, value in environment.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")

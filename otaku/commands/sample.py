@@ -1,0 +1,22 @@
+"""`otaku sample`: a synthetic world to try everything on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sample(
+    directory: Annotated[Path, typer.Argument(help="Where to write the files; created if missing.", file_okay=False)],
+    users: Annotated[int, typer.Option(min=2, help="How many people.")] = 600,
+    items: Annotated[int, typer.Option(min=2, help="How many anime.")] = 800,
+    ratings: Annotated[int, typer.Option(min=1, help="How many ratings.")] = 40_000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same files.")] = 0,
+) -> None:
+    """Write a synthetic world in the layout that `otaku ingest` reads: invented titles, learnable tastes."""
+    from otaku.console import console
+    from recsys.data.sample_world import write_sample_world
+
+    with console.status("Inventing a world ..."):
+        write_sample_world(directory, n_users=users, n_items=items, n_ratings=ratings, seed=seed)
+    console.print(f"Wrote {users:,} users, {items:,} anime and {ratings:,} ratings to {directory}.")

