@@ -1,0 +1,46 @@
+"""`python -m app`: read the settings and serve; `otaku serve` does the same with services of its own."""
+
+import logging
+import sys
+
+import uvicorn
+
+from app.main import create_app
+from recsys.exceptions import ConfigurationError
+from recsys.settings import Settings, load_settings
+
+DRAIN_SECONDS = 10
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish the requests that are under way.
+
+    Raises
+    ------
+    ConfigurationError
+        If the settings name no database or no registry.
+    """
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+
+
+def main() -> int:
+    """Return 0 after a clean stop, 1 with one sentence if the settings are wrong."""
+    try:
+        serve(load_settings())
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

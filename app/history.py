@@ -1,0 +1,77 @@
+"""The ratings of one person, by key, and never longer than a person waits."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from recsys.columns import Columns
+from recsys.exceptions import ServiceUnavailableError
+from recsys.storage.database import read_history
+from recsys.storage.tables import users
+from recsys.types import Floats, Ids, UserId
+
+logger = logging.getLogger(__name__)
+PATIENCE_SECONDS = 0.9
+_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class History:
+    """What somebody rated: ids and ratings 1..10, ascending by item."""
+
+    item_ids: Ids
+    ratings: Floats
+
+
+class HistoryReader:
+    """Reads histories in threads of its own, so that a database that hangs cannot hold up anything else.
+
+    Parameters
+    ----------
+    engine
+        The database; disposed by `close`.
+    patience
+        Seconds after which a read is given up.
+    """
+
+    def __init__(self, engine: Engine, patience: float = PATIENCE_SECONDS) -> None:
+        self._engine = engine
+        self._patience = patience
+        self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="history")
+
+    def read(self, user_id: UserId) -> History | None:
+        """Return the history of a known person, perhaps empty; None for somebody unknown.
+
+        Raises
+        ------
+        ServiceUnavailableError
+            If the database does not answer in time.
+        """
+        future = self._threads.submit(self._read, user_id)
+        try:
+            return future.result(self._patience)
+        except FutureTimeoutError:
+            future.cancel()
+            raise ServiceUnavailableError(f"PostgreSQL does not answer within {self._patience} s") from None
+        except SQLAlchemyError as error:
+            raise ServiceUnavailableError(f"PostgreSQL does not answer: {error}") from error
+
+    def _read(self, user_id: UserId) -> History | None:
+        with self._engine.connect() as connection:
+            table = read_history(connection, user_id)
+            if (
+                table.empty
+                and connection.execute(select(users.c.user_id).where(users.c.user_id == user_id)).first() is None
+            ):
+                return None
+        return History(table[Columns.Item].to_numpy(dtype=np.int64), table[Columns.Rating].to_numpy(dtype=np.float32))
+
+    def close(self) -> None:
+        """Let go of the threads and connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._engine.dispose()

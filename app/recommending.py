@@ -1,0 +1,174 @@
+"""From a question and a model to an answer; the history of a person comes from outside."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.history import History
+from app.problems import ProblemError
+from app.schemas import (
+    Alternative,
+    Kind,
+    RecommendAnswer,
+    RecommendRequest,
+    ResolvedTitle,
+    ServedModel,
+    WatchedItem,
+)
+from app.serving import ServingModel
+from recsys.data.titles import TitleMatch
+from recsys.recommender import Profile, Recommendations
+from recsys.types import Mask
+
+LIKED_RATING = 9  # what somebody is taken to have rated a title they only say they like
+MAX_WATCHED = 20
+
+ReadHistory = Callable[[int], History | None]
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who asks: the kind of person, what they rated, and the ids of it that the catalog does not hold."""
+
+    kind: Kind
+    profile: Profile
+    ignored_item_ids: list[int]
+
+
+def recommend(
+    model: ServingModel, question: RecommendRequest, read_history: ReadHistory, *, request_id: str
+) -> RecommendAnswer:
+    """Answer a question with one model version.
+
+    Parameters
+    ----------
+    read_history
+        Called with the user id if there is one; None means that nobody has this id.
+
+    Raises
+    ------
+    UnknownTitleError
+        If the title or a liked one matches nothing.
+    ProblemError
+        If a genre, type or age rating is unknown, or the question contradicts itself.
+    """
+    allowed = model.choices.allow(question.filters)
+    if isinstance(question.user_input, str):
+        return _recommend_similar(model, question, question.user_input, allowed, request_id)
+    person = identify_person(model, question, read_history)
+    if question.algorithm == "popular":
+        found = select_popular(model, person.profile, question.k, allowed)
+    else:
+        found = model.recommender.recommend(person.profile, k=question.k, allowed=allowed)
+    return RecommendAnswer(
+        kind=person.kind,
+        resolved=None,
+        watched=show_watched(model, person.profile),
+        recommendations=model.cards.show_recommendations(found),
+        ignored_item_ids=person.ignored_item_ids,
+        model=show_model(model),
+        request_id=request_id,
+    )
+
+
+def _recommend_similar(
+    model: ServingModel, question: RecommendRequest, title: str, allowed: Mask, request_id: str
+) -> RecommendAnswer:
+    given = [name for name in ("user_preferences", "ratings", "liked") if getattr(question, name)]
+    if question.algorithm != "ranker":
+        given.append("algorithm")
+    if given:
+        detail = f"a title asks for similar titles, which {' and '.join(given)} cannot change; leave it out"
+        raise ProblemError(422, "contradiction", detail)
+    match = model.titles.resolve(title)
+    found = model.recommender.similar_items(match.item_id, k=question.k, allowed=allowed)
+    return RecommendAnswer(
+        kind="similar_items",
+        resolved=show_match(match),
+        watched=[],
+        recommendations=model.cards.show_recommendations(found),
+        ignored_item_ids=[],
+        model=show_model(model),
+        request_id=request_id,
+    )
+
+
+def identify_person(model: ServingModel, question: RecommendRequest, read_history: ReadHistory) -> Person:
+    """Put together what is known: the stored history, the ratings and likes sent along, and the stated tastes.
+
+    What is sent along counts more than what is stored, a rating more than a like.
+    """
+    tastes = {model.choices.genres.find(genre): weight for genre, weight in question.genre_weights.items()}
+    ratings: dict[int, float] = {}
+    stored = read_history(question.user_input) if isinstance(question.user_input, int) else None
+    if stored is not None:
+        ratings |= dict(zip(stored.item_ids.tolist(), stored.ratings.tolist(), strict=True))
+    for liked in question.liked:
+        ratings[model.titles.resolve(liked).item_id if isinstance(liked, str) else liked] = LIKED_RATING
+    ratings |= {int(item_id): float(rating) for item_id, rating in question.ratings.items()}
+    item_ids = np.array(sorted(ratings), dtype=np.int64)
+    known = model.recommender.catalog.contains(item_ids)
+    values = np.array([ratings[item_id] for item_id in item_ids[known].tolist()], dtype=np.float32)
+    sent = {int(item_id) for item_id in question.ratings} | {
+        liked for liked in question.liked if isinstance(liked, int)
+    }
+    kind: Kind = "new_user"
+    if stored is not None:
+        kind = "existing_user"
+    elif question.ratings or question.liked:
+        kind = "new_user_with_history"
+    elif tastes:
+        kind = "new_user_with_preferences"
+    return Person(kind, Profile(item_ids[known], values, tastes), sorted(sent.intersection(item_ids[~known].tolist())))
+
+
+def select_popular(model: ServingModel, profile: Profile, k: int, allowed: Mask) -> Recommendations:
+    """Select the titles with most members on MAL that are allowed and not watched; the score is that number."""
+    catalog = model.recommender.catalog
+    mask = allowed.copy()
+    mask[catalog.positions(profile.item_ids)] = False
+    if profile.genre_weights and not len(profile.item_ids):
+        mask &= model.choices.genres.mask(profile.genre_weights)
+    top = model.by_popularity[mask[model.by_popularity]][:k]
+    item_ids = catalog.item_ids[top]
+    ratings = model.recommender.predict_ratings(profile, item_ids)
+    return Recommendations(item_ids, model.members[top], ratings)
+
+
+def show_watched(model: ServingModel, profile: Profile) -> list[WatchedItem]:
+    """Show the best rated titles of a history, the more popular ones where ratings are equal."""
+    if not len(profile.item_ids):
+        return []
+    members = model.members[model.recommender.catalog.positions(profile.item_ids)]
+    best = np.lexsort((-members, -profile.ratings))[:MAX_WATCHED]
+    item_ids = profile.item_ids[best]
+    predicted = model.recommender.predict_ratings(profile, item_ids)
+    rows: Iterable[tuple[int, float, float]] = zip(
+        item_ids.tolist(), profile.ratings[best].tolist(), predicted.tolist(), strict=True
+    )
+    shown = [
+        WatchedItem(item_id=item_id, title=model.cards.title(item_id), rating=int(rating), predicted_rating=prediction)
+        for item_id, rating, prediction in rows
+    ]
+    return sorted(shown, key=lambda item: (-item.rating, -item.predicted_rating))
+
+
+def show_match(match: TitleMatch) -> ResolvedTitle:
+    """Show which title a text was taken for."""
+    alternatives = [
+        Alternative(item_id=other.item_id, title=other.title, confidence=other.confidence)
+        for other in match.alternatives
+    ]
+    return ResolvedTitle(
+        item_id=match.item_id,
+        title=match.title,
+        match=match.match,
+        confidence=match.confidence,
+        alternatives=alternatives,
+    )
+
+
+def show_model(model: ServingModel) -> ServedModel:
+    """Name the version that answers."""
+    return ServedModel(name=model.name, version=model.version, run_id=model.run_id)

@@ -1,0 +1,46 @@
+"""For those who run the service: health, the model that is served, metrics."""
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from app.problems import document_problems
+from app.schemas import Health, ModelCard
+from app.service import ModelDep, ServiceDep
+
+public_router = APIRouter(prefix="/health", tags=["operations"])
+router = APIRouter(tags=["operations"])
+
+
+@public_router.get("/live", operation_id="read_liveness")
+async def get_liveness() -> Health:
+    """Tell that the process answers."""
+    return Health(status="alive")
+
+
+@public_router.get("/ready", operation_id="read_readiness", responses=document_problems(503))
+async def get_readiness(model: ModelDep) -> Health:
+    """Tell whether a model is loaded."""
+    return Health(status="ready", model_version=model.version)
+
+
+@router.get("/model", operation_id="read_model", responses=document_problems(401, 503))
+async def get_model_card(model: ModelDep) -> ModelCard:
+    """Tell which model version answers."""
+    return ModelCard(
+        name=model.name,
+        version=model.version,
+        run_id=model.run_id,
+        n_items=len(model.recommender.catalog),
+        loaded_at=model.loaded_at,
+    )
+
+
+@router.get(
+    "/metrics",
+    operation_id="read_metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **document_problems(401)},
+)
+def get_metrics(service: ServiceDep) -> Response:
+    """Give Prometheus what it asks for."""
+    return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)

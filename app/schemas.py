@@ -1,0 +1,222 @@
+"""What the service accepts and answers, as it stands in the OpenAPI page."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from recsys.data.titles import MAX_QUERY_LENGTH, Match, SearchMatch
+
+MAX_RATINGS = 10_000
+MAX_LIKED = 1_000
+MAX_CHOICES = 100
+MAX_K = 100
+
+Kind = Literal["existing_user", "new_user", "new_user_with_preferences", "new_user_with_history", "similar_items"]
+Algorithm = Literal["ranker", "popular"]
+Id = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+ItemKey = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
+Title = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_QUERY_LENGTH)]
+Choice = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=100)]
+Choices = Annotated[list[Choice], Field(max_length=MAX_CHOICES)]
+Weight = Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
+OneWeight = Annotated[list[Weight], Field(min_length=1, max_length=1)]
+Rating = Annotated[int, Field(strict=True, ge=1, le=10)]
+Year = Annotated[int, Field(strict=True, ge=1900, le=2100)]
+Limit = Annotated[int, Field(ge=1, le=MAX_K)]
+
+
+class Answer(BaseModel):
+    """Base of everything that is answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Question(BaseModel):
+    """Base of everything that is asked; an unknown field is refused, so that a misspelt one is noticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Filters(Question):
+    """Which titles may be recommended; an empty list allows everything."""
+
+    type: Choices = Field([], description="Kinds such as TV or Movie.")
+    genres_any: Choices = Field([], description="At least one of these genres.")
+    genres_none: Choices = Field([], description="None of these genres.")
+    year_min: Year | None = Field(None, description="Aired in this year or later.")
+    year_max: Year | None = Field(None, description="Aired in this year or earlier.")
+    age_rating: Choices = Field([], description="Age ratings, whole or by their code such as PG-13.")
+
+
+class RecommendRequest(Question):
+    """For whom, and what."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"user_input": 1565, "user_preferences": {}},
+                {"user_input": 1234567890, "user_preferences": {"Action": [1]}},
+                {"user_input": "Neon Genesis Evangelion", "user_preferences": {}},
+                {"ratings": {"1": 9, "5114": 10}, "liked": ["Monster"], "k": 5, "filters": {"type": ["TV"]}},
+            ]
+        }
+    )
+
+    user_input: Id | Title | None = Field(
+        None, description="A number is a user id, a text is a title, nothing is somebody without an id."
+    )
+    user_preferences: dict[Choice, Weight | OneWeight] = Field(
+        {}, max_length=MAX_CHOICES, description="Genre to weight; a list of one weight is taken as well."
+    )
+    ratings: dict[ItemKey, Rating] = Field({}, max_length=MAX_RATINGS, description="MAL id to rating 1..10.")
+    liked: list[Id | Title] = Field([], max_length=MAX_LIKED, description="Titles or MAL ids.")
+    algorithm: Algorithm = "ranker"
+    k: int = Field(10, strict=True, ge=1, le=MAX_K, description="How many recommendations.")
+    filters: Filters = Filters()
+    # Part of the interface, but nothing stands behind them yet: only the neutral value is taken.
+    diversity: SkipJsonSchema[float] = 0.0
+    explain: SkipJsonSchema[bool] = False
+
+    @field_validator("user_preferences", "ratings", "liked", "filters", mode="before")
+    @classmethod
+    def _null_is_nothing(cls, value: Any, info: Any) -> Any:
+        return cls.model_fields[info.field_name].default if value is None else value
+
+    @field_validator("diversity", "explain")
+    @classmethod
+    def _is_neutral(cls, value: float) -> float:
+        if value:
+            raise ValueError("is not offered yet; leave it out")
+        return value
+
+    @property
+    def genre_weights(self) -> dict[str, float]:
+        """Genre to weight, without the genres of weight zero."""
+        flat = {
+            genre: weight[0] if isinstance(weight, list) else weight for genre, weight in self.user_preferences.items()
+        }
+        return {genre: weight for genre, weight in flat.items() if weight > 0}
+
+
+class Alternative(Answer):
+    """Another title that was perhaps meant."""
+
+    item_id: int
+    title: str
+    confidence: float = Field(ge=0, le=1)
+
+
+class ResolvedTitle(Answer):
+    """The title that a text was taken for."""
+
+    item_id: int = Field(examples=[30])
+    title: str = Field(examples=["Neon Genesis Evangelion"])
+    match: Match
+    confidence: float = Field(ge=0, le=1, description="1 unless the match is a typo.")
+    alternatives: list[Alternative]
+
+
+class WatchedItem(Answer):
+    """A title that somebody rated, beside what the model would have predicted."""
+
+    item_id: int
+    title: str
+    rating: int = Field(ge=1, le=10)
+    predicted_rating: float = Field(ge=1, le=10)
+
+
+class RecommendedItem(Answer):
+    """One recommendation."""
+
+    rank: int = Field(ge=1)
+    item_id: int = Field(examples=[5114])
+    title: str = Field(examples=["Fullmetal Alchemist: Brotherhood"])
+    genres: list[str]
+    type: str | None
+    synopsis: str | None
+    predicted_rating: float | None = Field(
+        description="1..10; absent where nobody is asked for, as for similar titles."
+    )
+    score: float = Field(description="Orders the list; comparable within one answer only.")
+    reasons: list[str] = Field([], description="Empty: this version gives no reasons.")
+
+
+class ServedModel(Answer):
+    """The model version that answered."""
+
+    name: str = Field(examples=["anime-recommender"])
+    version: int = Field(examples=[7])
+    run_id: str
+
+
+class RecommendAnswer(Answer):
+    """Recommendations, best first."""
+
+    kind: Kind
+    resolved: ResolvedTitle | None = Field(description="Given where a title was asked for.")
+    watched: list[WatchedItem] = Field(description="The best rated titles of the history, best first, twenty at most.")
+    recommendations: list[RecommendedItem]
+    ignored_item_ids: list[int] = Field(description="Rated or liked ids that the catalog of this model does not hold.")
+    model: ServedModel
+    request_id: str
+
+
+class SearchHit(Answer):
+    """One completion of what was typed."""
+
+    item_id: int
+    title: str
+    matched: str = Field(description="The spelling that was found: a default, English, Japanese or other title.")
+    match: SearchMatch
+
+
+class SearchAnswer(Answer):
+    """Completions, best first."""
+
+    query: str
+    hits: list[SearchHit]
+
+
+class Item(Answer):
+    """Everything that is shown of a title."""
+
+    item_id: int
+    title: str
+    title_english: str | None
+    title_japanese: str | None
+    synonyms: list[str]
+    genres: list[str]
+    studios: list[str]
+    type: str | None
+    source: str | None
+    age_rating: str | None
+    episodes: int | None
+    year: int | None
+    mean_score: float | None
+    members: int | None
+    synopsis: str | None
+
+
+class SimilarAnswer(Answer):
+    """Titles like one title, best first."""
+
+    item_id: int
+    title: str
+    recommendations: list[RecommendedItem]
+    model: ServedModel
+
+
+class ModelCard(ServedModel):
+    """The model version that is served."""
+
+    n_items: int
+    loaded_at: datetime
+
+
+class Health(Answer):
+    """The state of the service."""
+
+    status: Literal["alive", "ready"]
+    model_version: int | None = None
