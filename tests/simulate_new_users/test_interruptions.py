@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, text
 
-from recsys.exceptions import ServiceUnavailableError
+from recsys.exceptions import ArrivalError, ServiceUnavailableError
 from recsys.storage.database import advisory_lock, create_database_engine
+from recsys.storage.tables import users
 from simulate_new_users import __main__, job
 from simulate_new_users.arrivals import EPOCH
 
@@ -26,6 +27,7 @@ LATE = EPOCH + dt.timedelta(days=60)
 # Runs the job up to the n-th bulk write, says so, and waits there to be killed.
 STOP_HALF_WAY = """
 import sys, time
+from recsys.storage.tables import users
 from simulate_new_users import __main__, job
 write, calls = job.upsert_rows, []
 def stop(connection, table, frame):
@@ -124,6 +126,35 @@ def test_a_database_that_goes_away_half_way_leaves_nothing(
         job.add_new_users(engine, EPOCH)
     assert len(written) == nth_write
     assert read_tables() == before
+
+
+def test_a_person_added_meanwhile_by_another_process_is_one_clear_error(
+    engine: Engine, database_url: str, read_tables: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_cohort = job.read_cohort
+
+    def read_then_be_overtaken(*arguments: Any) -> Any:
+        cohort = read_cohort(*arguments)
+        with engine.begin() as outside:
+            outside.execute(insert(users).values(user_id=1025, batch_id="ingest"))
+        return cohort
+
+    expected = read_tables()
+    expected["users"] = sorted([*expected["users"], (1025, None, "ingest")])
+    monkeypatch.setattr(job, "read_cohort", read_then_be_overtaken)
+    with pytest.raises(ArrivalError, match=r"another process added the same people.*run again"):
+        job.add_new_users(engine, EPOCH)
+    assert read_tables() == expected
+    monkeypatch.undo()
+    assert 1025 not in job.add_new_users(engine, EPOCH).user_ids
+
+
+def test_a_lock_that_is_never_released_ends_in_one_clear_error(engine: Engine, database_url: str) -> None:
+    impatient = create_database_engine(database_url, statement_timeout=0.3)
+    gives_up = pytest.raises(ServiceUnavailableError, match=r"gave up, nothing was written.*timeout")
+    with engine.begin() as connection, advisory_lock(connection, "arrivals"), gives_up:
+        job.add_new_users(impatient, EPOCH)
+    impatient.dispose()
 
 
 @pytest.fixture
