@@ -1,0 +1,221 @@
+"""Take a folder of files into PostgreSQL and freeze the result in S3.
+
+Everything that goes into the tables goes in one transaction: killed at any instant, an ingest has either not happened
+or happened whole, and running it again ends in the same tables.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, Engine, func, select, text
+
+from recsys.columns import Columns
+from recsys.data.catalog import Catalog
+from recsys.data.preferences import build_preference_rows, compute_preferences
+from recsys.data.sources.reading import FileReport, OnProgress, Source, read_source
+from recsys.data.splits import hash_ids
+from recsys.exceptions import ConfigurationError
+from recsys.storage import tables
+from recsys.storage.artifacts import ArtifactStore
+from recsys.storage.database import advisory_lock, copy_rows, read_catalog, read_ratings, read_user_ids, upsert_rows
+from recsys.storage.snapshots import write_snapshot
+from recsys.types import Ids, Mask
+
+INGEST_BATCH = "ingest"
+# Who is held back must not depend on who is trained on, whose salts are small numbers.
+_HOLD_BACK_SALT = 0x0FFE_12ED
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """Rows of one file: `rows` = `ingested` + `unrated` + the sum of `quarantined`, counted by reason.
+
+    `unreadable` counts single fields, by column, that count as missing although they say something; their rows are in.
+    """
+
+    name: str
+    rows: int
+    ingested: int
+    unrated: int
+    quarantined: dict[str, int]
+    unreadable: dict[str, int]
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What an ingest found and did; `written` counts rows added, changed or removed by table, all 0 the second time."""
+
+    layout: str
+    files: tuple[FileSummary, ...]
+    n_items: int
+    n_users_known: int
+    n_users_held_back: int
+    written: dict[str, int]
+    snapshot_uri: str
+    seconds: float
+
+    @property
+    def n_rows(self) -> int:
+        """Rows in all files."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def quarantined(self) -> dict[str, int]:
+        """Refused rows of all files by reason, the most frequent first."""
+        return dict(sum((Counter(file.quarantined) for file in self.files), Counter[str]()).most_common())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values for JSON."""
+        return {**asdict(self), "files": [asdict(file) for file in self.files], "quarantined": self.quarantined}
+
+
+def ingest_directory(
+    directory: Path,
+    engine: Engine,
+    store: ArtifactStore,
+    *,
+    hold_back: float = 0.3,
+    on_progress: OnProgress | None = None,
+) -> IngestReport:
+    """Read a folder, write it to PostgreSQL in one transaction and freeze the tables in a snapshot.
+
+    People who have already arrived stay among the users whatever their hash says; people who already wait in
+    `future_users` keep waiting at their place.
+
+    Parameters
+    ----------
+    directory
+        A folder in one of the layouts of `recsys.data.sources.layouts`.
+    engine
+        A migrated database.
+    store
+        Where the snapshot goes.
+    hold_back
+        Share 0..1 (1 excluded) of the people who are not there yet and will arrive later, chosen by a hash of the id.
+    on_progress
+        Called with a stage, how much of it is done and out of how much.
+
+    Raises
+    ------
+    SourceLayoutError
+        If the folder is in no known layout; nothing is written then.
+    EmptyCatalogError
+        If the folder holds no item; nothing is written then.
+    ConfigurationError
+        If `hold_back` is no such share.
+    """
+    if not 0.0 <= hold_back < 1.0:
+        raise ConfigurationError(f"hold_back must lie in 0..1 with 1 excluded, got {hold_back}")
+    started = time.monotonic()
+    report = on_progress or (lambda _stage, _done, _total: None)
+    source = read_source(directory, on_progress=on_progress)
+    with engine.begin() as connection:
+        report("wait for other ingests", 0, 1)
+        with advisory_lock(connection, "ingest"):
+            written, n_known, n_held_back = _write_tables(connection, source, hold_back, report)
+        report("commit", 0, 1)
+    report("write snapshot", 0, 1)
+    snapshot_uri = write_snapshot(engine, store, None)
+    report("write snapshot", 1, 1)
+    return IngestReport(
+        layout=source.layout,
+        files=tuple(_summarise(file) for file in source.files),
+        n_items=len(source.items),
+        n_users_known=n_known,
+        n_users_held_back=n_held_back,
+        written=written,
+        snapshot_uri=snapshot_uri,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _summarise(file: FileReport) -> FileSummary:
+    reasons = dict(Counter(row.reason for row in file.refused).most_common())
+    return FileSummary(file.name, file.rows, file.ingested, file.unrated, reasons, dict(file.unreadable))
+
+
+def _write_tables(
+    connection: Connection, source: Source, hold_back: float, report: OnProgress
+) -> tuple[dict[str, int], int, int]:
+    """Write all tables and return the rows written by table, and how many people are known and held back."""
+    user_ids = source.ratings[Columns.User].unique()
+    held_back = _select_held_back(connection, user_ids, hold_back)
+    known_ids = user_ids[~held_back]
+    is_known = source.ratings[Columns.User].isin(known_ids)
+    written: dict[str, int] = {}
+    stages: dict[str, Callable[[], int]] = {
+        "items": lambda: upsert_rows(connection, tables.items, source.items),
+        "users": lambda: _add_users(connection, known_ids),
+        "ratings": lambda: upsert_rows(connection, tables.ratings, source.ratings[is_known]),
+        "future_users": lambda: _write_future_users(connection, source.ratings[~is_known]),
+        "quarantine": lambda: _write_quarantine(connection, source.files),
+    }
+    for table, write in stages.items():
+        report(f"write {table}", 0, 1)
+        written[table] = write()
+        report(f"write {table}", 1, 1)
+    report("write user_preferences", 0, 1)
+    stale = any(written[table] for table in ("items", "users", "ratings"))
+    written["user_preferences"] = _refresh_preferences(connection) if stale else 0
+    report("write user_preferences", 1, 1)
+    return written, len(known_ids), int(held_back.sum())
+
+
+def _select_held_back(connection: Connection, user_ids: Ids, hold_back: float) -> Mask:
+    waiting = np.array(connection.scalars(select(tables.future_users.c.user_id)).all(), dtype=np.int64)
+    arrived = read_user_ids(connection)
+    chosen = hash_ids(user_ids, salt=_HOLD_BACK_SALT).astype(np.float64) < hold_back * 2.0**64
+    return np.asarray((chosen | np.isin(user_ids, waiting)) & ~np.isin(user_ids, arrived), dtype=np.bool_)
+
+
+def _add_users(connection: Connection, user_ids: Ids) -> int:
+    """Add people who are new; whoever is there keeps the day and batch of their arrival."""
+    new = user_ids[~np.isin(user_ids, read_user_ids(connection))]
+    return upsert_rows(connection, tables.users, pd.DataFrame({Columns.User: new, Columns.BatchId: INGEST_BATCH}))
+
+
+def _write_future_users(connection: Connection, ratings: pd.DataFrame) -> int:
+    """Update the lists of people who wait and queue new ones behind them, in the order of a hash of their ids."""
+    columns = tables.future_users.c
+    lists = ratings.groupby(Columns.User, sort=True).agg(item_ids=(Columns.Item, list), ratings=(Columns.Rating, list))
+    places = {row.user_id: row.position for row in connection.execute(select(columns.user_id, columns.position))}
+    first = connection.execute(select(func.coalesce(func.max(columns.position), -1) + 1)).scalar_one()
+    new = np.array([user_id for user_id in lists.index if user_id not in places], dtype=np.int64)
+    queue = new[np.argsort(hash_ids(new, salt=_HOLD_BACK_SALT), kind="stable")] if len(new) else new
+    places |= {user_id: first + offset for offset, user_id in enumerate(queue.tolist())}
+    rows = lists.reset_index()
+    rows["position"] = [places[user_id] for user_id in rows[Columns.User]]
+    return upsert_rows(connection, tables.future_users, rows)
+
+
+def _write_quarantine(connection: Connection, files: Sequence[FileReport]) -> int:
+    """Make the quarantine of these files equal to what was refused now.
+
+    Whether an item is known depends on other files, so a row can leave the quarantine although its file is the same.
+    """
+    names = ["file_digest", "line", "file_name", "reason", "content"]
+    rows = [(file.digest, row.line, file.name, row.reason, row.content) for file in files for row in file.refused]
+    frame = pd.DataFrame(rows, columns=names).astype({"line": np.int64})
+    written = upsert_rows(connection, tables.quarantine, frame)
+    staging = copy_rows(connection, tables.quarantine, frame)
+    removed = connection.execute(
+        text(
+            f"DELETE FROM {tables.quarantine.fullname} AS old WHERE old.file_digest = ANY(:digests) AND NOT EXISTS "  # noqa: S608
+            f"(SELECT FROM {staging} AS new WHERE new.file_digest = old.file_digest AND new.line = old.line)"
+        ),
+        {"digests": [file.digest for file in files]},
+    )
+    return written + removed.rowcount
+
+
+def _refresh_preferences(connection: Connection) -> int:
+    """Compute the preferences of everyone again: genres of old titles may have changed too."""
+    catalog: Catalog = read_catalog(connection)
+    rows = build_preference_rows(compute_preferences(read_ratings(connection, None), catalog))
+    return upsert_rows(connection, tables.user_preferences, rows)

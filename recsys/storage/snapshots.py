@@ -1,0 +1,166 @@
+"""Frozen copies of the tables in S3, named by the digest of what they hold.
+
+The digest is computed over the content itself (sorted rows, fixed spelling), not over Parquet bytes: equal tables
+give equal digests whatever the order of their rows or the version of the library that writes the files.
+"""
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+from sqlalchemy import Engine
+
+from recsys.columns import Columns, ItemColumns
+from recsys.data.catalog import Catalog
+from recsys.data.interactions import Interactions
+from recsys.exceptions import ArtifactError
+from recsys.storage.artifacts import ArtifactStore
+from recsys.storage.database import read_catalog, read_ratings, read_users
+
+PREFIX: Final = "snapshots"
+# Part of every digest: raise it when the columns or their spelling change.
+_CONTENT_VERSION = b"otaku snapshot 1\n"
+_ITEMS = "items.parquet"
+_RATINGS = "ratings.parquet"
+_USERS = "users.parquet"
+
+_ITEM_SCHEMA = pa.schema(
+    [pa.field(Columns.Item, pa.int64())]
+    + [pa.field(name, pa.string()) for name in ItemColumns.Texts]
+    + [pa.field(name, pa.list_(pa.string())) for name in ItemColumns.Lists]
+    + [pa.field(name, pa.date32()) for name in ItemColumns.Dates]
+    + [pa.field(name, pa.float64()) for name in ItemColumns.Numericals]
+)
+_RATING_SCHEMA = pa.schema([(Columns.User, pa.int64()), (Columns.Item, pa.int64()), (Columns.Rating, pa.int8())])
+_USER_SCHEMA = pa.schema([(Columns.User, pa.int64()), (Columns.ArrivedOn, pa.date32())])
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Items, ratings and users as they stood; `users` has `user_id` and `arrived_on` (None: there from the start)."""
+
+    catalog: Catalog
+    interactions: Interactions
+    users: pd.DataFrame
+    digest: str
+
+
+def write_snapshot(engine: Engine, store: ArtifactStore, as_of: date | None) -> str:
+    """Freeze the tables as of a day and return the URI; equal tables are stored once.
+
+    Parameters
+    ----------
+    engine
+        Read in one transaction, so that items, ratings and users fit together.
+    store
+        Where the snapshot goes.
+    as_of
+        People who arrived later, and their ratings, are left out; None keeps everyone.
+
+    Raises
+    ------
+    EmptyCatalogError
+        If nothing was ingested yet.
+    """
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        catalog = read_catalog(connection)
+        interactions = read_ratings(connection, as_of)
+        users = read_users(connection, as_of)
+    digest = compute_digest(catalog, interactions, users)
+    if not _is_published(store, digest):
+        with tempfile.TemporaryDirectory(prefix="snapshot-") as directory:
+            _write_tables(Path(directory), catalog, interactions, users)
+            store.write_directory(f"{PREFIX}/{digest}", Path(directory))
+    return store.uri(f"{PREFIX}/{digest}/")
+
+
+def read_snapshot(store: ArtifactStore, uri: str) -> Snapshot:
+    """Read a snapshot and check that it holds what its name says.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, truncated or altered, or is no snapshot.
+    """
+    prefix = store.key(uri).rstrip("/")
+    with tempfile.TemporaryDirectory(prefix="snapshot-") as directory:
+        store.read_directory(prefix, Path(directory))
+        try:
+            catalog = Catalog(_read_items(Path(directory) / _ITEMS))
+            interactions = Interactions(pyarrow.parquet.read_table(Path(directory) / _RATINGS).to_pandas())
+            users = _read_users(Path(directory) / _USERS)
+        except (OSError, pa.ArrowException) as error:
+            raise ArtifactError(f"{uri} is no snapshot: {error}") from error
+    digest = compute_digest(catalog, interactions, users)
+    expected = prefix.rpartition("/")[2]
+    if digest != expected:
+        raise ArtifactError(f"{uri} holds the content {digest[:12]}, not {expected[:12]}; write the snapshot again")
+    return Snapshot(catalog, interactions, users, digest)
+
+
+def compute_digest(catalog: Catalog, interactions: Interactions, users: pd.DataFrame) -> str:
+    """Compute the SHA-256 of items, ratings and users, independent of the order of their rows."""
+    hasher = hashlib.sha256(_CONTENT_VERSION)
+    for row in _list_items(catalog):
+        hasher.update(json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=str).encode() + b"\n")
+    for name, kind in ((Columns.User, "<i8"), (Columns.Item, "<i8"), (Columns.Rating, "<i1")):
+        # The length in front keeps one column from running into the next.
+        values = interactions.table[name].to_numpy().astype(kind)
+        hasher.update(len(values).to_bytes(8, "little") + values.tobytes())
+    ordered = users.sort_values(Columns.User)
+    for user_id, arrived_on in zip(ordered[Columns.User].tolist(), ordered[Columns.ArrivedOn], strict=True):
+        hasher.update(f"{user_id},{arrived_on or ''}\n".encode())
+    return hasher.hexdigest()
+
+
+def _list_items(catalog: Catalog) -> list[list[Any]]:
+    """List the items as plain values in the order of `ItemColumns.All`; missing numbers become None."""
+    numbers = catalog.items[ItemColumns.Numericals].astype(object)
+    table = catalog.items.assign(**numbers.where(numbers.notna(), None))
+    return list(map(list, zip(*(table[name].tolist() for name in ItemColumns.All), strict=True)))
+
+
+def _is_published(store: ArtifactStore, digest: str) -> bool:
+    uri = store.uri(f"{PREFIX}/{digest}/")
+    if not store.exists(f"{PREFIX}/{digest}/manifest.json"):
+        return False
+    try:
+        read_snapshot(store, uri)
+    except ArtifactError:
+        # Something damaged it since: writing again repairs it.
+        return False
+    return True
+
+
+def _write_tables(directory: Path, catalog: Catalog, interactions: Interactions, users: pd.DataFrame) -> None:
+    ordered = users.sort_values(Columns.User)
+    for name, table, schema in (
+        (_ITEMS, catalog.items, _ITEM_SCHEMA),
+        (_RATINGS, interactions.table, _RATING_SCHEMA),
+        (_USERS, ordered, _USER_SCHEMA),
+    ):
+        rows = pa.Table.from_pandas(table, schema=schema, preserve_index=False).replace_schema_metadata(None)
+        pyarrow.parquet.write_table(rows, directory / name, compression="zstd")
+
+
+def _read_items(path: Path) -> pd.DataFrame:
+    items = pd.DataFrame(pyarrow.parquet.read_table(path, schema=_ITEM_SCHEMA).to_pydict(), columns=ItemColumns.All)
+    return items.astype(dict.fromkeys(ItemColumns.Numericals, np.float64))
+
+
+def _read_users(path: Path) -> pd.DataFrame:
+    users = pyarrow.parquet.read_table(path, schema=_USER_SCHEMA).to_pydict()
+    return pd.DataFrame(
+        {
+            Columns.User: np.array(users[Columns.User], dtype=np.int64),
+            Columns.ArrivedOn: pd.Series(users[Columns.ArrivedOn], dtype=object),
+        }
+    )
