@@ -1,0 +1,62 @@
+"""Describe a saved recommender in MLflow's own format, with signature and input example and without any pickle."""
+
+import json
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
+
+from recsys.storage.registry.connection import DATA
+
+LOADER = "recsys.storage.pyfunc_loader"
+
+_REQUIREMENTS = ("lightgbm", "numpy", "pandas", "pyarrow", "scipy")
+_EXAMPLE = {"columns": ["item_ids", "ratings"], "data": [[[1, 5114], [9.0, 10.0]]]}
+
+
+def write_package(target: Path, directory: Path, model_id: str, run_id: str) -> None:
+    """Write the folder of a version: the files of `directory` and MLflow's `MLmodel` beside them.
+
+    `mlflow.pyfunc.save_model` would do the same, but imports every flavour and guesses requirements by loading.
+
+    Parameters
+    ----------
+    target
+        A folder that does not exist yet.
+    directory
+        What `Recommender.save` wrote.
+    """
+    shutil.copytree(directory, target / DATA)
+    python = platform.python_version()
+    requirements = [f"{name}=={version(name)}" for name in _REQUIREMENTS]
+    (target / "requirements.txt").write_text("\n".join(requirements) + "\n")
+    environment = {"python": python, "dependencies": ["-r requirements.txt"]}
+    (target / "python_env.yaml").write_text(json.dumps(environment))
+    (target / "input_example.json").write_text(json.dumps(_EXAMPLE))
+    model = Model(
+        model_uuid=model_id,
+        model_id=model_id,
+        run_id=run_id,
+        signature=_signature(),
+        saved_input_example_info={
+            "artifact_path": "input_example.json",
+            "type": "dataframe",
+            "pandas_orient": "split",
+        },
+    )
+    environments = {"virtualenv": "python_env.yaml"}
+    model.add_flavor("python_function", loader_module=LOADER, data=DATA, python_version=python, env=environments)
+    model.save(str(target / "MLmodel"))
+
+
+def _signature() -> ModelSignature:
+    ids, numbers = Array(DataType.long), Array(DataType.double)
+    return ModelSignature(
+        inputs=Schema([ColSpec(ids, "item_ids"), ColSpec(numbers, "ratings")]),
+        outputs=Schema([ColSpec(ids, "item_ids"), ColSpec(numbers, "scores"), ColSpec(numbers, "predicted_ratings")]),
+        params=ParamSchema([ParamSpec("k", DataType.long, 10)]),
+    )

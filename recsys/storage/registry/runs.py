@@ -1,0 +1,104 @@
+"""Runs of the experiment: exactly one per run key, recorded so that a repetition changes nothing."""
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
+
+from recsys.storage.registry.connection import MODEL_TAG, RUN_KEY_TAG, MlflowConnection
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# MLflow takes at most this many parameters or tags in one call, and digests of at most so many characters.
+_BATCH = 100
+_DIGEST_LENGTH = 36
+
+
+class RunTracking(MlflowConnection):
+    """The part of the registry that knows runs."""
+
+    def start_run(self, run_key: str, *, tags: Mapping[str, str] | None = None) -> str:
+        """Find or create the one run of a run key, mark it as running and return its id.
+
+        Two processes that start the same key at the same instant could make two runs; a retraining therefore holds
+        an advisory lock. Should it happen nevertheless, both go on with the older one from the next call on.
+        """
+        with self._translate_errors():
+            run_id = self._find_run(run_key)
+            if run_id is not None:
+                self._client.update_run(run_id, status="RUNNING")
+                return run_id
+            own = {RUN_KEY_TAG: run_key, MODEL_TAG: self.model_name, **(tags or {})}
+            run = self._client.create_run(self._experiment_id(), tags=own, run_name=run_key)
+            return str(run.info.run_id)
+
+    def finish_run(self, run_id: str, *, failed: bool = False) -> None:
+        """Mark a run as finished or failed."""
+        with self._translate_errors():
+            self._client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        figures: Mapping[str, "Figure"] | None = None,
+        artifacts: Mapping[str, bytes] | None = None,
+        dataset: tuple[str, str, str] | None = None,
+    ) -> None:
+        """Record what a run did; the same again changes nothing.
+
+        Parameters
+        ----------
+        metrics
+            Finite numbers; others are left out, because MLflow stores no gaps.
+        figures, artifacts
+            By name below the run's artefacts, such as `gate/differences.png`.
+        dataset
+            Name, digest and URI of the snapshot that the run learnt from.
+        """
+        with self._translate_errors():
+            run = self._client.get_run(run_id)
+            # The time of a metric is part of its key: with the start of the run a repeated value is the same row.
+            stamp = run.info.start_time
+            finite = {key: float(value) for key, value in (metrics or {}).items() if math.isfinite(value)}
+            numbers = [Metric(key, value, stamp, 0) for key, value in finite.items()]
+            values = [Param(key, str(value)) for key, value in (params or {}).items()]  # type: ignore[no-untyped-call]
+            labels = [RunTag(key, str(value)) for key, value in (tags or {}).items()]  # type: ignore[no-untyped-call]
+            for start in range(0, max(len(numbers), len(values), len(labels)), _BATCH):
+                part = slice(start, start + _BATCH)
+                self._client.log_batch(run_id, metrics=numbers[part], params=values[part], tags=labels[part])
+            if dataset is not None:
+                name, digest, uri = dataset
+                source = json.dumps({"uri": uri, "sha256": digest})
+                entry = Dataset(name=name, digest=digest[:_DIGEST_LENGTH], source_type="s3", source=source)
+                self._client.log_inputs(run_id, [DatasetInput(entry)])
+        store, prefix = self._place(run.info.artifact_uri)
+        drawn = {name: _draw(figure) for name, figure in (figures or {}).items()}
+        for name, content in {**drawn, **(artifacts or {})}.items():
+            store.write_bytes(f"{prefix}/{name}", content)
+
+    def read_artifact(self, run_id: str, name: str) -> bytes:
+        """Read back what `log` stored under a name."""
+        with self._translate_errors():
+            uri = self._client.get_run(run_id).info.artifact_uri
+        store, prefix = self._place(uri)
+        return store.read_bytes(f"{prefix}/{name}")
+
+    def _find_run(self, run_key: str) -> str | None:
+        query = f"tags.`{RUN_KEY_TAG}` = '{run_key}' AND tags.`{MODEL_TAG}` = '{self.model_name}'"
+        order = ["attributes.start_time ASC"]
+        runs = self._client.search_runs([self._experiment_id()], query, order_by=order, max_results=1)
+        return str(runs[0].info.run_id) if runs else None
+
+
+def _draw(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

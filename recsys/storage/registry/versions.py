@@ -1,0 +1,223 @@
+"""Versions of the registered model and the aliases that point at them."""
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+
+from recsys.exceptions import ArtifactError, NoProductionModelError
+from recsys.storage.artifacts import MANIFEST
+from recsys.storage.registry.connection import DATA, DIGEST_TAG, MODEL_TAG, RUN_KEY_TAG
+from recsys.storage.registry.runs import RunTracking
+
+PRODUCTION = "production"
+PREVIOUS = "previous"
+
+_ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+# The server numbers versions optimistically and gives up after three conflicts.
+_ATTEMPTS = 8
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version as the registry knows it; `created_ms` is milliseconds since 1970, UTC."""
+
+    version: int
+    run_id: str
+    run_key: str
+    digest: str
+    source: str
+    description: str
+    created_ms: int
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+
+
+def compute_digest(directory: Path) -> str:
+    """Compute one SHA-256 over the names and contents of all files below a directory, manifests left out."""
+    lines = []
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and path.name != MANIFEST:
+            with path.open("rb") as handle:
+                digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            lines.append(f"{digest}  {path.relative_to(directory).as_posix()}\n")
+    if not lines:
+        raise ArtifactError(f"{directory} holds no file; save the model there first")
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+class Registry(RunTracking):
+    """The runs, versions and aliases of one registered model; thread-safe."""
+
+    def register_model(
+        self,
+        run_id: str,
+        directory: Path,
+        run_key: str,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        description: str = "",
+    ) -> int:
+        """Store a saved recommender as a version with signature and input example, and return its number.
+
+        A version of the same run key and the same bytes is found again rather than made twice.
+
+        Parameters
+        ----------
+        directory
+            What `Recommender.save` wrote: open formats, no pickle.
+        """
+        # Describing a model needs the whole of MLflow; a service that only loads versions has `mlflow-skinny`.
+        from recsys.storage.registry.packaging import write_package
+
+        digest = compute_digest(directory)
+        tags = {RUN_KEY_TAG: run_key, DIGEST_TAG: digest, MODEL_TAG: self.model_name}
+        with self._translate_errors():
+            standing = [found.version for found in self.list_versions(run_key) if found.digest == digest]
+            if standing:
+                return min(standing)
+            model = self._find_or_create_model(run_id, tags)
+            store, prefix = self._place(model.artifact_location)
+            with tempfile.TemporaryDirectory(prefix="otaku-model-") as folder:
+                package = Path(folder) / "model"
+                write_package(package, directory, model.model_id, run_id)
+                store.write_directory(prefix, package)
+            self._client.finalize_logged_model(model.model_id, "READY")
+            numbers = {f"metric.{name}": f"{value:.6g}" for name, value in (metrics or {}).items()}
+            return self._create_version(
+                model.artifact_location, model.model_id, run_id, {**tags, **numbers}, description
+            )
+
+    def list_versions(self, run_key: str | None = None) -> list[ModelVersion]:
+        """List versions, newest first, all or those of a run key."""
+        query = f"name = '{self.model_name}'"
+        if run_key is not None:
+            query += f" AND tags.`{RUN_KEY_TAG}` = '{run_key}'"
+        with self._translate_errors():
+            found = [_read_version(entry) for entry in self._client.search_model_versions(query)]
+        return sorted(found, key=lambda version: -version.version)
+
+    def read_version(self, version: int) -> ModelVersion:
+        """Look one version up.
+
+        Raises
+        ------
+        NoProductionModelError
+            If there is no such version.
+        """
+        with self._translate_errors():
+            try:
+                return _read_version(self._client.get_model_version(self.model_name, str(version)))
+            except MlflowException as error:
+                if error.error_code in _ABSENT:
+                    raise NoProductionModelError(f"{self.model_name} has no version {version}") from None
+                raise
+
+    def download(self, version: int, directory: Path) -> Path:
+        """Fetch the recommender of a version, checked by its digest, and return the folder to load it from.
+
+        What already lies under `directory` with the right digest is used again; anything else is replaced.
+
+        Raises
+        ------
+        ArtifactError
+            If a file is missing, truncated or altered, or the whole is not what was registered.
+        """
+        found = self.read_version(version)
+        target = directory / f"version-{version}"
+        if target.is_dir() and compute_digest(target) == found.digest:
+            return target
+        store, prefix = self._place(found.source)
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".download-") as folder:
+            store.read_directory(prefix, Path(folder))
+            data = Path(folder) / DATA
+            digest = compute_digest(data)
+            if digest != found.digest:
+                raise ArtifactError(
+                    f"version {version} has digest {digest[:12]} instead of {found.digest[:12]}; "
+                    "it was altered in storage: roll back to another version and register this one again"
+                )
+            shutil.rmtree(target, ignore_errors=True)
+            data.replace(target)
+        return target
+
+    def annotate(self, version: int, tags: Mapping[str, str], description: str | None = None) -> None:
+        """Write tags and, if given, the description of a version."""
+        with self._translate_errors():
+            for name, value in tags.items():
+                self._client.set_model_version_tag(self.model_name, str(version), name, value)
+            if description is not None:
+                self._client.update_model_version(self.model_name, str(version), description)
+
+    def alias_version(self, alias: str) -> int | None:
+        """Return the version that carries an alias, or None."""
+        with self._translate_errors():
+            try:
+                return int(self._client.get_model_version_by_alias(self.model_name, alias).version)
+            except MlflowException as error:
+                if error.error_code in _ABSENT:
+                    return None
+                raise
+
+    def production_version(self) -> int | None:
+        """Return the version in Production, or None while nothing was promoted."""
+        return self.alias_version(PRODUCTION)
+
+    def point_alias(self, alias: str, version: int | None) -> None:
+        """Move or remove an alias; for `recsys.storage.promotion` alone, which holds the lock and the ledger."""
+        with self._translate_errors():
+            if version is None:
+                self._client.delete_registered_model_alias(self.model_name, alias)
+            else:
+                self._client.set_registered_model_alias(self.model_name, alias, str(version))
+
+    def _find_or_create_model(self, run_id: str, tags: Mapping[str, str]) -> Any:
+        """Return the place for a model's files, that of an earlier attempt if there was one."""
+        experiment = self._experiment_id()
+        query = " AND ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        standing = self._client.search_logged_models([experiment], query, max_results=1)
+        if standing:
+            return standing[0]
+        return self._client.create_logged_model(experiment, "model", run_id, dict(tags), model_type="recommender")
+
+    def _create_version(
+        self, source: str, model_id: str, run_id: str, tags: Mapping[str, str], description: str
+    ) -> int:
+        try:
+            self._client.create_registered_model(self.model_name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                created = self._client.create_model_version(
+                    self.model_name, source, run_id, dict(tags), description=description, model_id=model_id
+                )
+                return int(created.version)
+            except MlflowException as error:
+                if attempt == _ATTEMPTS or "Giving up" not in str(error):
+                    raise
+                time.sleep(0.05 * 2**attempt)
+
+
+def _read_version(entry: Any) -> ModelVersion:
+    return ModelVersion(
+        version=int(entry.version),
+        run_id=entry.run_id or "",
+        run_key=entry.tags.get(RUN_KEY_TAG, ""),
+        digest=entry.tags.get(DIGEST_TAG, ""),
+        source=entry.source,
+        description=entry.description or "",
+        created_ms=int(entry.creation_timestamp),
+        aliases=tuple(sorted(entry.aliases)),
+        tags=dict(entry.tags),
+    )
