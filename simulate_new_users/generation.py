@@ -7,8 +7,8 @@ template's own. So list lengths, ratings and tastes follow the law of real peopl
 
 Checked on 400 people generated from MyAnimeList ratings against 400 real ones, neither seen by the recommenders: recall
 at 10 of held-out titles is 0.29 with item-kNN and 0.17 with popularity for the generated, 0.31 and 0.17 for the real;
-mean rating 7.75 and 7.85, median list length 55 and 60. The constants below were chosen by these same figures, one seed,
-so they describe the fit and are no independent test of it.
+mean rating 7.75 and 7.85, median list length 55 and 60. The constants below were chosen by these same figures, on
+one seed, so they describe the fit and are no independent test of it.
 """
 
 from dataclasses import dataclass
