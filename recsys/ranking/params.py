@@ -1,0 +1,123 @@
+"""Hyper-parameters of the two heads, by preset; logged with every run."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from recsys.exceptions import ConfigurationError
+from recsys.features.ranking_features import DEFAULT_GROUPS, SEED_GROUPS
+
+
+@dataclass(frozen=True)
+class HeadParams:
+    """Parameters of one LightGBM booster, under LightGBM's own names."""
+
+    objective: str
+    n_estimators: int
+    learning_rate: float
+    num_leaves: int
+    max_depth: int = -1
+    min_data_in_leaf: int = 20
+    feature_fraction: float = 1.0
+    bagging_fraction: float = 1.0
+    bagging_freq: int = 0
+    lambda_l2: float = 0.0
+    lambdarank_truncation_level: int = 30
+    early_stopping_rounds: int = 20
+
+    def to_lightgbm(self, *, seed: int, n_threads: int) -> dict[str, Any]:
+        """Translate into LightGBM's `params`, deterministic for a given seed."""
+        params = asdict(self)
+        for name in ("n_estimators", "early_stopping_rounds"):
+            del params[name]
+        if self.objective != "lambdarank":
+            del params["lambdarank_truncation_level"]
+        return params | {
+            "seed": seed,
+            "num_threads": n_threads,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A whole configuration of the ranker.
+
+    Parameters
+    ----------
+    groups
+        Feature groups of the schema.
+    n_per_model
+        Candidates taken from each first-stage model.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    n_per_model: int
+    relevance: HeadParams
+    rating: HeadParams
+
+
+def _seed_head(objective: str) -> HeadParams:
+    return HeadParams(
+        objective=objective,
+        n_estimators=2000,
+        learning_rate=0.01,
+        num_leaves=2**8 - 1,
+        max_depth=8,
+        feature_fraction=0.8,
+        # As in the original: without a bagging frequency the fraction never acts.
+        bagging_fraction=0.8,
+        bagging_freq=0,
+    )
+
+
+PRESETS: Final[Mapping[str, Preset]] = {
+    "default": Preset(
+        name="default",
+        groups=DEFAULT_GROUPS,
+        n_per_model=150,
+        relevance=HeadParams(
+            objective="lambdarank",
+            n_estimators=600,
+            learning_rate=0.05,
+            num_leaves=31,
+            min_data_in_leaf=50,
+            feature_fraction=0.7,
+            lambda_l2=1.0,
+            early_stopping_rounds=40,
+        ),
+        rating=HeadParams(
+            objective="regression",
+            n_estimators=600,
+            learning_rate=0.05,
+            num_leaves=31,
+            min_data_in_leaf=50,
+            feature_fraction=0.7,
+            lambda_l2=1.0,
+            early_stopping_rounds=40,
+        ),
+    ),
+    "seed": Preset(
+        name="seed",
+        groups=SEED_GROUPS,
+        n_per_model=150,
+        relevance=_seed_head("lambdarank"),
+        rating=_seed_head("regression"),
+    ),
+}
+
+
+def get_preset(name: str) -> Preset:
+    """Look a preset up.
+
+    Raises
+    ------
+    ConfigurationError
+        Names the presets that exist.
+    """
+    if name not in PRESETS:
+        raise ConfigurationError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]

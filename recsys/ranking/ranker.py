@@ -1,0 +1,152 @@
+"""The second stage: two LightGBM heads over one feature schema.
+
+The relevance head (lambdarank) orders the list and is judged by NDCG@10; the rating head (regression) predicts the
+rating shown to people and is judged by mean absolute error.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import lightgbm as lgb
+import numpy as np
+
+from recsys.exceptions import ArtifactError, SchemaMismatchError
+from recsys.features.schema import FeatureSchema
+from recsys.ranking.params import HeadParams
+from recsys.types import Floats, Positions
+
+MIN_RATING: Final = 1.0
+MAX_RATING: Final = 10.0
+HEADS: Final = ("relevance", "rating")
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """Rows of one head.
+
+    Parameters
+    ----------
+    features
+        `(n_rows, n_features)`.
+    labels
+        `(n_rows,)`: 0 or 1 for the relevance head, 1..10 for the rating head.
+    group_sizes
+        Candidates of each user in row order, `(n_users,)`; the rows of a user are contiguous. Only the relevance head
+        needs it.
+    """
+
+    features: Floats
+    labels: Floats
+    group_sizes: Positions | None = None
+
+    def __post_init__(self) -> None:
+        if self.group_sizes is not None and int(self.group_sizes.sum()) != len(self.labels):
+            raise SchemaMismatchError(
+                f"query groups cover {int(self.group_sizes.sum())} rows of a table with {len(self.labels)}"
+            )
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """A booster, its learning curves by data set and metric, and the iteration that validated best."""
+
+    booster: lgb.Booster
+    curves: Mapping[str, Mapping[str, list[float]]]
+
+
+def train_head(
+    params: HeadParams,
+    schema: FeatureSchema,
+    train: TrainingTable,
+    validation: TrainingTable,
+    *,
+    seed: int,
+    n_threads: int,
+    on_iteration: Callable[[int, int], None] = lambda _done, _total: None,
+) -> TrainedHead:
+    """Train one head with early stopping on validation users.
+
+    Parameters
+    ----------
+    on_iteration
+        Called with trees grown and trees at most.
+    """
+    metric = {"metric": "ndcg", "eval_at": [10]} if params.objective == "lambdarank" else {"metric": "l1"}
+    settings = params.to_lightgbm(seed=seed, n_threads=n_threads) | metric
+    data = lgb.Dataset(
+        train.features, train.labels, group=train.group_sizes, feature_name=list(schema.names), params=settings
+    )
+    valid = data.create_valid(validation.features, validation.labels, group=validation.group_sizes)
+    curves: dict[str, dict[str, list[float]]] = {}
+
+    def report(environment: Any) -> None:
+        on_iteration(environment.iteration + 1, params.n_estimators)
+
+    booster = lgb.train(
+        settings,
+        data,
+        num_boost_round=params.n_estimators,
+        valid_sets=[valid],
+        valid_names=["validation"],
+        callbacks=[
+            lgb.early_stopping(params.early_stopping_rounds, verbose=False),
+            lgb.record_evaluation(curves),
+            report,
+        ],
+    )
+    return TrainedHead(booster, curves)
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Both heads with the schema they were trained on."""
+
+    schema: FeatureSchema
+    relevance: lgb.Booster
+    rating: lgb.Booster
+
+    def score(self, features: Floats) -> Floats:
+        """Score pairs for ordering, `(n_pairs,)`; only differences within a user mean something."""
+        return _predict(self.relevance, features)
+
+    def predict_ratings(self, features: Floats) -> Floats:
+        """Predict ratings, `(n_pairs,)`, clipped to 1..10."""
+        return np.clip(_predict(self.rating, features), MIN_RATING, MAX_RATING)
+
+    def save(self, directory: Path) -> None:
+        """Write the schema as JSON and each head in LightGBM's text format."""
+        self.schema.save(directory / "schema.json")
+        for name in HEADS:
+            getattr(self, name).save_model(directory / f"{name}.lgb.txt")
+
+    @classmethod
+    def load(cls, directory: Path) -> "Ranker":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ArtifactError
+            If a file is missing or no LightGBM model.
+        SchemaMismatchError
+            If a head was trained on other features than the schema says.
+        """
+        schema = FeatureSchema.load(directory / "schema.json")
+        heads = {name: _load_booster(directory / f"{name}.lgb.txt") for name in HEADS}
+        for booster in heads.values():
+            schema.check(tuple(booster.feature_name()))
+        return cls(schema, heads["relevance"], heads["rating"])
+
+
+def _predict(booster: lgb.Booster, features: Floats) -> Floats:
+    if not len(features):
+        return np.empty(0, dtype=np.float32)
+    return np.asarray(booster.predict(features, num_threads=1), dtype=np.float32)
+
+
+def _load_booster(path: Path) -> lgb.Booster:
+    try:
+        return lgb.Booster(model_str=path.read_text())
+    except (OSError, lgb.basic.LightGBMError, ValueError) as error:
+        raise ArtifactError(f"{path.name} is no LightGBM model: {error}") from error

@@ -1,0 +1,6 @@
+"""The recommender: retrieve, featurise, rank; and how one is trained."""
+
+from recsys.recommender.model import Recommender
+from recsys.recommender.profile import Profile, Recommendations
+
+__all__ = ["Profile", "Recommendations", "Recommender"]

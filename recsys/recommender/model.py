@@ -1,0 +1,173 @@
+"""Retrieve, featurise, rank: the one deployable artefact."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from recsys.data.catalog import Catalog
+from recsys.exceptions import ArtifactError
+from recsys.features.item_side import ItemSide
+from recsys.features.ranking_features import compute_ranking_features
+from recsys.ranking.ranker import Ranker
+from recsys.recommender.profile import Profile, Recommendations
+from recsys.recommender.retrieve import Retriever, find_allowed
+from recsys.retrieval.base import read_state, sparse_from_state, sparse_to_state, write_state
+from recsys.retrieval.first_stage import FirstStage
+from recsys.types import Floats, Ids, ItemId, Mask, Positions, RatingMatrix
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """Everything that answers for one model version; immutable, safe to share among threads."""
+
+    retriever: Retriever
+    ranker: Ranker
+
+    @property
+    def catalog(self) -> Catalog:
+        """The titles this version knows."""
+        return self.retriever.items.catalog
+
+    def recommend(self, profile: Profile, *, k: int = 10, allowed: Mask | None = None) -> Recommendations:
+        """Recommend titles that the person has not watched, best first.
+
+        Parameters
+        ----------
+        k
+            Length of the list; shorter only if filters and history leave fewer titles.
+        allowed
+            `(n_items,)`; False for filtered titles.
+        """
+        history, tastes = profile.to_history(self.catalog), profile.to_tastes(self.catalog)
+        positions, scores = self.rank(history, tastes, k=k, allowed=allowed)[0]
+        return self._with_ratings(history, tastes, positions, scores)
+
+    def rank(
+        self, history: RatingMatrix, tastes: Floats | None = None, *, k: int = 10, allowed: Mask | None = None
+    ) -> list[tuple[Positions, Floats]]:
+        """Rank the catalog for many people at once.
+
+        Parameters
+        ----------
+        history
+            CSR `(n_users, n_items)` of ratings 1..10.
+
+        Returns
+        -------
+        For each user positions and scores, best first.
+        """
+        if tastes is None:
+            tastes = np.zeros((history.shape[0], len(self.catalog.genres)), dtype=np.float32)
+        pairs = self.retriever.retrieve(history, tastes, allowed)
+        schema, features = compute_ranking_features(pairs, self.ranker.schema.groups)
+        self.ranker.schema.check(schema.names)
+        scores = np.split(self.ranker.score(features), np.cumsum(pairs.counts)[:-1])
+        ranked = []
+        for row, (positions, values) in enumerate(zip(pairs.candidates, scores, strict=True)):
+            order = np.lexsort((positions, -values))[:k]
+            top = positions[order], values[order]
+            ranked.append(top if len(order) == k else self._fill(top, history[row], tastes[row], k, allowed))
+        return ranked
+
+    def _fill(
+        self, top: tuple[Positions, Floats], history: RatingMatrix, tastes: Floats, k: int, allowed: Mask | None
+    ) -> tuple[Positions, Floats]:
+        """Lengthen a list that has too few candidates by the most popular of what is left."""
+        positions, scores = top
+        mask = find_allowed(history, np.zeros((1, len(tastes)), dtype=np.float32), self.retriever.items, allowed)[0]
+        mask[positions] = False
+        popularity = self.retriever.first_stage.models["popular"].score(history)[0]
+        rest = np.flatnonzero(mask)
+        rest = rest[np.lexsort((rest, -popularity[rest]))][: k - len(positions)]
+        floor = scores.min(initial=0.0)
+        return np.concatenate([positions, rest]), np.concatenate(
+            [scores, (floor - 1 - np.arange(len(rest))).astype(np.float32)]
+        )
+
+    def predict_ratings(self, profile: Profile, item_ids: Ids) -> Floats:
+        """Predict what the person would rate these titles, `(n,)`, 1..10."""
+        history, tastes = profile.to_history(self.catalog), profile.to_tastes(self.catalog)
+        return self.rate(history, tastes, [self.catalog.positions(item_ids)])
+
+    def rate(self, history: RatingMatrix, tastes: Floats, candidates: list[Positions]) -> Floats:
+        """Predict ratings of given positions for many people, flat in their order."""
+        pairs = self.retriever.describe(history, tastes, candidates)
+        _, features = compute_ranking_features(pairs, self.ranker.schema.groups)
+        return self.ranker.predict_ratings(features)
+
+    def similar_items(self, item_id: ItemId, *, k: int = 10, allowed: Mask | None = None) -> Recommendations:
+        """Find titles like a given one, nearest first.
+
+        The score is the mean of two cosines, of LightFM and of synopsis vectors; a part that is missing counts 0.
+        """
+        position = int(self.catalog.positions([item_id])[0])
+        items = self.retriever.items
+        scores = (
+            items.lightfm_units @ items.lightfm_units[position] + items.text_units @ items.text_units[position]
+        ) / 2
+        mask = np.ones(len(self.catalog), dtype=bool) if allowed is None else allowed.copy()
+        mask[position] = False
+        rest = np.flatnonzero(mask)
+        top = rest[np.lexsort((rest, -scores[rest]))][:k]
+        nobody = Profile()
+        return self._with_ratings(
+            nobody.to_history(self.catalog), nobody.to_tastes(self.catalog), top, scores[top].astype(np.float32)
+        )
+
+    def _with_ratings(
+        self, history: RatingMatrix, tastes: Floats, positions: Positions, scores: Floats
+    ) -> Recommendations:
+        ratings = self.rate(history, tastes, [positions])
+        return Recommendations(self.catalog.item_ids[positions], scores, ratings)
+
+    def save(self, directory: Path) -> None:
+        """Write the whole version in open formats: Parquet, NPZ, JSON, LightGBM text."""
+        directory.mkdir(parents=True, exist_ok=True)
+        items = self.retriever.items
+        self.catalog.items.to_parquet(directory / "catalog.parquet", index=False)
+        write_state({"vectors": items.text_vectors}, directory / "text_vectors.npz")
+        write_state(sparse_to_state(items.title_neighbours), directory / "title_neighbours.npz")
+        self.retriever.first_stage.save(directory)
+        self.ranker.save(directory)
+        settings = {"format": FORMAT, "n_per_model": self.retriever.n_per_model}
+        (directory / "recommender.json").write_text(json.dumps(settings, indent=1))
+
+    @classmethod
+    def load(cls, directory: Path) -> "Recommender":
+        """Read what `save` wrote; nothing is unpickled.
+
+        Raises
+        ------
+        ArtifactError
+            If a file is missing, truncated or of another format.
+        """
+        first_stage = FirstStage.load(directory)
+        items = _load_item_side(directory)
+        try:
+            settings = json.loads((directory / "recommender.json").read_text())
+            n_per_model = int(settings["n_per_model"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"recommender.json cannot be read: {error}") from error
+        if settings["format"] != FORMAT:
+            raise ArtifactError(f"the version has format {settings['format']}; this code reads format {FORMAT}")
+        return cls(Retriever(first_stage, items, n_per_model), Ranker.load(directory))
+
+
+def _load_item_side(directory: Path) -> ItemSide:
+    """Read what the item side consists of."""
+    try:
+        frame = pd.read_parquet(directory / "catalog.parquet")
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"catalog.parquet cannot be read: {error}") from error
+    return ItemSide(
+        catalog=Catalog(frame),
+        text_vectors=read_state(directory / "text_vectors.npz")["vectors"].astype(np.float32),
+        title_neighbours=sparse_from_state(read_state(directory / "title_neighbours.npz")),
+        lightfm_vectors=read_state(directory / "lightfm.npz")["vectors"],
+    )

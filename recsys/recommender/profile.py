@@ -1,0 +1,70 @@
+"""A person as a function of a history, and what a person is given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from recsys.data.catalog import Catalog
+from recsys.exceptions import DataContractError
+from recsys.types import Floats, Genre, Ids, RatingMatrix
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known about a person; nothing needs a user id.
+
+    Parameters
+    ----------
+    item_ids, ratings
+        Rated titles of the catalog and ratings 1..10, of equal length; a title occurs once.
+    genre_weights
+        Stated tastes, genre to weight > 0; looked at only where there is no history.
+    """
+
+    item_ids: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    ratings: Floats = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    genre_weights: Mapping[Genre, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.item_ids) != len(self.ratings):
+            raise DataContractError(f"{len(self.item_ids)} titles but {len(self.ratings)} ratings")
+        if len(np.unique(self.item_ids)) != len(self.item_ids):
+            raise DataContractError("a title occurs twice in a history")
+        if len(self.ratings) and not ((np.min(self.ratings) >= 1) and (np.max(self.ratings) <= 10)):
+            raise DataContractError("ratings must lie in 1..10")
+
+    def to_history(self, catalog: Catalog) -> RatingMatrix:
+        """Arrange the ratings as one CSR row `(1, n_items)`."""
+        positions = catalog.positions(self.item_ids)
+        order = np.argsort(positions)
+        values = np.asarray(self.ratings, dtype=np.float32)[order]
+        return csr_matrix((values, positions[order], [0, len(order)]), shape=(1, len(catalog)))
+
+    def to_tastes(self, catalog: Catalog) -> Floats:
+        """Arrange the stated tastes as `(1, n_genres)`, scaled so that the largest weight is 1.
+
+        Raises
+        ------
+        DataContractError
+            Names a genre that the catalog does not know.
+        """
+        tastes = np.zeros((1, len(catalog.genres)), dtype=np.float32)
+        for genre, weight in self.genre_weights.items():
+            if genre not in catalog.genres:
+                raise DataContractError(f"genre {genre!r} is unknown; choose among {', '.join(catalog.genres)}")
+            tastes[0, catalog.genres.index(genre)] = max(float(weight), 0.0)
+        return np.asarray(tastes / max(float(tastes.max()), 1e-9), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """A list, best first: ids, ordering scores and predicted ratings 1..10, all of one length."""
+
+    item_ids: Ids
+    scores: Floats
+    predicted_ratings: Floats
+
+    def __len__(self) -> int:
+        return len(self.item_ids)

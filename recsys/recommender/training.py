@@ -1,0 +1,218 @@
+"""From ratings to tables on which the two heads are trained, and the heads themselves.
+
+The first-stage scores of a training user come from models that were not fitted on that user (`cross_fit`), and every
+feature from the history, so the ranker never sees a label twice.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix, vstack
+
+from recsys.data.catalog import Catalog
+from recsys.data.interactions import POSITIVE_RATING, Interactions
+from recsys.data.splits import HistoryAndTargets, hash_ids, split_history
+from recsys.features.item_side import ItemSide
+from recsys.features.ranking_features import Pairs, compute_ranking_features
+from recsys.features.schema import FeatureSchema
+from recsys.ranking.params import Preset
+from recsys.ranking.ranker import Ranker, TrainedHead, TrainingTable, train_head
+from recsys.recommender.retrieve import Retriever
+from recsys.retrieval.base import CandidateGenerator
+from recsys.retrieval.embedding import Als, LightFm
+from recsys.retrieval.first_stage import FirstStage
+from recsys.retrieval.item_item import Ease, ItemKnn
+from recsys.retrieval.popular import Popular
+from recsys.types import Floats, Ids, Positions, RatingMatrix
+
+N_FOLDS = 4
+BATCH_USERS = 256
+# Histories are also cut to these lengths for some users, so that the ranker learns to serve people who just arrived.
+COLD_LENGTHS = (0, 1, 2, 5, 10)
+COLD_SHARE = 4
+STATED_GENRES = 3
+
+
+def make_models(seed: int) -> Sequence[CandidateGenerator]:
+    """Return the first-stage models of this version, unfitted."""
+    return [Ease(), Als(seed=seed), ItemKnn(), LightFm(seed=seed), Popular()]
+
+
+@dataclass(frozen=True)
+class People:
+    """Users with what may be seen of them and what must be predicted.
+
+    Parameters
+    ----------
+    history, targets
+        CSR `(n_users, n_items)` of ratings 1..10, disjoint.
+    tastes
+        Stated genre weights `(n_users, n_genres)`.
+    """
+
+    user_ids: Ids
+    history: RatingMatrix
+    targets: RatingMatrix
+    tastes: Floats
+
+    def select(self, rows: Positions) -> "People":
+        """Keep some rows."""
+        return People(self.user_ids[rows], self.history[rows], self.targets[rows], self.tastes[rows])
+
+    def batches(self) -> Iterable["People"]:
+        """Yield everybody in batches, to bound the memory of dense scores."""
+        for start in range(0, len(self.user_ids), BATCH_USERS):
+            yield self.select(np.arange(start, min(start + BATCH_USERS, len(self.user_ids))))
+
+
+def _to_matrix(interactions: Interactions, user_ids: Ids, catalog: Catalog) -> RatingMatrix:
+    table = interactions.table
+    rows = np.searchsorted(user_ids, table["user_id"].to_numpy())
+    columns = catalog.positions(table["item_id"].to_numpy())
+    values = table["rating"].to_numpy(dtype=np.float32)
+    return csr_matrix((values, (rows, columns)), shape=(len(user_ids), len(catalog)))
+
+
+def build_people(interactions: Interactions, catalog: Catalog) -> People:
+    """Split the ratings of users into history and targets; those without targets are left out."""
+    split: HistoryAndTargets = split_history(interactions)
+    user_ids = split.targets.user_ids
+    no_tastes = np.zeros((len(user_ids), len(catalog.genres)), dtype=np.float32)
+    history = split.history.select_users(user_ids)
+    return People(
+        user_ids, _to_matrix(history, user_ids, catalog), _to_matrix(split.targets, user_ids, catalog), no_tastes
+    )
+
+
+def add_newcomers(people: People, catalog: Catalog) -> People:
+    """Append every fourth user again with a history cut to 0, 1, 2, 5 or 10 ratings.
+
+    Half of those left without a history state the three genres that their whole history holds most above the
+    catalog's mean.
+    """
+    picked = np.flatnonzero(hash_ids(people.user_ids, salt=4) % np.uint64(COLD_SHARE) == 0)
+    lengths = np.array(COLD_LENGTHS)[
+        (hash_ids(people.user_ids[picked], salt=5) % np.uint64(len(COLD_LENGTHS))).astype(int)
+    ]
+    cold = people.select(picked)
+    shares = np.asarray(cold.history @ catalog.genre_matrix)
+    shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
+    lift = shares - catalog.genre_matrix.mean(axis=0) / max(float(catalog.genre_matrix.mean(axis=0).sum()), 1e-9)
+    tastes = np.zeros_like(cold.tastes)
+    favourites = np.argsort(-lift, axis=1, kind="stable")[:, :STATED_GENRES]
+    silent = hash_ids(cold.user_ids, salt=6) % np.uint64(2) == 0
+    stating = np.flatnonzero((lengths == 0) & ~silent)
+    tastes[stating[:, None], favourites[stating]] = 1.0
+    cut = replace(cold, history=_shorten(cold, lengths), tastes=tastes)
+    return People(
+        np.concatenate([people.user_ids, cut.user_ids]),
+        vstack([people.history, cut.history], format="csr"),
+        vstack([people.targets, cut.targets], format="csr"),
+        np.vstack([people.tastes, cut.tastes]),
+    )
+
+
+def _shorten(people: People, lengths: npt.NDArray[np.integer]) -> RatingMatrix:
+    """Keep the first ratings of each user in the order of a hash."""
+    entries = people.history.tocoo()
+    order = np.lexsort((hash_ids(people.user_ids[entries.row], entries.col, salt=7), entries.row))
+    rows = entries.row[order]
+    _, starts, counts = np.unique(rows, return_index=True, return_counts=True)
+    place = np.arange(len(rows)) - np.repeat(starts, counts)
+    kept = order[place < lengths[rows]]
+    return csr_matrix((entries.data[kept], (entries.row[kept], entries.col[kept])), shape=people.history.shape)
+
+
+@dataclass(frozen=True)
+class HeadTables:
+    """Rows for both heads under one schema."""
+
+    schema: FeatureSchema
+    relevance: TrainingTable
+    rating: TrainingTable
+
+
+def build_tables(parts: Iterable[tuple[Retriever, People]], groups: Sequence[str]) -> HeadTables:
+    """Featurise candidates with labels, and rated targets with ratings.
+
+    Parameters
+    ----------
+    parts
+        People together with a retriever that was not fitted on them.
+    """
+    schema = None
+    ranked: list[tuple[Floats, Floats, Positions]] = []
+    rated: list[tuple[Floats, Floats]] = []
+    for retriever, people in parts:
+        for batch in people.batches():
+            pairs = retriever.retrieve(batch.history, batch.tastes)
+            schema, features = compute_ranking_features(pairs, groups)
+            ranked.append(_label(pairs, features, batch.targets))
+            rated.append(_rate(pairs, batch.targets, groups))
+    if schema is None:
+        raise ValueError("there is nobody to train on")
+    features, labels, sizes = (np.concatenate(column) for column in zip(*ranked, strict=True))
+    rating_features, ratings = (np.concatenate(column) for column in zip(*rated, strict=True))
+    return HeadTables(schema, TrainingTable(features, labels, sizes), TrainingTable(rating_features, ratings))
+
+
+def _label(pairs: Pairs, features: Floats, targets: RatingMatrix) -> tuple[Floats, Floats, Positions]:
+    """Label candidates 1 where they are liked targets; users without any are dropped, they teach no order."""
+    values = np.asarray(targets[pairs.rows, pairs.columns]).ravel()
+    labels = (values >= POSITIVE_RATING).astype(np.float32)
+    n_liked = np.bincount(pairs.rows, weights=labels, minlength=len(pairs.candidates))
+    kept = (n_liked > 0)[pairs.rows]
+    return features[kept], labels[kept], pairs.counts[n_liked > 0]
+
+
+def _rate(pairs: Pairs, targets: RatingMatrix, groups: Sequence[str]) -> tuple[Floats, Floats]:
+    """Describe the rated targets themselves."""
+    ratings = targets.tocsr()
+    candidates = np.split(ratings.indices.astype(np.intp), ratings.indptr[1:-1])
+    _, features = compute_ranking_features(replace(pairs, candidates=candidates), groups)
+    return features, ratings.data.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class TrainedRanker:
+    """A ranker and how its heads were learnt."""
+
+    ranker: Ranker
+    heads: dict[str, TrainedHead]
+    n_rows: dict[str, int]
+
+
+def train_ranker(
+    train: HeadTables,
+    validation: HeadTables,
+    preset: Preset,
+    *,
+    seed: int,
+    n_threads: int,
+    on_progress: Callable[[str, int, int], None] = lambda _head, _done, _total: None,
+) -> TrainedRanker:
+    """Train both heads of a preset."""
+    validation.schema.check(train.schema.names)
+    heads = {
+        name: train_head(
+            getattr(preset, name),
+            train.schema,
+            getattr(train, name),
+            getattr(validation, name),
+            seed=seed,
+            n_threads=n_threads,
+            on_iteration=partial(on_progress, name),
+        )
+        for name in ("relevance", "rating")
+    }
+    ranker = Ranker(train.schema, heads["relevance"].booster, heads["rating"].booster)
+    return TrainedRanker(ranker, heads, {name: len(getattr(train, name).labels) for name in heads})
+
+
+def swap_item_vectors(items: ItemSide, first_stage: FirstStage) -> ItemSide:
+    """Give the item side the LightFM vectors of another first stage, as cross-fitting needs."""
+    vectors = first_stage.models["lightfm"].state()["vectors"]
+    return ItemSide(items.catalog, items.text_vectors, items.title_neighbours, np.asarray(vectors, dtype=np.float32))

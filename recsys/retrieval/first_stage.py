@@ -1,0 +1,99 @@
+"""All first-stage models together: fitted, cross-fitted, stored and asked as one."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from recsys.data.catalog import Catalog
+from recsys.data.splits import assign_folds
+from recsys.exceptions import ArtifactError
+from recsys.retrieval.base import CandidateGenerator, read_state, select_top, write_state
+from recsys.retrieval.embedding import Als, LightFm
+from recsys.retrieval.item_item import Ease, ItemKnn
+from recsys.retrieval.popular import Popular
+from recsys.types import Floats, Ids, Mask, Positions, RatingMatrix
+
+GENERATORS: Final[Mapping[str, type[CandidateGenerator]]] = {
+    model.name: model for model in (Ease, Als, ItemKnn, LightFm, Popular)
+}
+ModelScores = dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """Fitted candidate generators by name, in the order of `GENERATORS`."""
+
+    models: Mapping[str, CandidateGenerator]
+
+    def score(self, history: RatingMatrix) -> ModelScores:
+        """Score the whole catalog with every model, each `(n_users, n_items)`."""
+        return {name: model.score(history) for name, model in self.models.items()}
+
+    def save(self, directory: Path) -> None:
+        """Write one NPZ file a model."""
+        for name, model in self.models.items():
+            write_state(model.state(), directory / f"{name}.npz")
+
+    @classmethod
+    def load(cls, directory: Path) -> "FirstStage":
+        """Read the models that `save` wrote."""
+        names = [name for name in GENERATORS if (directory / f"{name}.npz").exists()]
+        if not names:
+            raise ArtifactError(f"no first-stage model is stored in {directory.name}")
+        return cls({name: GENERATORS[name].from_state(read_state(directory / f"{name}.npz")) for name in names})
+
+
+def fit_first_stage(
+    ratings: RatingMatrix,
+    catalog: Catalog,
+    make_models: Callable[[], Sequence[CandidateGenerator]],
+) -> FirstStage:
+    """Fit a fresh set of models on the ratings of training users."""
+    return FirstStage({model.name: model.fit(ratings, catalog) for model in make_models()})
+
+
+def cross_fit(
+    ratings: RatingMatrix,
+    user_ids: Ids,
+    catalog: Catalog,
+    make_models: Callable[[], Sequence[CandidateGenerator]],
+    *,
+    n_folds: int,
+    n_threads: int,
+) -> Iterator[tuple[Positions, FirstStage]]:
+    """Yield, fold by fold, the rows of its users and models that never saw these users.
+
+    The scores on which a ranker is trained must come from models that do not know its labels; otherwise it learns to
+    trust them far too much (stacked generalisation, Wolpert 1992).
+
+    Parameters
+    ----------
+    ratings
+        All ratings of the training users, rows in the order of `user_ids`.
+    """
+    folds = assign_folds(user_ids, n_folds)
+    with ThreadPoolExecutor(n_threads) as pool:
+        fits = [
+            (np.flatnonzero(folds == fold), pool.submit(fit_first_stage, ratings[folds != fold], catalog, make_models))
+            for fold in range(n_folds)
+        ]
+        for rows, fit in fits:
+            yield rows, fit.result()
+
+
+def select_candidates(scores: ModelScores, allowed: Mask, n_per_model: int) -> list[Positions]:
+    """Unite the best titles of every model for each user, ascending by position.
+
+    Parameters
+    ----------
+    scores
+        Each `(n_users, n_items)`.
+    allowed
+        `(n_users, n_items)`; False for what was watched or filtered out.
+    """
+    tops = [select_top(model_scores, allowed, n_per_model) for model_scores in scores.values()]
+    return [np.unique(np.concatenate(picked)) for picked in zip(*tops, strict=True)]

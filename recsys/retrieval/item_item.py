@@ -1,0 +1,141 @@
+"""Linear item-item models: the score of a title is a weighted sum over the titles in the history."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import coo_matrix, csr_matrix
+
+from recsys.data.catalog import Catalog
+from recsys.data.interactions import POSITIVE_RATING
+from recsys.exceptions import NotFittedError
+from recsys.retrieval.base import State, map_values, sparse_from_state, sparse_to_state
+from recsys.types import Floats, Positions, RatingMatrix
+
+# What a rating in the history says: disliked titles still tell what somebody watches, but less.
+EVIDENCE = np.clip((np.arange(11) - 3) / 5, 0.1, 1.4).astype(np.float32)
+LIKED = (np.arange(11) >= POSITIVE_RATING).astype(np.float32)
+
+
+class ItemItem:
+    """Shared part: sparse item-to-item weights `(n_items, n_items)` and how to score with them."""
+
+    weights_: RatingMatrix | None = None
+
+    def score(self, history: RatingMatrix) -> Floats:
+        """Score the whole catalog for each row of a history, `(n_users, n_items)`."""
+        if self.weights_ is None:
+            raise NotFittedError(self)
+        return np.asarray((map_values(history, EVIDENCE) @ self.weights_).toarray(), dtype=np.float32)
+
+    def state(self) -> State:
+        """Return the sparse weights."""
+        if self.weights_ is None:
+            raise NotFittedError(self)
+        return sparse_to_state(self.weights_)
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild from the sparse weights."""
+        model = cls()
+        model.weights_ = sparse_from_state(state)
+        return model
+
+
+@dataclass
+class Ease(ItemItem):
+    """EASE^R from all rated titles to liked ones, pruned.
+
+    Source: Steck, "Embarrassingly shallow autoencoders for sparse data" (WWW 2019). The closed form is extended from
+    Gram matrix to cross-Gram matrix, since the input (everything rated) differs from the output (what was liked).
+
+    Parameters
+    ----------
+    regularisation
+        Added to the diagonal of the Gram matrix.
+    min_ratings
+        Titles with fewer ratings are left out: their weights are noise, and the cost grows with the cube of the number
+        of titles.
+    n_kept
+        Largest weights kept in each column; the rest costs memory and brings nothing.
+    """
+
+    regularisation: float = 50.0
+    min_ratings: int = 20
+    n_kept: int = 200
+    name: ClassVar[str] = "ease"
+
+    def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
+        """Solve the ridge regression of every title on all others, in closed form."""
+        n_ratings = np.bincount(ratings.indices, minlength=ratings.shape[1])
+        frequent = np.flatnonzero(n_ratings >= min(self.min_ratings, n_ratings.max(initial=1)))
+        inputs = map_values(ratings, EVIDENCE)[:, frequent]
+        outputs = map_values(ratings, LIKED)[:, frequent]
+        gram = (inputs.T @ inputs).toarray().astype(np.float64)
+        gram[np.diag_indices_from(gram)] += self.regularisation
+        inverse = cho_solve(cho_factor(gram, overwrite_a=True), np.eye(len(frequent)), overwrite_b=True)
+        solution = inverse @ (inputs.T @ outputs).toarray()
+        # The Lagrange multipliers that make the diagonal zero: no title may explain itself.
+        solution -= inverse * (np.diag(solution) / np.diag(inverse))
+        np.fill_diagonal(solution, 0.0)
+        self.weights_ = _expand(_keep_largest(solution, self.n_kept), frequent, ratings.shape[1])
+        return self
+
+
+@dataclass
+class ItemKnn(ItemItem):
+    """Cosine between the columns of likes, shrunk for titles that few people share.
+
+    Source: Sarwar et al., "Item-based collaborative filtering recommendation algorithms" (WWW 2001).
+
+    Parameters
+    ----------
+    shrinkage
+        Added to the product of the norms.
+    n_kept
+        Neighbours kept for each title.
+    """
+
+    shrinkage: float = 20.0
+    n_kept: int = 100
+    name: ClassVar[str] = "item_knn"
+
+    def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
+        """Compute the neighbours of every title."""
+        inputs = map_values(ratings, LIKED).tocsc()
+        n_items = ratings.shape[1]
+        norms = np.sqrt(np.asarray(inputs.multiply(inputs).sum(axis=0)).ravel())
+        together = (inputs.T @ inputs).tocoo()
+        off_diagonal = together.row != together.col
+        rows, columns, values = together.row[off_diagonal], together.col[off_diagonal], together.data[off_diagonal]
+        values = values / (norms[rows] * norms[columns] + self.shrinkage)
+        self.weights_ = keep_largest_by_column(rows, columns, values, n_items, self.n_kept)
+        return self
+
+
+def _keep_largest(weights: npt.NDArray[np.float64], n_kept: int) -> RatingMatrix:
+    """Set all but the n largest weights of each column to zero."""
+    if n_kept < len(weights):
+        threshold = np.partition(weights, len(weights) - n_kept, axis=0)[len(weights) - n_kept]
+        weights = np.where(weights >= threshold, weights, 0.0)
+    return csr_matrix(weights.astype(np.float32))
+
+
+def _expand(weights: RatingMatrix, kept: Positions, n_items: int) -> RatingMatrix:
+    """Place weights among the kept titles into the whole catalog."""
+    entries = weights.tocoo()
+    return csr_matrix((entries.data, (kept[entries.row], kept[entries.col])), shape=(n_items, n_items))
+
+
+def keep_largest_by_column(
+    rows: Positions, columns: Positions, values: Floats, n_items: int, n_kept: int
+) -> RatingMatrix:
+    """Build a square CSR matrix from the n largest entries of each column."""
+    order = np.lexsort((rows, -values, columns))
+    _, starts, counts = np.unique(columns[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(starts, counts)
+    kept = order[place < n_kept]
+    matrix = coo_matrix((values[kept].astype(np.float32), (rows[kept], columns[kept])), shape=(n_items, n_items))
+    return matrix.tocsr()

@@ -1,0 +1,133 @@
+"""What every step needs, and how a step's output is published once."""
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import Engine
+
+import recsys
+from recsys.exceptions import ArtifactError, RetrainError
+from recsys.ranking.params import Preset
+from recsys.storage.artifacts import MANIFEST, ArtifactStore
+from recsys.storage.database import advisory_lock
+from recsys.storage.registry import Registry
+
+log = logging.getLogger(__name__)
+
+INPUTS = "inputs.json"
+
+
+class Progress(Protocol):
+    """Receives how far long work is."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Report `done` of `total` units of a stage."""
+        ...
+
+
+def ignore_progress(stage: str, done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class RetrainContext:
+    """One retraining: its key, its services and its sources of chance and time.
+
+    Parameters
+    ----------
+    as_of
+        Last day, inclusive, whose arrivals are known to the model.
+    seed
+        Seeds every fit.
+    n_threads
+        Threads of LightGBM and of the cross-fitting; the result does not depend on when threads run.
+    """
+
+    as_of: date
+    preset: Preset
+    engine: Engine
+    store: ArtifactStore
+    registry: Registry
+    text_model: str
+    seed: int = 0
+    n_threads: int = 2
+    progress: Progress = ignore_progress
+
+    @property
+    def run_key(self) -> str:
+        """Name of this retraining: the day, and the preset where it is not the default."""
+        suffix = "" if self.preset.name == "default" else f"-{self.preset.name}"
+        return f"{self.as_of.isoformat()}{suffix}"
+
+    def prefix(self, step: str) -> str:
+        """Key prefix of a step's output in S3."""
+        return f"retrain/{self.run_key}/{step}"
+
+
+def compute_digest(context: RetrainContext, step: str) -> str:
+    """Digest what a finished step published.
+
+    Raises
+    ------
+    RetrainError
+        If the step has not finished; names the command that runs it.
+    """
+    try:
+        manifest = context.store.read_bytes(f"{context.prefix(step)}/{MANIFEST}")
+    except ArtifactError as error:
+        raise RetrainError(
+            f"step {step!r} of {context.run_key} has no finished output; run `python -m retrain_model {step} "
+            f"--as-of {context.as_of}` first"
+        ) from error
+    return hashlib.sha256(manifest).hexdigest()
+
+
+def publish_once(context: RetrainContext, step: str, inputs: Mapping[str, Any], build: Callable[[Path], None]) -> str:
+    """Run a step unless it has already been run on the same inputs; return the URI of its output.
+
+    Killed at any instant it leaves no manifest and is built anew. Run twice at the same time, one waits for the other.
+
+    Parameters
+    ----------
+    inputs
+        All that the output depends on, JSON-ready; the version of this package is added.
+    build
+        Writes the output files into a folder.
+    """
+    prefix = context.prefix(step)
+    wanted = {"recsys": recsys.__version__, **inputs}
+    with context.engine.connect() as connection, connection.begin(), advisory_lock(connection, prefix):
+        if _stored_inputs(context.store, prefix) == wanted:
+            log.info("%s of %s is already there", step, context.run_key)
+            return context.store.uri(f"{prefix}/")
+        with tempfile.TemporaryDirectory(prefix="otaku-") as folder:
+            build(Path(folder))
+            (Path(folder) / INPUTS).write_text(json.dumps(wanted, indent=1, sort_keys=True))
+            context.store.delete_prefix(f"{prefix}/")
+            return context.store.write_directory(prefix, Path(folder))
+
+
+def _stored_inputs(store: ArtifactStore, prefix: str) -> dict[str, Any] | None:
+    """Read the inputs of a finished step; None if it has not finished."""
+    if not store.exists(f"{prefix}/{MANIFEST}"):
+        return None
+    try:
+        stored: dict[str, Any] = json.loads(store.read_bytes(f"{prefix}/{INPUTS}"))
+    except (ArtifactError, ValueError):
+        return None
+    return stored
+
+
+def fetch(context: RetrainContext, step: str, folder: Path) -> Path:
+    """Fetch the output of an earlier step into a subfolder named after it, digests checked."""
+    target = folder / step
+    target.mkdir(parents=True, exist_ok=True)
+    context.store.read_directory(context.prefix(step), target)
+    return target

@@ -1,0 +1,98 @@
+"""The steps in sequence, for a laptop, a pod or a person."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from recsys.exceptions import ConfigurationError
+from recsys.ranking.params import get_preset
+from recsys.settings import Settings, load_settings
+from recsys.storage.artifacts import ArtifactStore
+from recsys.storage.database import create_database_engine, migrate
+from recsys.storage.registry import Registry
+from retrain_model import steps
+from retrain_model.context import Progress, RetrainContext, ignore_progress
+
+log = logging.getLogger(__name__)
+
+
+def open_store(settings: Settings) -> ArtifactStore:
+    """Connect to the bucket that the settings name."""
+    key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
+    return ArtifactStore(
+        settings.s3_bucket,
+        str(settings.s3_endpoint_url) if settings.s3_endpoint_url else None,
+        key.get_secret_value() if key else None,
+        secret.get_secret_value() if secret else None,
+    )
+
+
+@contextmanager
+def open_context(
+    as_of: date,
+    preset: str = "default",
+    *,
+    settings: Settings | None = None,
+    progress: Progress = ignore_progress,
+) -> Iterator[RetrainContext]:
+    """Connect to the services and yield what the steps need.
+
+    Raises
+    ------
+    ConfigurationError
+        Names a service whose setting is missing, or a preset that does not exist.
+    """
+    settings = settings or load_settings()
+    if settings.database_url is None or settings.mlflow_tracking_uri is None:
+        missing = "OTAKU_DATABASE_URL" if settings.database_url is None else "MLFLOW_TRACKING_URI"
+        raise ConfigurationError(f"{missing} is not set; set it, or start the local platform with `otaku up`")
+    engine = create_database_engine(settings.database_url.get_secret_value())
+    try:
+        migrate(engine)
+        store = open_store(settings)
+        store.ensure_bucket()
+        yield RetrainContext(
+            as_of=as_of,
+            preset=get_preset(preset),
+            engine=engine,
+            store=store,
+            registry=Registry(settings.mlflow_tracking_uri, settings.model_name, store),
+            text_model=settings.text_model,
+            progress=progress,
+        )
+    finally:
+        engine.dispose()
+
+
+@dataclass(frozen=True)
+class RetrainReport:
+    """What a retraining ended with; `action` is what happened, which a dry run leaves at "none"."""
+
+    run_key: str
+    action: str
+    decision: dict[str, Any]
+    evaluation: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return {
+            "run_key": self.run_key,
+            "action": self.action,
+            "decision": self.decision,
+            "evaluation": self.evaluation,
+        }
+
+
+def retrain(context: RetrainContext, *, dry_run: bool = False) -> RetrainReport:
+    """Run all steps; a dry run trains and judges but leaves alias and ledger alone."""
+    for name in steps.STEPS:
+        log.info("%s: %s", context.run_key, name)
+        getattr(steps, name)(context)
+    decision = steps.gate(context)
+    action = "none" if dry_run else str(decision["action"])
+    if not dry_run:
+        (steps.promote if action == "promote" else steps.keep)(context)
+    return RetrainReport(context.run_key, action, decision, steps.read_evaluation(context))

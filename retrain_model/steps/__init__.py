@@ -1,0 +1,24 @@
+"""The steps of a retraining: each takes a `RetrainContext` and returns a URI, the gate its decision.
+
+snapshot → embed_text → fit_retrieval → train_ranker → evaluate → gate → promote | keep
+
+Every step is idempotent under the key of the run, can be killed at any instant and run again.
+"""
+
+from retrain_model.steps.fit import embed_text, fit_retrieval, snapshot, train_ranker
+from retrain_model.steps.judge import evaluate, gate, keep, promote, read_evaluation
+
+STEPS = ("snapshot", "embed_text", "fit_retrieval", "train_ranker", "evaluate", "gate")
+
+__all__ = [
+    "STEPS",
+    "embed_text",
+    "evaluate",
+    "fit_retrieval",
+    "gate",
+    "keep",
+    "promote",
+    "read_evaluation",
+    "snapshot",
+    "train_ranker",
+]

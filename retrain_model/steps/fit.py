@@ -1,0 +1,169 @@
+"""The fitting half of a retraining: snapshot, embed_text, fit_retrieval, train_ranker."""
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsys.data.splits import TRAIN, VALIDATION, assign_folds, select_group
+from recsys.features.item_side import ItemSide
+from recsys.features.text_embeddings import select_synopses
+from recsys.features.title_neighbours import compute_title_neighbours
+from recsys.recommender import Recommender
+from recsys.recommender.retrieve import Retriever
+from recsys.recommender.training import (
+    N_FOLDS,
+    add_newcomers,
+    build_people,
+    build_tables,
+    make_models,
+    swap_item_vectors,
+)
+from recsys.recommender.training import (
+    train_ranker as train_heads,
+)
+from recsys.retrieval.base import read_state, sparse_from_state, sparse_to_state, write_state
+from recsys.retrieval.first_stage import FirstStage, cross_fit, fit_first_stage
+from recsys.storage.snapshots import Snapshot, read_snapshot, write_snapshot
+from retrain_model.context import RetrainContext, compute_digest, fetch, publish_once
+from retrain_model.text_cache import load_text_vectors
+
+FULL = "full"
+
+
+def snapshot(context: RetrainContext) -> str:
+    """Freeze the tables as of the day; a later repetition of the run sees the same data again."""
+
+    def build(folder: Path) -> None:
+        uri = write_snapshot(context.engine, context.store, context.as_of)
+        (folder / "snapshot.json").write_text(json.dumps({"uri": uri}))
+
+    return publish_once(context, "snapshot", {"as_of": context.as_of.isoformat()}, build)
+
+
+def load_snapshot(context: RetrainContext) -> Snapshot:
+    """Read the data that this run has frozen."""
+    compute_digest(context, "snapshot")
+    pointer = json.loads(context.store.read_bytes(f"{context.prefix('snapshot')}/snapshot.json"))
+    return read_snapshot(context.store, pointer["uri"])
+
+
+def embed_text(context: RetrainContext) -> str:
+    """Encode new and changed synopses, and relate titles by name."""
+    inputs = {"snapshot": compute_digest(context, "snapshot"), "text_model": context.text_model}
+
+    def build(folder: Path) -> None:
+        catalog = load_snapshot(context).catalog
+        vectors = load_text_vectors(
+            context.store,
+            select_synopses(catalog),
+            context.text_model,
+            on_progress=lambda done, total: context.progress("embed text", done, total),
+        )
+        write_state({"vectors": vectors}, folder / "text_vectors.npz")
+        write_state(sparse_to_state(compute_title_neighbours(catalog)), folder / "title_neighbours.npz")
+
+    return publish_once(context, "embed_text", inputs, build)
+
+
+def fit_retrieval(context: RetrainContext) -> str:
+    """Fit the first-stage models on all training users, and once more for each fold of cross-fitting."""
+    models = [repr(model) for model in make_models(context.seed)]
+    inputs = {"snapshot": compute_digest(context, "snapshot"), "models": models, "n_folds": N_FOLDS}
+
+    def build(folder: Path) -> None:
+        frozen = load_snapshot(context)
+        training = select_group(frozen.interactions, TRAIN)
+        ratings, user_ids = training.to_matrix(frozen.catalog), training.user_ids
+        context.progress("fit retrieval", 0, N_FOLDS + 1)
+        folds = cross_fit(
+            ratings,
+            user_ids,
+            frozen.catalog,
+            lambda: make_models(context.seed),
+            n_folds=N_FOLDS,
+            n_threads=context.n_threads,
+        )
+        for fold, (_, first_stage) in enumerate(folds):
+            _save(first_stage, folder / f"fold-{fold}")
+            context.progress("fit retrieval", fold + 1, N_FOLDS + 1)
+        _save(fit_first_stage(ratings, frozen.catalog, lambda: make_models(context.seed)), folder / FULL)
+        context.progress("fit retrieval", N_FOLDS + 1, N_FOLDS + 1)
+
+    return publish_once(context, "fit_retrieval", inputs, build)
+
+
+def _save(first_stage: FirstStage, folder: Path) -> None:
+    folder.mkdir()
+    first_stage.save(folder)
+
+
+def train_ranker(context: RetrainContext) -> str:
+    """Train both heads and put the whole recommender together."""
+    inputs = {
+        "embed_text": compute_digest(context, "embed_text"),
+        "fit_retrieval": compute_digest(context, "fit_retrieval"),
+        "preset": asdict(context.preset),
+        "seed": context.seed,
+        "n_threads": context.n_threads,
+    }
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="otaku-") as scratch:
+            _train(context, Path(scratch), folder)
+
+    return publish_once(context, "train_ranker", json.loads(json.dumps(inputs)), build)
+
+
+def _train(context: RetrainContext, scratch: Path, folder: Path) -> None:
+    frozen = load_snapshot(context)
+    text, retrieval = fetch(context, "embed_text", scratch), fetch(context, "fit_retrieval", scratch)
+    full = FirstStage.load(retrieval / FULL)
+    items = ItemSide(
+        catalog=frozen.catalog,
+        text_vectors=read_state(text / "text_vectors.npz")["vectors"],
+        title_neighbours=sparse_from_state(read_state(text / "title_neighbours.npz")),
+        lightfm_vectors=full.models["lightfm"].state()["vectors"],
+    )
+    preset = context.preset
+    final = Retriever(full, items, preset.n_per_model)
+    people = add_newcomers(build_people(select_group(frozen.interactions, TRAIN), frozen.catalog), frozen.catalog)
+    folds = assign_folds(people.user_ids, N_FOLDS)
+    # Raw LightFM dimensions have a meaning within one fit only, so a preset that uses them reads the final fit.
+    raw = "lightfm_raw" in preset.groups
+
+    def parts() -> Any:
+        for fold in range(N_FOLDS):
+            first_stage = FirstStage.load(retrieval / f"fold-{fold}")
+            side = items if raw else swap_item_vectors(items, first_stage)
+            yield Retriever(first_stage, side, preset.n_per_model), people.select(np.flatnonzero(folds == fold))
+            context.progress("featurise", fold + 1, N_FOLDS + 1)
+
+    train = build_tables(parts(), preset.groups)
+    validators = build_people(select_group(frozen.interactions, VALIDATION), frozen.catalog)
+    validation = build_tables([(final, validators)], preset.groups)
+    context.progress("featurise", N_FOLDS + 1, N_FOLDS + 1)
+    trained = train_heads(
+        train,
+        validation,
+        preset,
+        seed=context.seed,
+        n_threads=context.n_threads,
+        on_progress=lambda head, done, total: context.progress(f"train {head} head", done, total),
+    )
+    Recommender(final, trained.ranker).save(folder / "model")
+    report = {
+        "n_users": len(people.user_ids),
+        "n_rows": trained.n_rows,
+        "n_features": len(train.schema.names),
+        "best_iterations": {name: head.booster.best_iteration for name, head in trained.heads.items()},
+        "curves": {name: head.curves for name, head in trained.heads.items()},
+        "importance": {
+            name: dict(zip(train.schema.names, head.booster.feature_importance("gain").tolist(), strict=True))
+            for name, head in trained.heads.items()
+        },
+    }
+    (folder / "training.json").write_text(json.dumps(report, indent=1))

@@ -1,0 +1,185 @@
+"""The judging half of a retraining: evaluate, gate, promote or keep."""
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recsys.columns import Columns
+from recsys.data.splits import TRAIN, select_group
+from recsys.evaluation.decision import Decision
+from recsys.evaluation.gate import PromotionGate
+from recsys.evaluation.plots import plot_differences
+from recsys.evaluation.scorecard import Scorecard
+from recsys.recommender import Recommender
+from recsys.storage.promotion import Ledger
+from retrain_model.context import RetrainContext, compute_digest, fetch, publish_once
+from retrain_model.judging import Judgement, Jury, judge_generator, judge_recommender, summon_jury
+from retrain_model.steps.fit import load_snapshot
+
+CHALLENGER = "challenger"
+CHAMPION = "champion"
+POPULAR = "popular"
+
+
+def evaluate(context: RetrainContext) -> str:
+    """Register the challenger and score it, the champion and the baselines on the same held-out users."""
+    decided = _ledger(context).find(context.run_key)
+    champion = decided.champion_version if decided else context.registry.production_version()
+    inputs = {"train_ranker": compute_digest(context, "train_ranker"), "champion": champion}
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="otaku-") as scratch:
+            _evaluate(context, champion, Path(scratch), folder)
+
+    return publish_once(context, "evaluate", inputs, build)
+
+
+def _ledger(context: RetrainContext) -> Ledger:
+    return Ledger(context.engine, context.registry)
+
+
+def _evaluate(context: RetrainContext, champion: int | None, scratch: Path, folder: Path) -> None:
+    frozen = load_snapshot(context)
+    training = select_group(frozen.interactions, TRAIN).to_matrix(frozen.catalog)
+    jury = summon_jury(frozen, training)
+    output = fetch(context, "train_ranker", scratch)
+    challenger = Recommender.load(output / "model")
+    singles = list(challenger.retriever.first_stage.models.values())
+    n_models = len(singles) + 1 + (champion is not None)
+    judgements: list[Judgement] = []
+
+    def add(judgement: Judgement) -> None:
+        judgements.append(judgement)
+        context.progress("evaluate", len(judgements), n_models)
+
+    add(_weigh(judge_recommender(CHALLENGER, challenger, jury), output / "model"))
+    if champion is not None:
+        place = context.registry.download(champion, scratch / CHAMPION)
+        add(_weigh(judge_recommender(CHAMPION, Recommender.load(place), jury), place))
+    for model in singles:
+        add(judge_generator(model, jury))
+    tables = [judgement.to_table(jury).assign(arrived=jury.arrived) for judgement in judgements]
+    pd.concat(tables, ignore_index=True).to_parquet(folder / "per_user.parquet", index=False)
+    means = {judgement.name: judgement.means() for judgement in judgements}
+    version = _register(context, output, means, jury)
+    summary = {
+        "run_key": context.run_key,
+        "challenger_version": version,
+        "champion_version": champion,
+        "n_test_users": len(jury.people.user_ids),
+        "n_training_users": jury.n_training_users,
+        "snapshot": frozen.digest,
+        "models": means,
+    }
+    (folder / "evaluation.json").write_text(json.dumps(summary, indent=1))
+
+
+def _weigh(judgement: Judgement, folder: Path) -> Judgement:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    facts = {**judgement.facts, "artifact_bytes": float(size)}
+    return Judgement(judgement.name, judgement.ranked, judgement.metrics, judgement.rating_error, facts)
+
+
+def _register(context: RetrainContext, output: Path, means: dict[str, dict[str, float]], jury: Jury) -> int:
+    """Record the run in MLflow and store the challenger as a version, once."""
+    registry = context.registry
+    frozen_uri = json.loads(context.store.read_bytes(f"{context.prefix('snapshot')}/snapshot.json"))["uri"]
+    run_id = registry.start_run(context.run_key, tags={"preset": context.preset.name})
+    training = json.loads((output / "training.json").read_text())
+    preset = asdict(context.preset)
+    params = {"as_of": context.as_of, "seed": context.seed, "text_model": context.text_model}
+    params |= {f"{head}.{name}": value for head in ("relevance", "rating") for name, value in preset[head].items()}
+    metrics = {f"{name}.{metric}": value for name, table in means.items() for metric, value in table.items()}
+    counts = {"n_test_users": len(jury.people.user_ids), "n_training_users": jury.n_training_users}
+    registry.log(
+        run_id,
+        params=params | {"n_features": training["n_features"]},
+        metrics=metrics | counts,
+        artifacts={"training.json": (output / "training.json").read_bytes()},
+        dataset=("ratings", frozen_uri.rstrip("/").rsplit("/", 1)[-1], frozen_uri),
+    )
+    return registry.register_model(run_id, output / "model", context.run_key, metrics=means[CHALLENGER])
+
+
+def read_evaluation(context: RetrainContext) -> dict[str, Any]:
+    """Read the summary of a finished evaluation."""
+    compute_digest(context, "evaluate")
+    summary: dict[str, Any] = json.loads(context.store.read_bytes(f"{context.prefix('evaluate')}/evaluation.json"))
+    return summary
+
+
+def gate(context: RetrainContext) -> dict[str, Any]:
+    """Judge challenger against champion and keep the decision with its numbers and plot; nothing moves yet."""
+    rules = PromotionGate()
+    inputs = {"evaluate": compute_digest(context, "evaluate"), "rules": json.loads(json.dumps(asdict(rules)))}
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="otaku-") as scratch:
+            cards = _read_scorecards(fetch(context, "evaluate", Path(scratch)))
+        decision = rules.decide(cards[CHALLENGER], cards.get(CHAMPION), cards[POPULAR])
+        reference = cards.get(CHAMPION, cards[POPULAR])
+        (folder / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
+        run_id = context.registry.start_run(context.run_key)
+        figure = plot_differences(
+            cards[CHALLENGER].ndcg,
+            reference.arrange(cards[CHALLENGER].user_ids).ndcg,
+            decision.criteria[0],
+            decision=decision,
+        )
+        context.registry.log(
+            run_id,
+            metrics=decision.to_metrics(),
+            tags={"gate.action": decision.action, "gate.outcome": decision.outcome, "gate.reason": decision.reason},
+            figures={"gate/differences.png": figure},
+            artifacts={"gate/decision.json": json.dumps(decision.to_dict(), indent=1).encode()},
+        )
+        context.registry.finish_run(run_id)
+
+    publish_once(context, "gate", inputs, build)
+    return read_decision(context).to_dict()
+
+
+def _read_scorecards(folder: Path) -> dict[str, Scorecard]:
+    facts = json.loads((folder / "evaluation.json").read_text())["models"]
+    table = pd.read_parquet(folder / "per_user.parquet")
+    return {
+        str(name): Scorecard(
+            user_ids=rows[Columns.User].to_numpy(dtype=np.int64),
+            ndcg=rows["ndcg_at_10"].to_numpy(dtype=np.float64),
+            rating_error=None if rows["mae"].isna().all() else rows["mae"].to_numpy(dtype=np.float64),
+            arrived=rows["arrived"].to_numpy(dtype=bool),
+            facts=facts[name],
+        )
+        for name, rows in table.groupby("model")
+    }
+
+
+def read_decision(context: RetrainContext) -> Decision:
+    """Read what the gate of this run decided."""
+    compute_digest(context, "gate")
+    return Decision.from_dict(json.loads(context.store.read_bytes(f"{context.prefix('gate')}/decision.json")))
+
+
+def promote(context: RetrainContext) -> str:
+    """Move the alias to the challenger and write the ledger; return the URI of the version."""
+    summary = read_evaluation(context)
+    version = int(summary["challenger_version"])
+    _ledger(context).promote(
+        context.run_key, version, champion=summary["champion_version"], decision=read_decision(context)
+    )
+    return f"models:/{context.registry.model_name}/{version}"
+
+
+def keep(context: RetrainContext) -> str:
+    """Write down that the champion stays; return the URI of the challenger that was refused."""
+    summary = read_evaluation(context)
+    version = int(summary["challenger_version"])
+    _ledger(context).keep(
+        context.run_key, version, champion=summary["champion_version"], decision=read_decision(context)
+    )
+    return f"models:/{context.registry.model_name}/{version}"
