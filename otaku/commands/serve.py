@@ -12,15 +12,12 @@ def serve(
     ] = None,
 ) -> None:
     """Answer POST /recommend/ with the model in Production, until Ctrl-C. Needs `otaku up` or outside services."""
-    import uvicorn
+    from app.__main__ import serve as run
+    from otaku.platform.environment import export_settings
+    from otaku.platform.local import resolve_settings
+    from recsys.settings import load_settings
 
-    from app.main import create_app
-    from otaku.console import running_settings
-
-    settings = running_settings()
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host if host is None else host,
-        port=settings.port if port is None else port,
-        log_level=settings.log_level.lower(),
-    )
+    settings = resolve_settings(load_settings())
+    export_settings(settings)
+    given = {"host": host, "port": port}
+    run(settings.model_copy(update={name: value for name, value in given.items() if value is not None}))

@@ -7,20 +7,23 @@ import typer
 
 
 def simulate(
-    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day on which they arrive.")],
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day on which they arrive, like 2026-01-05.")],
+    cohort_size: Annotated[
+        tuple[int, int], typer.Option(metavar="MIN MAX", help="Bounds of a day's cohort, the same for all days.")
+    ] = (10, 25),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say who would arrive and write nothing.")] = False,
 ) -> None:
     """Let the new users of a day arrive; the same day again changes nothing."""
     from otaku.console import console, running_settings
-    from recsys.storage.database import create_database_engine, migrate
+    from recsys.storage.database import create_database_engine
+    from simulate_new_users.__main__ import describe
     from simulate_new_users.job import add_new_users
 
     settings = running_settings()
     url = settings.database_url.get_secret_value() if settings.database_url else ""
     engine = create_database_engine(url)
     try:
-        migrate(engine)
-        report = add_new_users(engine, day.date(), dry_run=dry_run)
+        report = add_new_users(engine, day.date(), cohort_size=cohort_size, dry_run=dry_run)
     finally:
         engine.dispose()
-    console.print(report)
+    console.print(describe(report))

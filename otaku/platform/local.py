@@ -148,7 +148,7 @@ class LocalPlatform:
         if absent:
             names, variables = ", ".join(part.name for part in absent), ", ".join(part.variable for part in absent)
             raise ConfigurationError(
-                f"no {names} is running in {self.home}: run otaku up, or name an outside one in {variables}"
+                f"{names} not running in {self.home}: run otaku up, or name an outside service in {variables}"
             )
         return self._fill(self.parts)
 

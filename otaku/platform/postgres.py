@@ -127,7 +127,9 @@ def create_database(server_url: str, name: str) -> None:
     try:
         connection.autocommit = True
         with connection.cursor() as cursor, suppress(errors.DuplicateDatabase):
-            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+            if cursor.fetchone() is None:
+                cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     finally:
         connection.close()
 

@@ -68,7 +68,7 @@ class Running:
         """Find the guard of the service; None when it is gone or the pid belongs to somebody else."""
         with suppress(psutil.Error):
             found = psutil.Process(self.pid)
-            if found.create_time() == self.started and found.status() != psutil.STATUS_ZOMBIE:
+            if found.create_time() == self.started and _is_alive(found):
                 return found
         return None
 
@@ -171,11 +171,24 @@ def _end(processes: list[psutil.Process], told: list[psutil.Process], patience: 
     for process in told:
         with suppress(psutil.Error):
             process.terminate()
-    psutil.wait_procs(told, timeout=patience)
+    _wait(told, patience)
     for process in processes:
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(processes, timeout=patience)
+    _wait(processes, patience)
+
+
+def _wait(processes: list[psutil.Process], patience: float) -> None:
+    """Wait until all have ended. A zombie has: in a container nobody may be there to collect it."""
+    deadline = time.monotonic() + patience
+    while any(map(_is_alive, processes)) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:
