@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
-from otaku.platform import postgres
+from otaku.platform import object_store, postgres
 from otaku.platform.local import LocalPlatform
 from recsys.settings import Settings
 
@@ -40,12 +40,12 @@ def _environment_without_services() -> Iterator[None]:
 def _platform() -> Iterator[LocalPlatform]:
     """PostgreSQL and S3 without MLflow, which takes seconds to start and few tests need."""
     with tempfile.TemporaryDirectory(prefix="otaku-tests-") as home:
-        nowhere = "file:///nowhere"
-        with LocalPlatform(_settings(home=Path(home), mlflow_tracking_uri=nowhere), durable=False) as platform:
+        parts = (object_store.PART, postgres.PART)
+        with LocalPlatform(build_settings(home=Path(home)), durable=False, parts=parts) as platform:
             yield platform
 
 
-def _settings(**values: object) -> Settings:
+def build_settings(**values: object) -> Settings:
     """Settings from the arguments alone: no environment, no .env file."""
     return Settings.model_construct(**{**{n: f.default for n, f in Settings.model_fields.items()}, **values})  # type: ignore[arg-type]
 
@@ -67,7 +67,7 @@ def s3_settings(_platform: LocalPlatform) -> Settings:
 @pytest.fixture(scope="session")
 def mlflow_uri(_platform: LocalPlatform) -> Iterator[str]:
     """URL of an MLflow server of this run; its S3 settings are in the environment while it is in use."""
-    given = _platform.settings().model_copy(update={"mlflow_tracking_uri": None, "home": _platform.home / "tracking"})
+    given = _platform.settings().model_copy(update={"home": _platform.home / "tracking"})
     with LocalPlatform(given) as platform:
         patch = pytest.MonkeyPatch()
         for name, value in platform.environment().items():

@@ -1,9 +1,17 @@
 """`otaku ingest`: files into the database and the object store."""
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from recsys.storage.ingestion import IngestReport
 
 
 def ingest(
@@ -11,9 +19,77 @@ def ingest(
         Path, typer.Argument(help="Folder with the files of one of the known layouts.", exists=True, file_okay=False)
     ],
     hold_back: Annotated[
-        float, typer.Option(min=0.0, max=0.95, help="Share of the users kept back to arrive later.")
+        float, typer.Option(min=0.0, max=0.99, help="Share of the users kept back, to arrive later.")
     ] = 0.3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Load anime and ratings; bad rows are quarantined with their reason. The same files again change nothing."""
-    raise NotImplementedError(directory, hold_back, as_json)
+    """Load anime and ratings; bad rows are quarantined with their reason. The same files again change nothing.
+
+    Layouts: Kaggle 2020 (anime.csv, anime_with_synopsis.csv, rating_complete.csv) and CooperUnion (anime.csv,
+    rating.csv with -1 for unrated), as .csv, .csv.gz or .parquet.
+    """
+    from otaku.clients import open_engine, open_store
+    from otaku.console import console, running_settings
+    from recsys.storage.database import migrate
+    from recsys.storage.ingestion import ingest_directory
+
+    settings = running_settings()
+    store = open_store(settings)
+    with open_engine(settings) as engine, show_progress() as on_progress:
+        migrate(engine)
+        report = ingest_directory(directory, engine, store, hold_back=hold_back, on_progress=on_progress)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        console.print(build_file_table(report))
+        console.print(describe(report), soft_wrap=True)
+
+
+@contextmanager
+def show_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show the stages of a long command as they pass; yield what is called with stage, done and total."""
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    from otaku.console import error_console
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=error_console, transient=True) as bars:
+
+        def on_progress(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield on_progress
+
+
+def build_file_table(report: "IngestReport") -> "Table":
+    """Lay the files out: rows in, ingested, quarantined, with the reasons."""
+    from rich.table import Table
+
+    table = Table(title=f"Files in the {report.layout} layout", title_justify="left")
+    table.add_column("file", overflow="fold")
+    for column in ("rows", "ingested", "unrated", "quarantined"):
+        table.add_column(column, justify="right")
+    table.add_column("reasons")
+    for file in report.files:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in file.quarantined.items())
+        counts = (file.rows, file.ingested, file.unrated, sum(file.quarantined.values()))
+        table.add_row(file.name, *(f"{count:,}" for count in counts), reasons)
+    return table
+
+
+def describe(report: "IngestReport") -> str:
+    """Say in a few lines what an ingest did."""
+    changed = ", ".join(f"{table} {count:,}" for table, count in report.written.items() if count)
+    return (
+        f"{report.n_items:,} anime; {report.n_users_known:,} users known, {report.n_users_held_back:,} held back.\n"
+        f"Changed rows: {changed or 'none'}.\n"
+        f"Snapshot {report.snapshot_uri}, after {report.seconds:.1f} s."
+    )

@@ -14,16 +14,11 @@ def simulate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say who would arrive and write nothing.")] = False,
 ) -> None:
     """Let the new users of a day arrive; the same day again changes nothing."""
+    from otaku.clients import open_engine
     from otaku.console import console, running_settings
-    from recsys.storage.database import create_database_engine
     from simulate_new_users.__main__ import describe
     from simulate_new_users.job import add_new_users
 
-    settings = running_settings()
-    url = settings.database_url.get_secret_value() if settings.database_url else ""
-    engine = create_database_engine(url)
-    try:
+    with open_engine(running_settings()) as engine:
         report = add_new_users(engine, day.date(), cohort_size=cohort_size, dry_run=dry_run)
-    finally:
-        engine.dispose()
-    console.print(describe(report))
+    console.print(describe(report), soft_wrap=True)
