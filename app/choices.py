@@ -41,7 +41,8 @@ class Vocabulary:
 
     def mask(self, choices: Iterable[str]) -> Mask:
         """Mark the items that carry one of these values, `(n_items,)`."""
-        return np.logical_or.reduce([self.masks[self.find(choice)] for choice in choices])
+        found: Mask = np.logical_or.reduce([self.masks[self.find(choice)] for choice in choices])
+        return found
 
 
 def _compute_likeness(one: str, other: str) -> float:

@@ -23,7 +23,7 @@ from recsys.exceptions import (
 logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
-_SHOWN_FIELD = re.compile(r"[\w .-]{1,60}")
+_SHOWN_FIELD = re.compile(r"[\w .\[\]-]{1,60}")
 _SHOWN_ERRORS = 20
 
 

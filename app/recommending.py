@@ -124,13 +124,18 @@ def identify_person(model: ServingModel, question: RecommendRequest, read_histor
 
 
 def select_popular(model: ServingModel, profile: Profile, k: int, allowed: Mask) -> Recommendations:
-    """Select the titles with most members on MAL that are allowed and not watched; the score is that number."""
+    """Select the titles with most members on MAL that are allowed and not watched; the score is that number.
+
+    Where there are tastes but no history, the titles of a stated genre go first.
+    """
     catalog = model.recommender.catalog
     mask = allowed.copy()
     mask[catalog.positions(profile.item_ids)] = False
+    order = model.by_popularity[mask[model.by_popularity]]
     if profile.genre_weights and not len(profile.item_ids):
-        mask &= model.choices.genres.mask(profile.genre_weights)
-    top = model.by_popularity[mask[model.by_popularity]][:k]
+        wanted = model.choices.genres.mask(profile.genre_weights)
+        order = order[np.argsort(~wanted[order], kind="stable")]
+    top = order[:k]
     item_ids = catalog.item_ids[top]
     ratings = model.recommender.predict_ratings(profile, item_ids)
     return Recommendations(item_ids, model.members[top], ratings)

@@ -89,7 +89,8 @@ def check_model(model: ServingModel) -> None:
     Raises
     ------
     ArtifactError
-        If a list is short, repeats an item, holds an unknown or watched one, or a number that is not finite.
+        If a list is short, repeats an item, holds an unknown or watched one, a score that is not finite or a
+        predicted rating outside 1..10.
     """
     recommender = model.recommender
     item_ids = recommender.catalog.item_ids
@@ -112,6 +113,7 @@ def _is_sane(answer: Recommendations, model: ServingModel, watched: list[int], e
         and bool(model.recommender.catalog.contains(answer.item_ids).all())
         and not set(ids) & set(watched)
         and bool(np.isfinite(answer.scores).all())
+        and bool(((answer.predicted_ratings >= 1) & (answer.predicted_ratings <= 10)).all())
     )
 
 

@@ -43,7 +43,9 @@ def tiny_catalog() -> Catalog:
         genres = _FIGHT if number % 2 else _LOVE
         kind = "TV" if number % 3 else "Movie"
         name = f"{'Sword' if number % 2 else 'Heart'} of the {number}th Garden"
-        rows.append((10_000 + number, name, None, [genres[0], genres[1 + number % 2]], kind, "PG-13", 1990 + number % 30))
+        rows.append(
+            (10_000 + number, name, None, [genres[0], genres[2 - number % 2]], kind, "PG-13", 1990 + number % 30)
+        )
     items = pd.DataFrame({name: [None] * len(rows) for name in ItemColumns.All})
     shown = [Columns.Item, ItemColumns.Title, ItemColumns.TitleEnglish, ItemColumns.Genres, ItemColumns.Type]
     for place, column in enumerate([*shown, ItemColumns.AgeRating]):

@@ -1,0 +1,44 @@
+"""An application over models in folders; tests that need the real registry build their own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from recsys.settings import Settings
+from tests.app.harness import FolderSource, TestClient, open_client
+from tests.factories import tiny_recommender
+
+
+@pytest.fixture(scope="session")
+def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    folders = {}
+    for version in (1, 2):
+        folders[version] = tmp_path_factory.mktemp(f"version-{version}")
+        tiny_recommender(seed=version).save(folders[version])
+    return folders
+
+
+@pytest.fixture
+def source(model_folders: dict[int, Path]) -> FolderSource:
+    return FolderSource(dict(model_folders))
+
+
+@pytest.fixture
+def offline_settings(tmp_path: Path) -> Settings:
+    """Settings whose database is a closed port: whoever asks it is told so at once."""
+    return Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        home=tmp_path,
+        database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing"),
+        mlflow_tracking_uri="http://127.0.0.1:1",
+        port=0,
+    )
+
+
+@pytest.fixture
+def client(offline_settings: Settings, source: FolderSource) -> Iterator[TestClient]:
+    """A client of an application that serves version 1 and has no database."""
+    with open_client(offline_settings, source) as opened:
+        yield opened

@@ -1,0 +1,64 @@
+"""Applications over models in folders, for tests that need no registry."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.main import create_app
+from recsys.exceptions import NoProductionModelError
+from recsys.settings import Settings
+
+with warnings.catch_warnings():  # it asks for httpx2, which this environment has no use for yet
+    warnings.simplefilter("ignore")
+    from fastapi.testclient import TestClient
+
+WATCH_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class FolderVersion:
+    run_id: str
+
+
+@dataclass
+class FolderSource:
+    """A registry whose versions are folders."""
+
+    folders: dict[int, Path]
+    production: int | None = 1
+    downloads: list[int] = field(default_factory=list)
+    error: Exception | None = None
+
+    def production_version(self) -> int | None:
+        if self.error is not None:
+            raise self.error
+        return self.production
+
+    def read_version(self, version: int) -> FolderVersion:
+        return FolderVersion(f"run-{version}")
+
+    def download(self, version: int, directory: Path) -> Path:
+        assert directory.is_dir()
+        self.downloads.append(version)
+        if version not in self.folders:
+            raise NoProductionModelError(f"there is no version {version}")
+        return self.folders[version]
+
+
+@contextmanager
+def open_client(settings: Settings, source: FolderSource) -> Iterator[TestClient]:
+    """Start an application and wait until it is ready."""
+    app = create_app(settings, source=source, watch_seconds=WATCH_SECONDS)
+    with TestClient(app, raise_server_exceptions=False) as opened:
+        wait_for(lambda: opened.get("/health/ready").status_code == 200)
+        yield opened
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
