@@ -1,0 +1,144 @@
+"""Services end when they are told to, when their owner dies, and never in place of a stranger."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from otaku.platform.supervisor import (
+    Running,
+    Service,
+    free_port,
+    is_running,
+    start,
+    stop,
+    stop_strays,
+    wait_until_ready,
+)
+from recsys.exceptions import ServiceUnavailableError
+
+Processes = Callable[[Path], list[str]]
+
+DEAF = "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(99)"
+# A grandchild in a session of its own, as daemons make themselves.
+RUNAWAY = (
+    "import subprocess,sys,time; subprocess.Popen([sys.executable,'-c','import time; time.sleep(99)'],"
+    "start_new_session=True); print('ran', flush=True); time.sleep(99)"
+)
+
+
+def _service(code: str, word: str, log: Path, **changes: object) -> Service:
+    ready = lambda: word in log.read_text()  # noqa: E731
+    service = Service("sleeper", (sys.executable, "-c", code), "nowhere", ready, grace=0.3, timeout=20)
+    return replace(service, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "service.log"
+
+
+def _until(condition: Callable[[], bool], seconds: float = 15) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.parametrize(("code", "word"), [(DEAF, "deaf"), (RUNAWAY, "ran")])
+def test_stop_ends_a_service_and_all_it_started(
+    code: str, word: str, home: Path, log: Path, processes_of: Processes
+) -> None:
+    service = _service(code, word, log)
+    running = start(service, log, home=home, owner=os.getpid())
+    wait_until_ready(service, running, log)
+    assert len(processes_of(home)) >= 2
+    stop([running])
+    assert not is_running(running)
+    assert processes_of(home) == []
+
+
+def test_a_killed_guard_takes_the_service_with_it(home: Path, log: Path, processes_of: Processes) -> None:
+    service = _service("import time; print('up', flush=True); time.sleep(99)", "up", log)
+    running = start(service, log, home=home, owner=os.getpid())
+    wait_until_ready(service, running, log)
+    os.kill(running.pid, signal.SIGKILL)
+    assert _until(lambda: processes_of(home) == [])
+    stop([running])
+
+
+def test_strays_of_a_killed_guard_are_found_without_any_state(home: Path, log: Path, processes_of: Processes) -> None:
+    service = _service(RUNAWAY, "ran", log)
+    running = start(service, log, home=home, owner=os.getpid())
+    wait_until_ready(service, running, log)
+    os.kill(running.pid, signal.SIGKILL)
+    assert _until(lambda: len(processes_of(home)) == 1)  # the runaway grandchild
+    assert stop_strays(home) == 1
+    assert processes_of(home) == []
+    stop([running])
+
+
+def test_the_death_of_the_owner_ends_the_service(home: Path, log: Path, processes_of: Processes) -> None:
+    script = (
+        "import os,sys,time; from pathlib import Path; from otaku.platform.supervisor import Service, start\n"
+        f"home, log = Path({str(home)!r}), Path({str(log)!r})\n"
+        f"service = Service('sleeper', (sys.executable, '-c', {DEAF!r}), '', lambda: True, grace=0.3)\n"
+        "start(service, log, home=home, owner=os.getpid()); time.sleep(99)\n"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[3])
+    assert _until(lambda: log.exists() and "deaf" in log.read_text())
+    owner.kill()
+    owner.wait()
+    assert _until(lambda: processes_of(home) == [])
+
+
+def test_a_recycled_pid_is_never_taken_for_the_service(home: Path) -> None:
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"])
+    try:
+        started = psutil.Process(stranger.pid).create_time()
+        recycled = Running("postgres", stranger.pid, started - 1, "nowhere")
+        assert not is_running(recycled)
+        stop([recycled])
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_service_that_ends_while_starting_shows_its_last_words(home: Path, log: Path) -> None:
+    service = _service("import sys; sys.exit('no disk left')", "never", log)
+    running = start(service, log, home=home, owner=os.getpid())
+    with pytest.raises(ServiceUnavailableError, match="sleeper ended while starting(.|\n)*no disk left"):
+        wait_until_ready(service, running, log)
+    stop([running])
+
+
+def test_a_service_that_never_answers_is_given_up(home: Path, log: Path) -> None:
+    service = _service("import time; time.sleep(99)", "never", log, timeout=0.3)
+    running = start(service, log, home=home, owner=os.getpid())
+    with pytest.raises(ServiceUnavailableError, match="did not answer within"):
+        wait_until_ready(service, running, log)
+    stop([running])
+
+
+def test_a_program_that_is_missing_is_named(home: Path, log: Path) -> None:
+    service = _service("", "never", log, command=("/no/such/program",))
+    running = start(service, log, home=home, owner=os.getpid())
+    with pytest.raises(ServiceUnavailableError, match="/no/such/program: No such file"):
+        wait_until_ready(service, running, log)
+    stop([running])
+
+
+def test_a_preferred_port_is_kept_only_while_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = listener.getsockname()[1]
+        assert free_port(taken) != taken
+    assert free_port(taken) == taken
