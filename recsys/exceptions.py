@@ -14,6 +14,7 @@ RecsysError
 ├── NoProductionModelError  nothing has been promoted yet
 ├── ArrivalError            a cohort cannot arrive
 ├── RetrainError            a retraining step cannot go on
+│   └── StaleChampionError  another version took over in the meantime
 └── ServiceUnavailableError a part that is needed does not answer
 """
 
@@ -95,6 +96,10 @@ class ArrivalError(RecsysError):
 
 class RetrainError(RecsysError):
     """A retraining step cannot go on."""
+
+
+class StaleChampionError(RetrainError):
+    """The champion that a decision was made against is no longer in Production."""
 
 
 class ServiceUnavailableError(RecsysError):

@@ -24,7 +24,7 @@ class RecommenderModel:
         Parameters
         ----------
         model_input
-            `item_ids` and `ratings`, two lists of the same length per row.
+            `item_ids` and `ratings`, two lists of the same length per row; titles outside the catalog are ignored.
         params
             `k`, the length of the lists.
         """
@@ -36,8 +36,9 @@ class RecommenderModel:
         return pd.DataFrame(rows, columns=["item_ids", "scores", "predicted_ratings"])
 
     def _recommend(self, item_ids: list[int], ratings: list[float], k: int) -> tuple[list[int], ...]:
-        profile = Profile(np.asarray(item_ids, dtype=np.int64), np.asarray(ratings, dtype=np.float32), {})
-        found = self._recommender.recommend(profile, k=k)
+        ids, values = np.asarray(item_ids, dtype=np.int64), np.asarray(ratings, dtype=np.float32)
+        known = self._recommender.catalog.contains(ids)
+        found = self._recommender.recommend(Profile(ids[known], values[known]), k=k)
         return found.item_ids.tolist(), found.scores.tolist(), found.predicted_ratings.tolist()
 
 

@@ -1,0 +1,252 @@
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine
+
+from recsys.evaluation.decision import Decision
+from recsys.evaluation.gate import PromotionGate
+from recsys.evaluation.scorecard import Scorecard
+from recsys.exceptions import NoProductionModelError, RetrainError, StaleChampionError
+from recsys.storage import promotion
+from recsys.storage.artifacts import ArtifactStore
+from recsys.storage.database import create_database_engine
+from recsys.storage.registry import PREVIOUS, PRODUCTION, Registry
+
+pytestmark = pytest.mark.local
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = create_database_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def registry(mlflow_uri: str, store: ArtifactStore, tmp_path: Path) -> Registry:
+    """A registry with the versions 1, 2 and 3."""
+    registry = Registry(mlflow_uri, f"anime-{uuid.uuid4().hex[:8]}", store)
+    (tmp_path / "saved").mkdir()
+    for number in range(1, 4):
+        (tmp_path / "saved" / "model.json").write_text(f'{{"number": {number}}}')
+        registry.register_model(registry.start_run(f"week-{number}"), tmp_path / "saved", f"week-{number}")
+    return registry
+
+
+def decide(lift: float) -> Decision:
+    rng = np.random.default_rng(0)
+    champion = rng.uniform(0.1, 0.5, 200)
+    challenger = champion + lift + rng.normal(0, 0.01, 200)
+    return PromotionGate().decide(Scorecard(np.arange(200), challenger), Scorecard(np.arange(200), champion))
+
+
+def record(
+    engine: Engine, registry: Registry, lift: float, challenger: int, champion: int | None
+) -> promotion.LedgerEntry:
+    return promotion.record_decision(
+        engine, registry, decide(lift), run_key=f"week-{challenger}", challenger=challenger, champion=champion
+    )
+
+
+def aliases(registry: Registry) -> tuple[int | None, int | None]:
+    return registry.alias_version(PREVIOUS), registry.alias_version(PRODUCTION)
+
+
+def test_promotions_and_keeps_are_written_down_and_followed(engine: Engine, registry: Registry) -> None:
+    record(engine, registry, 0.1, 1, None)
+    assert aliases(registry) == (None, 1)
+    record(engine, registry, -0.1, 2, 1)
+    assert aliases(registry) == (None, 1)
+    entry = record(engine, registry, 0.1, 3, 1)
+    assert aliases(registry) == (1, 3)
+    ledger = promotion.read_ledger(engine)
+    assert [(line.action, line.challenger_version, line.champion_version) for line in ledger] == [
+        ("promote", 1, None),
+        ("keep", 2, 1),
+        ("promote", 3, 1),
+    ]
+    assert ledger[-1] == entry
+    assert Decision.from_dict(entry.evidence) == decide(0.1)
+
+
+def test_a_version_says_what_was_decided_about_it(engine: Engine, registry: Registry) -> None:
+    record(engine, registry, 0.1, 1, None)
+    found = registry.read_version(1)
+    assert found.description == decide(0.1).reason
+    assert found.tags["decision.action"] == "promote"
+    assert found.tags["decision.outcome"] == "better"
+    assert float(found.tags["decision.gate_ndcg_at_10_lift"]) == pytest.approx(0.1, abs=0.01)
+
+
+def test_the_same_decision_again_changes_nothing(engine: Engine, registry: Registry) -> None:
+    first = record(engine, registry, 0.1, 1, None)
+    assert record(engine, registry, 0.1, 1, None) == first
+    # A rerun that came to another verdict finds the first one.
+    assert record(engine, registry, -0.1, 1, None) == first
+    assert len(promotion.read_ledger(engine)) == 1
+    assert aliases(registry) == (None, 1)
+
+
+def test_a_decision_against_a_former_champion_is_refused(engine: Engine, registry: Registry) -> None:
+    record(engine, registry, 0.1, 1, None)
+    record(engine, registry, 0.1, 2, 1)
+    with pytest.raises(StaleChampionError, match="version 2 is in Production"):
+        record(engine, registry, 0.1, 3, 1)
+    assert len(promotion.read_ledger(engine)) == 2
+
+
+def test_a_person_promotes_and_rolls_back_with_a_reason(engine: Engine, registry: Registry) -> None:
+    record(engine, registry, 0.1, 1, None)
+    promotion.promote(
+        engine, registry, 2, run_key="manual-1", champion=1, actor="person:mai", reason="wanted", evidence={"ticket": 7}
+    )
+    assert aliases(registry) == (1, 2)
+    for _ in range(2):  # the same rollback twice is one rollback
+        back = promotion.roll_back(engine, registry, run_key="manual-2", actor="person:mai", reason="bad lists")
+        assert (back.challenger_version, back.champion_version) == (1, 2)
+        assert aliases(registry) == (2, 1)
+    promotion.roll_back(engine, registry, run_key="manual-3", actor="person:mai", reason="it was not the model")
+    assert aliases(registry) == (1, 2)
+    actions = [(line.action, line.actor, line.reason) for line in promotion.read_ledger(engine)]
+    assert actions[1:3] == [("promote", "person:mai", "wanted"), ("rollback", "person:mai", "bad lists")]
+    assert registry.read_version(2).description == "it was not the model"
+
+
+def test_senseless_moves_are_refused(engine: Engine, registry: Registry) -> None:
+    with pytest.raises(NoProductionModelError, match="nothing to roll back to"):
+        promotion.roll_back(engine, registry, run_key="m", actor="person:mai", reason="why not")
+    record(engine, registry, 0.1, 1, None)
+    with pytest.raises(NoProductionModelError, match="nothing to roll back to"):
+        promotion.roll_back(engine, registry, run_key="m", actor="person:mai", reason="why not")
+    with pytest.raises(NoProductionModelError, match="no version 9"):
+        promotion.promote(engine, registry, 9, run_key="m", champion=1, actor="person:mai", reason="typo")
+    with pytest.raises(RetrainError, match="already"):
+        promotion.promote(engine, registry, 1, run_key="m", champion=1, actor="person:mai", reason="again")
+    assert len(promotion.read_ledger(engine)) == 1
+
+
+def test_an_alias_from_before_the_ledger_is_respected(engine: Engine, registry: Registry) -> None:
+    registry.point_alias(PRODUCTION, 1)
+    assert promotion.reconcile(engine, registry) == 1
+    with pytest.raises(StaleChampionError, match="version 1 is in Production"):
+        record(engine, registry, 0.1, 2, None)
+    record(engine, registry, 0.1, 2, 1)
+    assert aliases(registry) == (1, 2)
+
+
+def test_an_alias_moved_by_hand_is_put_back(engine: Engine, registry: Registry) -> None:
+    record(engine, registry, 0.1, 1, None)
+    registry.point_alias(PRODUCTION, 3)
+    registry.point_alias(PREVIOUS, 2)
+    assert promotion.reconcile(engine, registry) == 1
+    assert aliases(registry) == (None, 1)
+
+
+CRASH = """
+import json, os, signal, sys
+import numpy as np
+from recsys.evaluation.decision import Decision
+from recsys.storage import promotion
+from recsys.storage.artifacts import ArtifactStore
+from recsys.storage.database import create_database_engine
+from recsys.storage.registry import Registry
+
+url, tracking, name, point, decision = sys.argv[1:]
+registry = Registry(tracking, name, ArtifactStore("nowhere", "http://127.0.0.1:9"))
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def dying(original, at):
+    calls = iter(range(99))
+    return lambda *a, **k: die() if next(calls) == at else original(*a, **k)
+
+if point == "before the aliases":
+    Registry.point_alias = die
+elif point == "between the aliases":
+    Registry.point_alias = dying(Registry.point_alias, 1)
+elif point == "before the notes":
+    Registry.annotate = die
+elif point == "before the commit":
+    promotion._read_entry = dying(promotion._read_entry, 1)
+promotion.record_decision(
+    create_database_engine(url), registry, Decision.from_dict(json.loads(decision)),
+    run_key="week-2", challenger=2, champion=1,
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "repair"),
+    [
+        ("before the commit", "rerun"),
+        ("before the aliases", "rerun"),
+        ("before the aliases", "reconcile"),
+        ("between the aliases", "reconcile"),
+        ("before the notes", "rerun"),
+    ],
+)
+def test_a_kill_between_ledger_and_alias_is_completed(
+    point: str, repair: str, engine: Engine, registry: Registry, database_url: str
+) -> None:
+    record(engine, registry, 0.1, 1, None)
+    decision = json.dumps(decide(0.1).to_dict())
+    arguments = [database_url, registry.tracking_uri, registry.model_name, point, decision]
+    environment = {**os.environ, "PYTHONPATH": str(Path(promotion.__file__).parents[2])}
+    killed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(CRASH), *arguments], env=environment, check=False, timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL
+    committed = point != "before the commit"
+    assert len(promotion.read_ledger(engine)) == (2 if committed else 1)
+    if repair == "reconcile":
+        assert promotion.reconcile(engine, registry) == (2 if committed else 1)
+        assert aliases(registry) == ((1, 2) if committed else (None, 1))
+    record(engine, registry, 0.1, 2, 1)
+    assert aliases(registry) == (1, 2)
+    assert len(promotion.read_ledger(engine)) == 2
+    assert registry.read_version(2).tags["decision.action"] == "promote"
+
+
+@pytest.mark.slow
+def test_many_promoters_at_once_leave_one_linear_history(engine: Engine, registry: Registry) -> None:
+    n_promoters = 50
+
+    def insist(number: int) -> None:
+        """Promote a version that is not in Production until nobody is faster."""
+        while True:
+            champion = promotion.reconcile(engine, registry)
+            version = 1 + (champion or 0) % 3
+            try:
+                promotion.promote(
+                    engine,
+                    registry,
+                    version,
+                    run_key=f"p-{number}",
+                    champion=champion,
+                    actor="person:mai",
+                    reason="race",
+                )
+            except StaleChampionError:
+                continue
+            return
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(insist, range(n_promoters)))
+    ledger = promotion.read_ledger(engine)
+    assert len(ledger) == n_promoters
+    assert ledger[0].champion_version is None
+    for before, after in itertools.pairwise(ledger):
+        assert after.champion_version == before.challenger_version
+    assert aliases(registry) == (ledger[-1].champion_version, ledger[-1].challenger_version)
