@@ -14,7 +14,7 @@ from recsys.data.sources.reading import FileReport, read_source
 from recsys.exceptions import DataContractError, EmptyCatalogError, SourceLayoutError
 
 ANIME = """MAL_ID,Name,Score,Genders,English name,Japanese name,Type,Episodes,Aired,Studios,Duration,Rating,Members
-1,Cowboy Bebop,8.78,"Action, Sci-Fi, Space",Cowboy Bebop,カウボーイ,TV,26,"Apr 3, 1998 to Apr 24, 1999",Sunrise,24 min. per ep.,R,99
+1,Cowboy Bebop,8.78,"Action, Sci-Fi, Space",Cowboy Bebop,カウボー,TV,26,"Apr 3, 1998 to Apr, 1999",Sunrise,24 min.,R,99
 5,It&#039;s,Unknown,Unknown,Unknown,Unknown,Movie,Unknown,Unknown,Unknown,Unknown,Unknown,soon
 5,Again,1,Action,,,TV,1,2001,,,,1
 x,No id,1,Action,,,TV,1,2001,,,,1
@@ -69,8 +69,8 @@ def test_kaggle_folder_with_dirt(folder: Path) -> None:
 def test_mal_names_and_values_are_translated(folder: Path) -> None:
     bebop, bare = read_source(folder).items.to_dict("records")
     assert bebop[ItemColumns.Genres] == ["Action", "Sci-Fi", "Space"]
-    assert bebop[ItemColumns.TitleJapanese] == "カウボーイ"
-    assert bebop[ItemColumns.AiredTo] == date(1999, 4, 24)
+    assert bebop[ItemColumns.TitleJapanese] == "カウボー"
+    assert bebop[ItemColumns.AiredTo] == date(1999, 4, 30)
     assert bebop[ItemColumns.Synopsis] == "In the year 2071, they hunt."
     assert (bebop[ItemColumns.MeanScore], bebop[ItemColumns.AgeRating], bebop[ItemColumns.DurationMinutes]) == (
         8.78,
