@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def run_with_airflow(home: Path, *arguments: str | Path, **environment: str) -> 
         cwd=home,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=180,
         check=False,
     )
 
@@ -50,3 +51,23 @@ def bag(airflow_home: Path) -> dict[str, Any]:
     done = run_with_airflow(airflow_home, Path(__file__).with_name("read_bag.py"), DAGS, output)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(output.read_text(encoding="utf-8"))
+
+
+RunDag = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture
+def run_dag(airflow_home: Path, tmp_path: Path) -> RunDag:
+    """Run a DAG by `dag.test()`: `run_dag(dag_id, *logical_dates, environment=...)` tells how each run ended."""
+
+    def run(
+        dag_id: str, *logical_dates: str, environment: dict[str, str], retry: bool = False, **conf: Any
+    ) -> list[dict[str, Any]]:
+        output = tmp_path / "runs.json"
+        request = json.dumps({"logical_dates": logical_dates, "conf": conf, "retry": retry})
+        script = Path(__file__).with_name("run_dag.py")
+        done = run_with_airflow(airflow_home, script, DAGS, dag_id, request, output, **environment)
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+        return json.loads(output.read_text(encoding="utf-8"))
+
+    return run

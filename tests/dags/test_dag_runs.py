@@ -1,0 +1,71 @@
+"""The DAGs run by Airflow itself against a real PostgreSQL."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, Table, insert, select
+
+from recsys.storage.database import create_database_engine
+from recsys.storage.tables import arrivals, future_users, items, ratings, user_preferences, users
+
+RunDag = Callable[..., list[dict[str, Any]]]
+# A run stands for the day on which its data interval ends.
+MONDAY, TUESDAY = "2026-01-05T21:50:00+00:00", "2026-01-06T21:50:00+00:00"
+
+
+@pytest.fixture
+def engine(database_url: str) -> Engine:
+    """A database with four titles and a queue of 200 people."""
+    engine = create_database_engine(database_url)
+    people = [
+        {"user_id": 1000 + position, "position": position, "item_ids": [1, 2 + position % 3], "ratings": [7, 9]}
+        for position in range(200)
+    ]
+    with engine.begin() as connection:
+        titles = [{"item_id": item, "title": f"Title {item}", "genres": ["Drama"]} for item in range(1, 5)]
+        connection.execute(insert(items), titles)
+        connection.execute(insert(future_users), people)
+    yield engine
+    engine.dispose()
+
+
+def read_rows(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
+    """Read what a day writes, without the moment at which it was written."""
+
+    def rows(table: Table) -> list[tuple[Any, ...]]:
+        columns = [column for column in table.c if column.name != "created_at"]
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(select(*columns).order_by(*table.primary_key))]
+
+    return {table.name: rows(table) for table in (users, ratings, user_preferences, arrivals)}
+
+
+@pytest.mark.local
+@pytest.mark.slow
+def test_people_arrive_once_however_often_and_in_whatever_order_the_days_run(
+    engine: Engine, database_url: str, run_dag: RunDag
+) -> None:
+    environment = {"OTAKU_DATABASE_URL": database_url}
+
+    (rehearsal,) = run_dag("add_new_users", MONDAY, environment=environment, dry_run=True)
+    assert rehearsal["state"] == "success"
+    assert all(rows == [] for rows in read_rows(engine).values())
+
+    later, earlier = run_dag("add_new_users", TUESDAY, MONDAY, environment=environment)
+    assert (later["state"], earlier["state"]) == ("success", "success")
+    after = read_rows(engine)
+    assert [str(row[0]) for row in after["arrivals"]] == ["2026-01-05", "2026-01-06"]
+    assert earlier["returned"]["add_cohort"] == rehearsal["returned"]["add_cohort"]
+    assert earlier["returned"]["add_cohort"]["day"] == "2026-01-05"
+    counted = earlier["returned"]["add_cohort"]["n_users"] + later["returned"]["add_cohort"]["n_users"]
+    assert counted == len(after["users"]) == len(after["user_preferences"])
+
+    run_dag("add_new_users", MONDAY, TUESDAY, environment=environment)
+    assert read_rows(engine) == after
+
+
+@pytest.mark.slow
+def test_what_trying_again_cannot_mend_fails_at_once(run_dag: RunDag) -> None:
+    (run,) = run_dag("add_new_users", MONDAY, environment={"OTAKU_DATABASE_URL": "mysql://nowhere/otaku"}, retry=True)
+    assert (run["state"], run["tasks"], run["tries"]) == ("failed", {"add_cohort": "failed"}, {"add_cohort": 1})
