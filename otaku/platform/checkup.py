@@ -99,10 +99,12 @@ def _check_service_port(settings: Settings) -> Check:
 def _check_packages() -> Iterable[Check]:
     for module, purpose in _PACKAGES.items():
         there = find_spec(module) is not None
-        yield _finding(module, there, f"{purpose}: {'installed' if there else 'missing'}", "run make install")
+        yield _finding(
+            f"package {module}", there, f"{purpose}: {'installed' if there else 'missing'}", "run make install"
+        )
     rclone = Path(sys.executable).parent / "rclone"
     there = rclone.exists() or shutil.which("rclone") is not None
-    yield _finding("rclone", there, f"embedded S3: {'installed' if there else 'missing'}", "run make install")
+    yield _finding("package rclone", there, f"embedded S3: {'installed' if there else 'missing'}", "run make install")
 
 
 def _check_services(settings: Settings) -> Iterable[Check]:

@@ -99,7 +99,7 @@ def service(home: Path, password: str, port: int, *, durable: bool = True) -> Se
         name=NAME,
         command=(str(_binary("postgres")), "-D", str(home / NAME), *settings),
         url=f"postgresql://{USER}@{_HOST}:{port}/{USER}",
-        is_ready=lambda: answers(database_url(password, port, "postgres")),
+        is_ready=lambda: problem_of(database_url(password, port, "postgres"), timeout=2) is None,
         environment={"LC_ALL": "C.UTF-8"},
         identity=_guard_identity(),
         stop_signal=signal.SIGINT,  # "fast" shutdown: end the sessions, write everything, leave
@@ -134,17 +134,12 @@ def create_database(server_url: str, name: str) -> None:
         connection.close()
 
 
-def answers(url: str) -> bool:
-    """Tell whether a database lets us in."""
-    return problem_of(url) is None
-
-
-def problem_of(url: str) -> str | None:
-    """Say in one line why a database does not let us in; None when it does."""
+def problem_of(url: str, *, timeout: int = 5) -> str | None:
+    """Say in one line why a database does not let us in within `timeout` seconds; None when it does."""
     import psycopg2
 
     try:
-        psycopg2.connect(url.replace("postgresql+psycopg2://", "postgresql://"), connect_timeout=5).close()
+        psycopg2.connect(url.replace("postgresql+psycopg2://", "postgresql://"), connect_timeout=timeout).close()
     except psycopg2.Error as error:
         return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return None

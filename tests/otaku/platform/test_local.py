@@ -61,10 +61,16 @@ def test_data_ports_and_credentials_survive_in_a_deep_home(given: Settings, proc
 
 
 def test_the_block_ends_its_services_even_when_it_fails(given: Settings, processes_of: Processes) -> None:
-    with pytest.raises(ZeroDivisionError), _platform(given) as platform:
-        assert {row.name: row.problem for row in platform.report()} == {"s3": None, "postgres": None}
-        assert len(platform.running()) == 2
-        raise ZeroDivisionError
+    platform = _platform(given)
+
+    def fail_inside() -> None:
+        with platform:
+            assert {row.name: row.problem for row in platform.report()} == {"s3": None, "postgres": None}
+            assert len(platform.running()) == 2
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
     assert processes_of(given.home) == []
     with pytest.raises(ConfigurationError, match=r"s3, postgres not running .* run otaku up"):
         platform.settings()

@@ -78,7 +78,7 @@ def test_missing_credentials_are_not_invented_for_running_services(tmp_path: Pat
 
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match="OTAKU_HOME=.*file/home"):
+    with pytest.raises(ConfigurationError, match=r"OTAKU_HOME=.*file/home"):
         prepare_home(tmp_path / "file" / "home")
 
 

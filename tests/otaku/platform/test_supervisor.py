@@ -116,7 +116,7 @@ def test_a_recycled_pid_is_never_taken_for_the_service(home: Path) -> None:
 def test_a_service_that_ends_while_starting_shows_its_last_words(home: Path, log: Path) -> None:
     service = _service("import sys; sys.exit('no disk left')", "never", log)
     running = start(service, log, home=home, owner=os.getpid())
-    with pytest.raises(ServiceUnavailableError, match="sleeper ended while starting(.|\n)*no disk left"):
+    with pytest.raises(ServiceUnavailableError, match=r"sleeper ended while starting(.|\n)*no disk left"):
         wait_until_ready(service, running, log)
     stop([running])
 

@@ -1,0 +1,73 @@
+"""`sample`, `ingest`, `simulate`, `doctor` and `status` against real services, in this process."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from otaku.cli import app
+from otaku.platform.environment import settings_environment
+from recsys.settings import Settings
+
+PACKAGES = ("otaku", "recsys", "retrain_model", "simulate_new_users", "app")
+
+
+@pytest.fixture
+def runner(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CliRunner]:
+    """Run commands whose environment names the services of this test."""
+    for name, value in settings_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    levels = {name: logging.getLogger(name).level for name in PACKAGES}
+    yield CliRunner()
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def _invoke(runner: CliRunner, *arguments: str) -> str:
+    result = runner.invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_a_world_is_written_ingested_and_lived_in(runner: CliRunner, tmp_path: Path) -> None:
+    world = str(tmp_path / "world")
+    options = ("--users", "60", "--items", "80", "--ratings", "1500", "--seed", "3")
+    assert "60 users, 80 anime and 1,500 ratings" in _invoke(runner, "sample", world, *options)
+
+    told = _invoke(runner, "ingest", world, "--hold-back", "0.5")
+    assert "80 anime" in told
+    assert "rating_complete.csv" in told
+    again = json.loads(_invoke(runner, "ingest", world, "--hold-back", "0.5", "--json"))
+    assert set(again["written"].values()) == {0}
+    assert sum(file["rows"] for file in again["files"]) == 1500 + 80 + again["files"][1]["rows"]
+
+    dry = _invoke(runner, "simulate", "--day", "2026-01-06", "--dry-run", "--cohort-size", "2", "3")
+    assert "nothing was written" in dry
+    first = _invoke(runner, "simulate", "--day", "2026-01-06", "--cohort-size", "2", "3")
+    assert first.endswith(" arrived\n")
+    assert "nothing to do" in _invoke(runner, "simulate", "--day", "2026-01-06", "--cohort-size", "2", "3")
+
+
+def test_outside_services_are_examined_by_the_name_of_their_setting(runner: CliRunner) -> None:
+    table = _invoke(runner, "status")
+    assert table.count("│ outside │ answers │") == 3
+    assert "answers at OTAKU_DATABASE_URL" in runner.invoke(app, ["doctor"]).stdout
+    assert "export OTAKU_DATABASE_URL=postgresql://" in _invoke(runner, "status", "--env")
+
+
+def test_up_and_down_leave_outside_services_alone(runner: CliRunner) -> None:
+    assert "was up already" in _invoke(runner, "up")
+    assert _invoke(runner, "down").strip() == "Nothing was running."
+
+
+def test_serve_gives_the_service_complete_settings(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Settings] = []
+    monkeypatch.setattr("app.__main__.serve", served.append)
+    _invoke(runner, "serve", "--port", "0", "--host", "::1")
+    assert (served[0].port, served[0].host) == (0, "::1")
+    assert served[0].mlflow_tracking_uri is not None

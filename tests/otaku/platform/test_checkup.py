@@ -1,0 +1,52 @@
+"""What `otaku doctor` finds, and what it says against it."""
+
+import socket
+from collections import namedtuple
+
+import pytest
+
+from otaku.platform import checkup
+from otaku.platform.checkup import Check, examine
+from recsys.exceptions import ConfigurationError
+from recsys.settings import Settings
+
+
+def _named(checks: list[Check], name: str) -> Check:
+    return next(check for check in checks if check.name == name)
+
+
+def test_a_healthy_machine_that_has_not_started_yet(given: Settings) -> None:
+    checks = examine(lambda: given)
+    assert [check.name for check in checks if check.required and not check.ok] == []
+    assert _named(checks, "postgres") == Check("postgres", False, "not running", "run otaku up", required=False)
+    assert all(check.remedy is None for check in checks if check.ok)
+
+
+def test_wrong_settings_end_the_examination_with_their_name() -> None:
+    def read() -> Settings:
+        raise ConfigurationError("wrong settings: OTAKU_PORT: too large")
+
+    last = examine(read)[-1]
+    assert (last.name, last.ok, last.required) == ("settings", False, True)
+    assert "OTAKU_PORT" in last.found
+
+
+def test_what_is_missing_comes_with_a_remedy(given: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(checkup.shutil, "disk_usage", lambda _path: usage(10, 10, 0))
+    monkeypatch.setattr(checkup.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(checkup, "find_spec", lambda _name: None)
+    monkeypatch.setattr(checkup.sys, "version_info", (3, 13, 0))
+    checks = examine(lambda: given)
+    missing = {check.name for check in checks if check.required and not check.ok}
+    assert missing >= {"disk", "Python", "package mlflow", "package lightgbm"}
+    assert not _named(checks, "C compiler").ok
+    assert all(check.remedy for check in checks if not check.ok)
+
+
+def test_a_taken_service_port_and_an_outside_service_that_is_down(given: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        changes = {"port": listener.getsockname()[1], "mlflow_tracking_uri": "http://127.0.0.1:1"}
+        checks = examine(lambda: given.model_copy(update=changes))
+    assert _named(checks, "service port").remedy == "set OTAKU_PORT to another port, or 0 for any"
+    assert _named(checks, "mlflow").remedy == "correct MLFLOW_TRACKING_URI, or unset it for the embedded one"
