@@ -1,6 +1,7 @@
 """One MLflow server and the S3 places that it gives out."""
 
 import copy
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,7 @@ class MlflowConnection:
     def __init__(self, tracking_uri: str, model_name: str, store: ArtifactStore) -> None:
         for name, value in _CALM.items():
             os.environ.setdefault(name, value)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         self.tracking_uri = tracking_uri
         self.model_name = model_name
         self._store = store

@@ -200,7 +200,13 @@ class Registry(RunTracking):
             attempt += 1
             try:
                 created = self._client.create_model_version(
-                    self.model_name, source, run_id, dict(tags), description=description, model_id=model_id
+                    self.model_name,
+                    source,
+                    run_id,
+                    dict(tags),
+                    description=description,
+                    await_creation_for=0,
+                    model_id=model_id,
                 )
                 return int(created.version)
             except MlflowException as error:

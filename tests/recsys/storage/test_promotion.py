@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,17 +19,9 @@ from recsys.evaluation.scorecard import Scorecard
 from recsys.exceptions import NoProductionModelError, RetrainError, StaleChampionError
 from recsys.storage import promotion
 from recsys.storage.artifacts import ArtifactStore
-from recsys.storage.database import create_database_engine
 from recsys.storage.registry import PREVIOUS, PRODUCTION, Registry
 
 pytestmark = pytest.mark.local
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = create_database_engine(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
@@ -159,7 +150,6 @@ import numpy as np
 from recsys.evaluation.decision import Decision
 from recsys.storage import promotion
 from recsys.storage.artifacts import ArtifactStore
-from recsys.storage.database import create_database_engine
 from recsys.storage.registry import Registry
 
 url, tracking, name, point, decision = sys.argv[1:]
