@@ -102,9 +102,9 @@ def _franchise_sentence(franchises: Mapping[str, float]) -> str:
     if not franchises["pairs"]:
         return "No two titles of one franchise are rated often enough here to tell."
     together, alone = f"{franchises['seen with the other']:.0%}", f"{franchises['seen at all']:.0%}"
-    return f"""In {franchises["pairs"]:,} pairs of titles of one franchise, {together} of those who rated the lesser known
-one also rated the better known one; of all people {alone} did. No pattern is easier to learn from neighbours, and it
-cuts both ways: ten seasons of one series are an easy hit and a dull list."""
+    return f"""In {franchises["pairs"]:,} pairs of titles of one franchise, {together} of those who rated the lesser
+known one also rated the better known one; of all people {alone} did. No pattern is easier to learn from neighbours,
+and it cuts both ways: ten seasons of one series are an easy hit and a dull list."""
 
 
 def _list(entries: Mapping[str, str]) -> str:
