@@ -36,7 +36,8 @@ class Part:
     name
         Unique; what `otaku status` shows.
     variable, field
-        The environment variable that names an outside service, and the same as a field of the settings.
+        The environment variable that names an outside service, and the same as a field of the settings; both empty
+        where none can take its place.
     needs
         Parts that must answer before this one starts.
     describe
@@ -60,4 +61,4 @@ class Part:
 
     def is_given(self, settings: Settings) -> bool:
         """Tell whether the settings name an outside service in its place."""
-        return getattr(settings, self.field) is not None
+        return bool(self.field) and getattr(settings, self.field) is not None

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 MARKER = "OTAKU_SERVICE"
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 5
+_LOG_BYTES = 10_000_000  # a longer log of earlier runs is put aside at the start of the next
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,31 @@ class Running:
 
     name: str
     pid: int
-    started: float
+    started: str
     url: str
 
     def process(self) -> psutil.Process | None:
         """Find the guard of the service; None when it is gone or the pid belongs to somebody else."""
         with suppress(psutil.Error):
             found = psutil.Process(self.pid)
-            if found.create_time() == self.started and _is_alive(found):
+            if identify_start(self.pid) == self.started and _is_alive(found):
                 return found
         return None
+
+
+def identify_start(pid: int) -> str:
+    """Say when a process started, in a way that neither a corrected clock nor a reboot can confuse.
+
+    Raises
+    ------
+    psutil.NoSuchProcess
+        There is no such process.
+    """
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return f"{boot}/{ticks}"
+    return repr(psutil.Process(pid).create_time())
 
 
 def free_port(preferred: int | None = None) -> int:
@@ -96,12 +112,14 @@ def start(service: Service, log_file: Path, *, home: Path, owner: int) -> Runnin
     settings = (str(owner), str(int(service.stop_signal)), str(service.grace), service.identity)
     command = (sys.executable, "-I", "-S", guard.__file__, *settings, *service.command)
     environment = {**os.environ, **service.environment, MARKER: str(home)}
+    if log_file.exists() and log_file.stat().st_size > _LOG_BYTES:
+        log_file.replace(log_file.with_suffix(".log.1"))
     with log_file.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, env=environment, start_new_session=True
         )
     _children[process.pid] = process
-    return Running(service.name, process.pid, psutil.Process(process.pid).create_time(), service.url)
+    return Running(service.name, process.pid, identify_start(process.pid), service.url)
 
 
 # Popen objects of this process's own services: polled so that none stays behind as a zombie.

@@ -18,7 +18,7 @@ from otaku.platform.state import (
 from otaku.platform.supervisor import Running
 from recsys.exceptions import ConfigurationError, ServiceUnavailableError
 
-STATE = State((Running("s3", 42, 1.5, "http://127.0.0.1:9"),), {"s3": 9})
+STATE = State((Running("s3", 42, "boot/15", "http://127.0.0.1:9"),), {"s3": 9})
 
 
 def _mode(path: Path) -> int:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from otaku.platform.supervisor import (
     Running,
     Service,
     free_port,
+    identify_start,
     is_running,
     start,
     stop,
@@ -103,8 +103,8 @@ def test_the_death_of_the_owner_ends_the_service(home: Path, log: Path, processe
 def test_a_recycled_pid_is_never_taken_for_the_service(home: Path) -> None:
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"])
     try:
-        started = psutil.Process(stranger.pid).create_time()
-        recycled = Running("postgres", stranger.pid, started - 1, "nowhere")
+        assert is_running(Running("postgres", stranger.pid, identify_start(stranger.pid), "nowhere"))
+        recycled = Running("postgres", stranger.pid, identify_start(os.getpid()), "nowhere")
         assert not is_running(recycled)
         stop([recycled])
         assert stranger.poll() is None
@@ -142,3 +142,14 @@ def test_a_preferred_port_is_kept_only_while_free() -> None:
         taken = listener.getsockname()[1]
         assert free_port(taken) != taken
     assert free_port(taken) == taken
+
+
+def test_a_long_log_is_put_aside(home: Path, log: Path) -> None:
+    with log.open("wb") as file:
+        file.truncate(11_000_000)
+    service = _service("import time; print('up', flush=True); time.sleep(99)", "up", log)
+    running = start(service, log, home=home, owner=os.getpid())
+    wait_until_ready(service, running, log)
+    stop([running])
+    assert log.read_text() == "up\n"
+    assert log.with_suffix(".log.1").stat().st_size == 11_000_000

@@ -1,0 +1,104 @@
+"""Four questions to the running service, over HTTP like any client's."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+from sqlalchemy import func, select
+
+from recsys.columns import ItemColumns
+from recsys.exceptions import ServiceUnavailableError
+from recsys.settings import Settings
+from recsys.storage.database import create_database_engine
+from recsys.storage.tables import items, ratings, users
+
+READY_SECONDS: Final = 60.0
+NOBODY: Final = 1_234_567_890
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, in words and as the body of `POST /recommend/`."""
+
+    title: str
+    body: dict[str, Any]
+
+
+def build_questions(settings: Settings) -> list[Question]:
+    """Choose the questions from the data: a person who arrived last, nobody, somebody with tastes, a misspelt title."""
+    assert settings.database_url is not None, "settings are complete"  # noqa: S101 - states what callers ensure
+    engine = create_database_engine(settings.database_url.get_secret_value())
+    try:
+        with engine.connect() as connection:
+            newest = (
+                select(users.c.user_id)
+                .join(ratings)
+                .group_by(users.c.user_id)
+                .having(func.count() >= 5)
+                .order_by(users.c.arrived_on.desc().nulls_last(), func.count().desc(), users.c.user_id)
+            )
+            person = int(connection.execute(newest.limit(1)).scalar_one())
+            best_known = select(items.c[ItemColumns.Title]).order_by(items.c[ItemColumns.Members].desc().nulls_last())
+            titles = connection.execute(best_known.limit(200)).scalars().all()
+            genres = func.unnest(items.c[ItemColumns.Genres]).label("genre")
+            listed = select(genres).subquery()
+            counted = select(listed.c.genre).group_by(listed.c.genre).order_by(func.count().desc(), listed.c.genre)
+            common = connection.execute(counted.limit(6)).scalars().all()
+    finally:
+        engine.dispose()
+    wanted = {genre: 1 for genre in common[1::2][:2]}
+    typo = misspell(next((title for title in titles if len(title) >= 12), titles[0]))
+    return [
+        Question(f"Existing user {person}, who has just arrived", {"user_input": person}),
+        Question("Somebody unknown", {"user_input": NOBODY}),
+        Question(f"Somebody unknown who likes {' and '.join(wanted)}", {"user_input": NOBODY, "user_preferences": wanted}),
+        Question(f"Something like “{typo}” (misspelt)", {"user_input": typo}),
+    ]
+
+
+def misspell(title: str) -> str:
+    """Swap two letters in the middle of a title.
+
+    Examples
+    --------
+    >>> misspell("Cowboy Bebop")
+    'Cowboy eBbop'
+    """
+    middle = len(title) // 2 + 1
+    return title[: middle - 1] + title[middle : middle + 1] + title[middle - 1 : middle] + title[middle + 1 :]
+
+
+def wait_until_ready(url: str) -> dict[str, Any]:
+    """Wait until the service has loaded the Production model and return what it says about it.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        If it does not get there within a minute.
+    """
+    deadline = time.monotonic() + READY_SECONDS
+    with httpx.Client(base_url=url, timeout=5.0) as client:
+        while time.monotonic() < deadline:
+            if client.get("/health/ready").status_code == httpx.codes.OK:
+                model: dict[str, Any] = client.get("/model").json()
+                return model
+            time.sleep(0.2)
+    raise ServiceUnavailableError(f"the service at {url} has no model after {READY_SECONDS:.0f} seconds; see its log")
+
+
+def ask(url: str, question: Question) -> dict[str, Any]:
+    """Ask and return the answer with the milliseconds it took.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        If the service refuses.
+    """
+    with httpx.Client(base_url=url, timeout=30.0) as client:
+        start = time.perf_counter()
+        response = client.post("/recommend/", json=question.body)
+        milliseconds = 1000 * (time.perf_counter() - start)
+    if response.is_error:
+        raise ServiceUnavailableError(f"the service answered {response.status_code}: {response.text[:300]}")
+    return {"question": question.body, "answer": response.json(), "milliseconds": round(milliseconds, 1)}
