@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psycopg2
 import pyarrow as pa
 import pyarrow.csv
 from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engine, event, or_, select, text
@@ -237,6 +238,8 @@ def _cursor(connection: Connection) -> Iterator[Any]:
     cursor = connection.connection.cursor()
     try:
         yield cursor
+    except psycopg2.OperationalError as error:
+        raise ServiceUnavailableError(f"PostgreSQL stopped answering: {str(error).strip()}") from error
     finally:
         cursor.close()
 
@@ -262,10 +265,9 @@ def _to_literals(column: pd.Series) -> pd.Series:
 
 
 def _to_array_literal(values: Any) -> str:
-    def spell(value: Any) -> str:
-        if not isinstance(value, str):
-            return str(value)
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+    return "{" + ",".join(_quote(value) if isinstance(value, str) else str(value) for value in values) + "}"
 
-    return "{" + ",".join(map(spell, values)) + "}"
+
+def _quote(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

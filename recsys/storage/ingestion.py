@@ -92,10 +92,8 @@ def ingest_directory(
     ----------
     directory
         A folder in one of the layouts of `recsys.data.sources.layouts`.
-    engine
-        A migrated database.
-    store
-        Where the snapshot goes.
+    engine, store
+        A migrated database, and where the snapshot goes.
     hold_back
         Share 0..1 (1 excluded) of the people who are not there yet and will arrive later, chosen by a hash of the id.
     on_progress
@@ -103,10 +101,8 @@ def ingest_directory(
 
     Raises
     ------
-    SourceLayoutError
-        If the folder is in no known layout; nothing is written then.
-    EmptyCatalogError
-        If the folder holds no item; nothing is written then.
+    SourceLayoutError, EmptyCatalogError
+        If the folder is in no known layout or holds no item; nothing is written then.
     ConfigurationError
         If `hold_back` is no such share.
     """
@@ -118,21 +114,16 @@ def ingest_directory(
     with engine.begin() as connection:
         report("wait for other ingests", 0, 1)
         with advisory_lock(connection, "ingest"):
+            # How long a bulk load takes depends on the files alone.
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
             written, n_known, n_held_back = _write_tables(connection, source, hold_back, report)
         report("commit", 0, 1)
     report("write snapshot", 0, 1)
-    snapshot_uri = write_snapshot(engine, store, None)
+    uri = write_snapshot(engine, store, None)
     report("write snapshot", 1, 1)
-    return IngestReport(
-        layout=source.layout,
-        files=tuple(_summarise(file) for file in source.files),
-        n_items=len(source.items),
-        n_users_known=n_known,
-        n_users_held_back=n_held_back,
-        written=written,
-        snapshot_uri=snapshot_uri,
-        seconds=time.monotonic() - started,
-    )
+    files = tuple(_summarise(file) for file in source.files)
+    seconds = time.monotonic() - started
+    return IngestReport(source.layout, files, len(source.items), n_known, n_held_back, written, uri, seconds)
 
 
 def _summarise(file: FileReport) -> FileSummary:
@@ -150,7 +141,7 @@ def _write_tables(
     is_known = source.ratings[Columns.User].isin(known_ids)
     written: dict[str, int] = {}
     stages: dict[str, Callable[[], int]] = {
-        "items": lambda: upsert_rows(connection, tables.items, source.items),
+        "items": lambda: upsert_rows(connection, tables.items, source.items[source.item_columns]),
         "users": lambda: _add_users(connection, known_ids),
         "ratings": lambda: upsert_rows(connection, tables.ratings, source.ratings[is_known]),
         "future_users": lambda: _write_future_users(connection, source.ratings[~is_known]),
@@ -202,6 +193,8 @@ def _write_quarantine(connection: Connection, files: Sequence[FileReport]) -> in
     names = ["file_digest", "line", "file_name", "reason", "content"]
     rows = [(file.digest, row.line, file.name, row.reason, row.content) for file in files for row in file.refused]
     frame = pd.DataFrame(rows, columns=names).astype({"line": np.int64})
+    # Two files of a folder may be copies of one another.
+    frame = frame.drop_duplicates(names[:2])
     written = upsert_rows(connection, tables.quarantine, frame)
     staging = copy_rows(connection, tables.quarantine, frame)
     removed = connection.execute(

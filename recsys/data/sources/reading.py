@@ -61,10 +61,14 @@ class FileReport:
 
 @dataclass(frozen=True)
 class Source:
-    """A folder, read: `items` has the columns of `ItemColumns.All`, `ratings` those of `Columns.Interactions`."""
+    """A folder, read: `items` has the columns of `ItemColumns.All`, `ratings` those of `Columns.Interactions`.
+
+    `item_columns` names the columns of `items` that the files speak of; the others are missing everywhere.
+    """
 
     layout: str
     items: pd.DataFrame
+    item_columns: list[str]
     ratings: pd.DataFrame
     files: list[FileReport]
 
@@ -93,7 +97,18 @@ def read_source(directory: Path, *, on_progress: OnProgress | None = None) -> So
     ratings = _read_ratings(layout, files[-1], items[Columns.Item].to_numpy(dtype=np.int64), report)
     for file in files:
         file.check_sum()
-    return Source(layout.name, items, ratings, files)
+    return Source(layout.name, items, _list_item_columns(layout), ratings, files)
+
+
+def _list_item_columns(layout: Layout) -> list[str]:
+    spoken_of = set(layout.items.positions)
+    if layout.synopses is not None:
+        spoken_of.add(ItemColumns.Synopsis)
+    if AIRED in spoken_of:
+        spoken_of.update(ItemColumns.Dates)
+    if DURATION in spoken_of:
+        spoken_of.add(ItemColumns.DurationMinutes)
+    return [name for name in ItemColumns.All if name in spoken_of]
 
 
 def _compute_digest(path: Path) -> str:
@@ -149,14 +164,7 @@ def _check_ids(batch: RawBatch, file: SourceFile) -> list[tuple[int, str]]:
 
 def _parse_item(texts: Mapping[str, str], unreadable: Counter[str]) -> dict[str, Any]:
     """Parse all fields but id and title; what cannot be read is missing and counted."""
-
-    def read(name: str, parse: Callable[[str], Any], missing: Any) -> Any:
-        try:
-            return parse(texts.get(name, ""))
-        except ValueError:
-            unreadable[name] += 1
-            return missing
-
+    read = partial(_read_or_count, texts, unreadable)
     aired_from, aired_to = read(AIRED, values.parse_aired, (None, None))
     return {
         **{name: values.parse_text(texts.get(name, "")) for name in ItemColumns.Texts},
@@ -167,6 +175,16 @@ def _parse_item(texts: Mapping[str, str], unreadable: Counter[str]) -> dict[str,
         ItemColumns.AiredFrom: aired_from,
         ItemColumns.AiredTo: aired_to,
     }
+
+
+def _read_or_count(
+    texts: Mapping[str, str], unreadable: Counter[str], name: str, parse: Callable[[str], Any], missing: Any
+) -> Any:
+    try:
+        return parse(texts.get(name, ""))
+    except ValueError:
+        unreadable[name] += 1
+        return missing
 
 
 def _read_synopses(file: SourceFile, counts: FileReport, known: pd.Series, report: OnProgress) -> dict[int, str | None]:

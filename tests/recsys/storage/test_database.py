@@ -4,7 +4,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Text, func, select, text
 
 from recsys.columns import Columns, ItemColumns
 from recsys.exceptions import EmptyCatalogError, ServiceUnavailableError
@@ -108,6 +108,13 @@ def test_a_connection_that_the_server_ends_is_reported_as_such(engine: Engine) -
             other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": backend})
         with pytest.raises(ServiceUnavailableError):
             connection.execute(text("SELECT 1"))
+
+
+def test_a_server_that_goes_away_during_copy_is_reported_as_such(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SET statement_timeout = 100"))
+        with pytest.raises(ServiceUnavailableError, match="stopped answering"):
+            database.read_frame(connection, select(func.pg_sleep(5).cast(Text)))
 
 
 def test_statements_do_not_run_for_ever(database_url: str) -> None:

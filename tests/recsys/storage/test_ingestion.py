@@ -15,7 +15,7 @@ from recsys.exceptions import ConfigurationError, SourceLayoutError
 from recsys.settings import Settings
 from recsys.storage import tables
 from recsys.storage.artifacts import ArtifactStore
-from recsys.storage.database import read_history, read_preferences
+from recsys.storage.database import read_catalog, read_history, read_preferences
 from recsys.storage.ingestion import ingest_directory
 
 INGESTED = [
@@ -187,6 +187,25 @@ def test_cooper_union(engine: Engine, store: ArtifactStore, tmp_path: Path) -> N
     report = ingest_directory(tmp_path, engine, store, hold_back=0.0)
     assert (report.files[1].rows, report.files[1].ingested, report.files[1].unrated) == (2, 1, 1)
     assert _count(engine)["users"] == 1
+
+
+def test_a_folder_that_says_less_takes_nothing_away(engine: Engine, store: ArtifactStore, folder: Path) -> None:
+    ingest_directory(folder, engine, store)
+    (folder / "anime_with_synopsis.csv").unlink()
+    (folder / "anime.csv").write_text("MAL_ID,Name,Genders\n1,Cowboy Bebop!,Space\n5,X,Action\n12,Y,Mystery\n")
+    assert ingest_directory(folder, engine, store).n_items == 3
+    bebop = read_catalog(engine).items.iloc[0]
+    assert (bebop["title"], bebop["genres"]) == ("Cowboy Bebop!", ["Space"])
+    assert (bebop["synopsis"], bebop["episodes"], bebop["aired_from"]) == ("They hunt.", 26, date(1998, 4, 3))
+
+
+def test_copies_of_one_file_are_quarantined_once(engine: Engine, store: ArtifactStore, folder: Path) -> None:
+    items = "MAL_ID,Name,Genders,sypnopsis\n1,Cowboy Bebop,Space,They hunt.\nx,Bad,Space,Nothing.\n"
+    for name in ("anime.csv", "anime_with_synopsis.csv"):
+        (folder / name).write_text(items)
+    report = ingest_directory(folder, engine, store)
+    assert report.files[0].quarantined == report.files[1].quarantined == {"item_id is not a whole number": 1}
+    assert [row[1:3] for row in _dump(engine)["quarantine"]].count((3, "anime.csv")) == 1
 
 
 def test_what_is_no_such_folder_writes_nothing(engine: Engine, store: ArtifactStore, folder: Path) -> None:
