@@ -4,6 +4,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from sqlalchemy import Engine, select
@@ -31,10 +32,12 @@ class History:
 class HistoryReader:
     """Reads histories in threads of its own, so that a database that hangs cannot hold up anything else.
 
+    A context manager: it reads between entry and exit, and may be entered again.
+
     Parameters
     ----------
     engine
-        The database; disposed by `close`.
+        The database; its connections are closed on exit.
     patience
         Seconds after which a read is given up.
     """
@@ -42,7 +45,19 @@ class HistoryReader:
     def __init__(self, engine: Engine, patience: float = PATIENCE_SECONDS) -> None:
         self._engine = engine
         self._patience = patience
+        self._threads: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        """Start the threads."""
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="history")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of threads and connections."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads = None
+        self._engine.dispose()
 
     def read(self, user_id: UserId) -> History | None:
         """Return the history of a known person, perhaps empty; None for somebody unknown.
@@ -52,6 +67,8 @@ class HistoryReader:
         ServiceUnavailableError
             If the database does not answer in time.
         """
+        if self._threads is None:
+            raise ServiceUnavailableError("histories are not read before the application starts or after it stops")
         future = self._threads.submit(self._read, user_id)
         try:
             return future.result(self._patience)
@@ -70,8 +87,3 @@ class HistoryReader:
             ):
                 return None
         return History(table[Columns.Item].to_numpy(dtype=np.int64), table[Columns.Rating].to_numpy(dtype=np.float32))
-
-    def close(self) -> None:
-        """Let go of the threads and connections."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._engine.dispose()

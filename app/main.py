@@ -1,8 +1,8 @@
 """The application: parts put together, a thread that watches the registry, and the routes."""
 
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import Depends, FastAPI
@@ -51,23 +51,11 @@ def create_app(
     engine = create_database_engine(settings.database_url.get_secret_value(), statement_timeout=2.0)
     service = Service(production, HistoryReader(engine), metrics, ApiKeys(settings))
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        stop = threading.Event()
-        thread = threading.Thread(
-            target=production.watch, args=(stop, watch_seconds), name="watch-registry", daemon=True
-        )
-        thread.start()
-        yield
-        stop.set()
-        await run_in_threadpool(thread.join, STOP_SECONDS)
-        service.history.close()
-
     app = FastAPI(
         title="My Otaku Friend",
         version=_find_version(),
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=_build_lifespan(service, watch_seconds),
         redirect_slashes=False,
     )
     app.state.service = service
@@ -78,6 +66,23 @@ def create_app(
         app.include_router(router, dependencies=[Depends(require_api_key)])
     _document(app)
     return app
+
+
+def _build_lifespan(service: Service, watch_seconds: float) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Watch the registry for as long as the application runs."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        stop = threading.Event()
+        watch = service.production.watch
+        thread = threading.Thread(target=watch, args=(stop, watch_seconds), name="watch-registry", daemon=True)
+        thread.start()
+        with service.history:
+            yield
+        stop.set()
+        await run_in_threadpool(thread.join, STOP_SECONDS)
+
+    return lifespan
 
 
 def open_registry(settings: Settings) -> Registry:
@@ -105,7 +110,7 @@ def _document(app: FastAPI) -> None:
 
     def openapi() -> dict[str, object]:
         if app.openapi_schema is None:
-            app.openapi_schema = build_openapi(app)
+            app.openapi_schema = build_openapi(app, with_keys=app.state.service.api_keys.are_configured)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -188,12 +188,23 @@ def document_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def build_openapi(app: FastAPI) -> dict[str, Any]:
-    """Build the OpenAPI page with the problem document in place of FastAPI's own error schemas."""
+def build_openapi(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
+    """Build the OpenAPI page with the problem document in place of FastAPI's own error schemas.
+
+    Parameters
+    ----------
+    with_keys
+        Whether keys are configured; the page of an open service asks for none.
+    """
     page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = page.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= {**problem.pop("$defs"), "Problem": problem}
+    if not with_keys:
+        page["components"].pop("securitySchemes", None)
+        for operation in (operation for methods in page["paths"].values() for operation in methods.values()):
+            operation.pop("security", None)
+            operation["responses"].pop("401", None)
     return page

@@ -20,6 +20,11 @@ class ApiKeys:
     def __init__(self, settings: Settings) -> None:
         self._digests = [_digest(key.get_secret_value().encode()) for key in settings.api_keys]
 
+    @property
+    def are_configured(self) -> bool:
+        """Whether a key is needed at all."""
+        return bool(self._digests)
+
     def accept(self, key: str | None) -> bool:
         """Tell whether a key opens the service; takes equally long for every wrong key."""
         if not self._digests:

@@ -147,3 +147,11 @@ def test_cut_connections_are_replaced(client: TestClient, engine: Engine) -> Non
         connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))  # noqa: S608
 
     assert client.post("/recommend/", json={"user_input": 7}).status_code == 200
+
+
+def test_an_application_may_be_started_again(client: TestClient) -> None:
+    app = client.app
+    client.__exit__()
+    with TestClient(app) as again:
+        assert again.post("/recommend/", json={"user_input": 7}).json()["kind"] == "existing_user"
+    client.__enter__()

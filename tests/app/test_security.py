@@ -75,6 +75,16 @@ def test_health_and_documentation_are_open(locked: TestClient) -> None:
         assert locked.get(path).status_code == 200
 
 
+def test_the_page_asks_for_a_key_only_where_one_is_needed(locked: TestClient, client: TestClient) -> None:
+    guarded, unguarded = (opened.get("/openapi.json").json() for opened in (locked, client))
+
+    assert {"X-API-Key"} < {scheme.get("name", "") for scheme in guarded["components"]["securitySchemes"].values()}
+    assert "401" in guarded["paths"]["/model"]["get"]["responses"]
+    assert "securitySchemes" not in unguarded["components"]
+    assert "security" not in unguarded["paths"]["/model"]["get"]
+    assert "401" not in unguarded["paths"]["/model"]["get"]["responses"]
+
+
 def test_no_key_appears_in_the_settings_or_the_page(locked: TestClient) -> None:
     assert "first-key" not in repr(KEYS)
     assert "first-key" not in locked.get("/openapi.json").text
