@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import ProgrammingError
 
 from recsys.evaluation.decision import Decision
 from recsys.evaluation.gate import PromotionGate
@@ -240,3 +241,24 @@ def test_many_promoters_at_once_leave_one_linear_history(engine: Engine, registr
     for before, after in itertools.pairwise(ledger):
         assert after.champion_version == before.challenger_version
     assert aliases(registry) == (ledger[-1].champion_version, ledger[-1].challenger_version)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE otaku.decisions SET reason = 'never said'",
+        "DELETE FROM otaku.decisions",
+        "TRUNCATE otaku.decisions",
+        "INSERT INTO otaku.decisions SELECT * FROM otaku.decisions ON CONFLICT (run_key) DO UPDATE SET actor = 'me'",
+        "SET LOCAL session_replication_role = replica; DELETE FROM otaku.decisions",
+    ],
+)
+def test_the_ledger_takes_nothing_back(statement: str, engine: Engine) -> None:
+    line = (
+        "INSERT INTO otaku.decisions (run_key, action, actor, reason, evidence) VALUES ('a', 'keep', 'gate', 'r', '{}')"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(line))
+    with pytest.raises(ProgrammingError, match="append-only"), engine.begin() as connection:
+        connection.execute(text(statement))
+    assert [(line.run_key, line.reason, line.actor) for line in promotion.read_ledger(engine)] == [("a", "r", "gate")]
