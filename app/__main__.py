@@ -1,7 +1,9 @@
 """`python -m app`: read the settings and serve; `otaku serve` does the same with services of its own."""
 
+import argparse
 import logging
 import sys
+from collections.abc import Sequence
 
 import uvicorn
 
@@ -32,8 +34,10 @@ def serve(settings: Settings) -> None:
     )
 
 
-def main() -> int:
-    """Return 0 after a clean stop, 1 with one sentence if the settings are wrong."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Return 0 after a clean stop, 1 with one sentence if the settings are wrong; wrong usage exits with 2."""
+    description = "Answer over HTTP with the model in Production; everything is set in the environment or .env."
+    argparse.ArgumentParser(prog="python -m app", description=description).parse_args(arguments)
     try:
         serve(load_settings())
     except ConfigurationError as error:
@@ -43,4 +47,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

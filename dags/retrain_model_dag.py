@@ -57,11 +57,11 @@ def retrain_model() -> None:
         return task(task_id=name, doc_md=doc, execution_timeout=timedelta(hours=hours), **options)(run_step)(name)
 
     @task.branch
-    def gate() -> str:
-        """Judge the challenger and name the task that follows."""
+    def gate() -> str | None:
+        """Judge the challenger and name the task that follows: none in a dry run."""
         decision = run_step("gate")
         log.info("the gate says %s: %s", decision["action"], decision["reason"])
-        return "keep" if get_current_context()["params"]["dry_run"] else str(decision["action"])
+        return None if get_current_context()["params"]["dry_run"] else str(decision["action"])
 
     chain(
         step("snapshot", "Write the tables as of the run's day under the digest of their content."),
@@ -72,7 +72,7 @@ def retrain_model() -> None:
         gate(),
         [
             step("promote", "Move the alias and write the ledger.", outlets=[PRODUCTION_MODEL]),
-            task(task_id="keep", doc_md="The champion stays.")(lambda: None)(),
+            step("keep", "Write in the ledger that the champion stays."),
         ],
     )
 
