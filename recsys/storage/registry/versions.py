@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,14 @@ class Registry(RunTracking):
             query += f" AND tags.`{RUN_KEY_TAG}` = '{run_key}'"
         with self._translate_errors():
             found = [_read_version(entry) for entry in self._client.search_model_versions(query)]
-        return sorted(found, key=lambda version: -version.version)
+            # A search leaves the aliases out.
+            pointers = self._client.get_registered_model(self.model_name).aliases if found else {}
+        carried = {
+            version.version: tuple(sorted(alias for alias, at in pointers.items() if int(at) == version.version))
+            for version in found
+        }
+        named = [replace(version, aliases=carried[version.version]) for version in found]
+        return sorted(named, key=lambda version: -version.version)
 
     def read_version(self, version: int) -> ModelVersion:
         """Look one version up.

@@ -156,7 +156,7 @@ def test_aliases_move(registry: Registry, model: Path) -> None:
     assert registry.production_version() is None
     registry.point_alias(PRODUCTION, version)
     assert registry.production_version() == version
-    assert registry.list_versions()[0].version == version
+    assert registry.list_versions()[0].aliases == registry.read_version(version).aliases == (PRODUCTION,)
     registry.point_alias(PRODUCTION, None)
     assert registry.production_version() is None
 

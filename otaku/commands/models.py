@@ -1,0 +1,173 @@
+"""`otaku models`: which versions there are, which one answers, why, and how to change that."""
+
+import getpass
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from recsys.storage.promotion import LedgerEntry
+    from recsys.storage.registry import ModelVersion, Registry
+
+app = typer.Typer(help="The registry of models and the ledger of decisions.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the ledger for ever.")]
+By = Annotated[str | None, typer.Option(help="Who decides; by default the name of the account.")]
+
+
+@contextmanager
+def _open() -> Iterator[tuple["Engine", "Registry"]]:
+    """Connect to the ledger and to the registry of the running platform, put right what a crash left behind."""
+    from otaku.clients import open_engine, open_store
+    from otaku.console import running_settings
+    from recsys.storage.promotion import reconcile
+    from recsys.storage.registry import Registry
+
+    settings = running_settings()
+    with open_engine(settings) as engine:
+        registry = Registry(settings.mlflow_tracking_uri or "", settings.model_name, open_store(settings))
+        reconcile(engine, registry)
+        yield engine, registry
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List the versions, newest first, and the decisions, oldest first."""
+    from rich.table import Table
+
+    from otaku.console import console
+    from recsys.storage.promotion import read_ledger
+
+    with _open() as (engine, registry):
+        versions, ledger = registry.list_versions(), read_ledger(engine)
+    if as_json:
+        found = {
+            "versions": [_describe(version) for version in versions],
+            "ledger": [_to_json(line) for line in ledger],
+        }
+        typer.echo(json.dumps(found, indent=2))
+        return
+    if not versions:
+        console.print("There is no model yet; `otaku retrain --as-of DAY` makes one.")
+        return
+    table = Table("version", "alias", "run key", "created (UTC)", "NDCG@10", "decision", title=registry.model_name)
+    for version in versions:
+        table.add_row(*_row(version))
+    console.print(table)
+    history = Table("when (UTC)", "who", "decision", "version", "in Production before", "reason", title="ledger")
+    for line in ledger:
+        before = "-" if line.champion_version is None else str(line.champion_version)
+        when = f"{line.created_at:%Y-%m-%d %H:%M}"
+        history.add_row(when, line.actor, line.action, str(line.challenger_version or "-"), before, line.reason)
+    if ledger:
+        console.print(history)
+
+
+@app.command("show")
+def show_model(
+    version: Annotated[int, typer.Argument(min=1, help="Number of the version.")], as_json: AsJson = False
+) -> None:
+    """Show one version with every decision about it and the numbers behind."""
+    from rich.table import Table
+
+    from otaku.console import console
+    from recsys.storage.promotion import read_ledger
+
+    with _open() as (engine, registry):
+        found = registry.read_version(version)
+        ledger = [line for line in read_ledger(engine) if version in (line.challenger_version, line.champion_version)]
+    if as_json:
+        typer.echo(json.dumps({**_describe(found), "ledger": [_to_json(line) for line in ledger]}, indent=2))
+        return
+    table = Table("", "", title=f"{registry.model_name} {version}", show_header=False)
+    for name, value in _describe(found).items():
+        if name != "tags":
+            table.add_row(name.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
+    for name, text in sorted(found.tags.items()):
+        table.add_row(name, text)
+    console.print(table)
+    for line in ledger:
+        console.print(f"{line.created_at:%Y-%m-%d %H:%M} {line.actor}: {line.action} {line.challenger_version}")
+        console.print(f"  {line.reason}", soft_wrap=True)
+        for guardrail in line.evidence.get("guardrails", []):
+            console.print(f"  {'passed' if guardrail['passed'] else 'FAILED'}: {guardrail['sentence']}", soft_wrap=True)
+
+
+@app.command("promote")
+def promote_model(
+    version: Annotated[int, typer.Argument(min=1, help="Number of the version.")], reason: Reason, by: By = None
+) -> None:
+    """Put a version into Production by hand, past the gate; the service swaps within seconds."""
+    from otaku.console import console
+    from recsys.storage.promotion import promote, reconcile
+
+    with _open() as (engine, registry):
+        champion = reconcile(engine, registry)
+        promote(
+            engine,
+            registry,
+            version,
+            run_key=_manual_key(),
+            champion=champion,
+            actor=_actor(by),
+            reason=_checked(reason),
+            evidence={"manual": True},
+        )
+    before = "nothing" if champion is None else f"version {champion}"
+    console.print(f"Version {version} is in Production; before it was {before}.")
+
+
+@app.command("rollback")
+def roll_back_model(reason: Reason, by: By = None) -> None:
+    """Put the version back that was in Production before; once more, and the newer one is back."""
+    from otaku.console import console
+    from recsys.storage.promotion import roll_back
+
+    with _open() as (engine, registry):
+        line = roll_back(engine, registry, run_key=_manual_key(), actor=_actor(by), reason=_checked(reason))
+    console.print(f"Version {line.challenger_version} is in Production again; version {line.champion_version} is out.")
+
+
+def _manual_key() -> str:
+    return f"manual-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+
+def _actor(by: str | None) -> str:
+    return f"person:{by or getpass.getuser()}"
+
+
+def _checked(reason: str) -> str:
+    if len(reason.strip()) < 3:
+        raise typer.BadParameter("say why in a few words", param_hint="--reason")
+    return reason.strip()
+
+
+def _describe(version: "ModelVersion") -> dict[str, Any]:
+    described = asdict(version)
+    created = datetime.fromtimestamp(described.pop("created_ms") / 1000, UTC)
+    return {**described, "aliases": list(version.aliases), "created_at": created.isoformat(timespec="seconds")}
+
+
+def _row(version: "ModelVersion") -> list[str]:
+    created = datetime.fromtimestamp(version.created_ms / 1000, UTC)
+    return [
+        str(version.version),
+        ", ".join(version.aliases),
+        version.run_key,
+        f"{created:%Y-%m-%d %H:%M}",
+        version.tags.get("metric.ndcg_at_10", "-"),
+        version.tags.get("decision.action", "undecided"),
+    ]
+
+
+def _to_json(line: "LedgerEntry") -> dict[str, Any]:
+    return {**asdict(line), "created_at": line.created_at.isoformat(timespec="seconds")}

@@ -1,0 +1,113 @@
+"""`otaku models` against a real registry and a real ledger, in this process."""
+
+import json
+import logging
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from otaku.cli import app
+from otaku.platform.environment import settings_environment
+from recsys.exceptions import NoProductionModelError, RetrainError
+from recsys.settings import Settings
+from recsys.storage.artifacts import ArtifactStore
+from recsys.storage.registry import PREVIOUS, PRODUCTION, Registry
+
+pytestmark = pytest.mark.local
+PACKAGES = ("otaku", "recsys", "retrain_model", "simulate_new_users", "app")
+
+
+@pytest.fixture
+def registry(mlflow_uri: str, store: ArtifactStore) -> Registry:
+    return Registry(mlflow_uri, f"anime-{uuid.uuid4().hex[:8]}", store)
+
+
+@pytest.fixture
+def two_versions(registry: Registry, tmp_path: Path) -> Registry:
+    (tmp_path / "saved").mkdir()
+    for number in (1, 2):
+        (tmp_path / "saved" / "model.json").write_text(str(number))
+        run_id = registry.start_run(f"week-{number}")
+        registry.register_model(run_id, tmp_path / "saved", f"week-{number}", metrics={"ndcg_at_10": number / 10})
+    return registry
+
+
+@pytest.fixture
+def runner(
+    registry: Registry, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CliRunner]:
+    """Run commands whose environment names the services of this test."""
+    for name, value in settings_environment(settings.model_copy(update={"model_name": registry.model_name})).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OTAKU_MODEL_NAME", registry.model_name)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    levels = {name: logging.getLogger(name).level for name in PACKAGES}
+    yield CliRunner()
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def invoke(runner: CliRunner, *arguments: str) -> str:
+    result = runner.invoke(app, ["models", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_a_person_promotes_rolls_back_and_reads_why(runner: CliRunner, two_versions: Registry) -> None:
+    assert "Version 1 is in Production; before it was nothing." in invoke(
+        runner, "promote", "1", "--reason", "the first"
+    )
+    answer = invoke(runner, "promote", "2", "--reason", "asked for", "--by", "mai")
+    assert "Version 2 is in Production; before it was version 1." in answer
+    answer = invoke(runner, "rollback", "--reason", "strange lists", "--by", "mai")
+    assert "Version 1 is in Production again; version 2 is out." in answer
+    assert (two_versions.alias_version(PRODUCTION), two_versions.alias_version(PREVIOUS)) == (1, 2)
+
+    found = json.loads(invoke(runner, "list", "--json"))
+    assert [version["version"] for version in found["versions"]] == [2, 1]
+    assert [version["aliases"] for version in found["versions"]] == [["previous"], ["production"]]
+    ledger = [(line["action"], line["challenger_version"], line["champion_version"]) for line in found["ledger"]]
+    assert ledger == [("promote", 1, None), ("promote", 2, 1), ("rollback", 1, 2)]
+    assert [line["actor"] for line in found["ledger"]][1:] == ["person:mai", "person:mai"]
+    assert found["ledger"][0]["evidence"] == {"manual": True}
+
+    table = invoke(runner, "list")
+    assert "strange lists" in table
+    assert "week-2" in table
+    assert "0.2" in table
+    shown = invoke(runner, "show", "2")
+    assert "asked for" in shown
+    assert "strange lists" in shown
+    assert json.loads(invoke(runner, "show", "2", "--json"))["run_key"] == "week-2"
+
+
+def test_without_a_model_the_next_step_is_named(runner: CliRunner) -> None:
+    assert "otaku retrain" in invoke(runner, "list")
+
+
+def test_a_reason_is_needed(runner: CliRunner, two_versions: Registry) -> None:
+    for arguments in (["promote", "1"], ["rollback"], ["promote", "1", "--reason", "  "]):
+        assert runner.invoke(app, ["models", *arguments]).exit_code == 2
+    assert two_versions.production_version() is None
+
+
+def test_what_cannot_be_done_is_said(runner: CliRunner, two_versions: Registry) -> None:
+    with pytest.raises(NoProductionModelError, match="nothing to roll back to"):
+        invoke(runner, "rollback", "--reason", "why not")
+    with pytest.raises(NoProductionModelError, match="no version 7"):
+        invoke(runner, "promote", "7", "--reason", "a typo")
+    invoke(runner, "promote", "1", "--reason", "the first")
+    with pytest.raises(RetrainError, match="already"):
+        invoke(runner, "promote", "1", "--reason", "once more")
+
+
+def test_a_half_done_promotion_is_completed_by_the_next_command(runner: CliRunner, two_versions: Registry) -> None:
+    invoke(runner, "promote", "1", "--reason", "the first")
+    invoke(runner, "promote", "2", "--reason", "the second")
+    two_versions.point_alias(PRODUCTION, 1)
+    invoke(runner, "list")
+    assert two_versions.production_version() == 2
