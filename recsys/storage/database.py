@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -127,9 +127,16 @@ def upsert_rows(connection: Connection, table: Table, frame: pd.DataFrame) -> in
         Rows added or changed; rows that were equal already are not written, so a second call returns 0.
     """
     staging = copy_rows(connection, table, frame)
+    written = merge_rows(connection, table, staging, list(frame.columns))
+    connection.execute(text(f"DROP TABLE {staging}"))
+    return written
+
+
+def merge_rows(connection: Connection, table: Table, staging: str, names: Sequence[str]) -> int:
+    """Upsert what `copy_rows` staged and return the number of rows added or changed; `names` are its columns."""
     keys = [column.name for column in table.primary_key]
-    values = [name for name in frame.columns if name not in keys]
-    columns, key = ", ".join(frame.columns), ", ".join(keys)
+    values = [name for name in names if name not in keys]
+    columns, key = ", ".join(names), ", ".join(keys)
     action = "DO NOTHING"
     if values:
         old = ", ".join(f"target.{name}" for name in values)
@@ -138,9 +145,7 @@ def upsert_rows(connection: Connection, table: Table, frame: pd.DataFrame) -> in
         action = f"DO UPDATE SET {changes} WHERE ({old}) IS DISTINCT FROM ({new})"
     source = f"SELECT {columns} FROM {staging} ORDER BY {key}"  # noqa: S608
     insert = f"INSERT INTO {table.fullname} AS target ({columns}) {source} ON CONFLICT ({key}) {action}"
-    written = connection.execute(text(insert)).rowcount
-    connection.execute(text(f"DROP TABLE {staging}"))
-    return written
+    return connection.execute(text(insert)).rowcount
 
 
 def read_frame(connection: Connection, query: Select[Any]) -> pd.DataFrame:

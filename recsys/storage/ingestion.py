@@ -23,7 +23,15 @@ from recsys.data.splits import hash_ids
 from recsys.exceptions import ConfigurationError
 from recsys.storage import tables
 from recsys.storage.artifacts import ArtifactStore
-from recsys.storage.database import advisory_lock, copy_rows, read_catalog, read_ratings, read_user_ids, upsert_rows
+from recsys.storage.database import (
+    advisory_lock,
+    copy_rows,
+    merge_rows,
+    read_catalog,
+    read_ratings,
+    read_user_ids,
+    upsert_rows,
+)
 from recsys.storage.snapshots import write_snapshot
 from recsys.types import Ids, Mask
 
@@ -195,8 +203,8 @@ def _write_quarantine(connection: Connection, files: Sequence[FileReport]) -> in
     frame = pd.DataFrame(rows, columns=names).astype({"line": np.int64})
     # Two files of a folder may be copies of one another.
     frame = frame.drop_duplicates(names[:2])
-    written = upsert_rows(connection, tables.quarantine, frame)
     staging = copy_rows(connection, tables.quarantine, frame)
+    written = merge_rows(connection, tables.quarantine, staging, names)
     removed = connection.execute(
         text(
             f"DELETE FROM {tables.quarantine.fullname} AS old WHERE old.file_digest = ANY(:digests) AND NOT EXISTS "  # noqa: S608
