@@ -129,7 +129,7 @@ def test_a_title_with_tastes_is_a_contradiction(client: TestClient) -> None:
         ({"genres_any": ["Mystery", "Space"], "year_max": 1998}, {1}),
         ({"age_rating": ["R+"]}, {19}),
         ({"age_rating": ["PG-13 - Teens 13 or older"], "genres_none": ["Comedy", "Drama"]}, {20}),
-        ({"year_min": 2005, "year_max": 2009, "type": ["TV"], "genres_any": ["Shounen"], "age_rating": ["R"]}, {5114}),
+        ({"year_min": 2009, "year_max": 2009, "type": ["TV"], "genres_any": ["Shounen"], "age_rating": ["R"]}, {5114}),
         ({"year_min": 2050}, set()),
     ],
 )

@@ -4,7 +4,7 @@ import sys
 import jellyfish
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recsys.columns import Columns, ItemColumns
@@ -159,11 +159,15 @@ def test_one_wrong_missing_or_extra_letter_is_forgiven(row: tuple[int, ...], dat
     assert found.item_id == row[0]
 
 
-words = st.text("abcde ", min_size=1, max_size=12) | st.text(min_size=1, max_size=12)
-folded_words = words.map(fold_title).filter(lambda word: any(map(str.isalnum, word)))
+anything = st.text(min_size=1, max_size=12).map(fold_title).filter(lambda word: any(map(str.isalnum, word)))
+# Equal beginnings with other ends: pairs on both sides of the thresholds, with and without a common prefix.
+alike = st.tuples(st.sampled_from(["", "a", "ab", "abc", "abcd", "abcde"]), st.text("abcdefg ", min_size=1, max_size=5))
+similar_words = alike.map(lambda parts: fold_title("".join(parts))).filter(bool)
 
 
-@given(st.lists(folded_words, min_size=1), folded_words)
+@given(st.lists(similar_words | anything, min_size=1), similar_words | anything)
+@example(["abcdy"], "abcdx")
+@example(["monster"], "xonster")
 def test_pruning_loses_nothing_that_is_similar_enough(spellings: list[str], query: str) -> None:
     index = SpellingIndex.build(spellings)
 
