@@ -122,10 +122,12 @@ def ingest_directory(
     with engine.begin() as connection:
         report("wait for other ingests", 0, 1)
         with advisory_lock(connection, "ingest"):
+            report("wait for other ingests", 1, 1)
             # How long a bulk load takes depends on the files alone.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             written, n_known, n_held_back = _write_tables(connection, source, hold_back, report)
         report("commit", 0, 1)
+    report("commit", 1, 1)
     report("write snapshot", 0, 1)
     uri = write_snapshot(engine, store, None)
     report("write snapshot", 1, 1)

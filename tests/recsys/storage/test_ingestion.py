@@ -110,6 +110,13 @@ def test_again_changes_nothing(engine: Engine, store: ArtifactStore, folder: Pat
     assert (_dump(engine), store.list_keys("")) == (rows, keys)
 
 
+def test_every_stage_that_begins_is_told_to_end(engine: Engine, store: ArtifactStore, folder: Path) -> None:
+    told: dict[str, tuple[int, int]] = {}
+    ingest_directory(folder, engine, store, on_progress=lambda stage, done, total: told.update({stage: (done, total)}))
+    assert {"read ratings", "write ratings", "commit", "write snapshot"} <= told.keys()
+    assert all(done == total for done, total in told.values())
+
+
 def test_people_who_wait_keep_their_place_when_others_come(engine: Engine, store: ArtifactStore, folder: Path) -> None:
     ingest_directory(folder, engine, store)
     places = {row[0]: row[1] for row in _dump(engine)["future_users"]}
