@@ -47,7 +47,7 @@ def draw_errors(rows: list[Row]) -> Figure:
     right.axhline(5, color="#888888", linewidth=1)
     left.set_title("equal models called different, %", loc="left")
     right.set_title("models worse by the margin promoted, %", loc="left")
-    left.legend(frameon=False, fontsize=7, loc="center right")
+    left.legend(frameon=False, fontsize=6.5, ncols=2, loc=(0.08, 0.54))
     return figure
 
 
