@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from otaku.commands import doctor, ingest, platform, sample, serve, simulate
+from otaku.commands import demo, doctor, ingest, models, platform, retrain, sample, serve, simulate
 from recsys.exceptions import RecsysError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 
 _PLATFORM, _DATA, _SERVICE = "The platform", "Data and people", "Recommendations"
+app.command(rich_help_panel=_PLATFORM)(demo.demo)
 app.command(rich_help_panel=_PLATFORM)(platform.up)
 app.command(rich_help_panel=_PLATFORM)(platform.down)
 app.command(rich_help_panel=_PLATFORM)(platform.status)
@@ -27,6 +28,8 @@ app.command(rich_help_panel=_PLATFORM)(doctor.doctor)
 app.command(rich_help_panel=_DATA)(sample.sample)
 app.command(rich_help_panel=_DATA)(ingest.ingest)
 app.command(rich_help_panel=_DATA)(simulate.simulate)
+app.command(rich_help_panel=_SERVICE)(retrain.retrain)
+app.add_typer(models.app, name="models", rich_help_panel=_SERVICE)
 app.command(rich_help_panel=_SERVICE)(serve.serve)
 
 

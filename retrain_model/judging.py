@@ -21,7 +21,7 @@ from recsys.recommender import Recommender
 from recsys.recommender.training import People, build_people
 from recsys.retrieval.base import CandidateGenerator, select_top
 from recsys.storage.snapshots import Snapshot
-from recsys.types import Floats, Mask, Positions, RatingMatrix
+from recsys.types import Mask, Positions, RatingMatrix
 
 K = 10
 EMPTY = -1

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,19 +21,19 @@ class Storyteller(Protocol):
     """Hears what happens; `otaku.demo.narrator` shows it on a terminal."""
 
     def ingested(self, report: IngestReport) -> None:
-        """Rows are in PostgreSQL and S3."""
+        """Hear that rows are in PostgreSQL and S3."""
         ...
 
     def arrived(self, week: int, reports: list[ArrivalReport]) -> None:
-        """A week of days has passed."""
+        """Hear of a week of days."""
         ...
 
-    def retrained(self, week: int, report: dict[str, Any], seconds: float) -> None:
-        """A challenger was trained and judged."""
+    def retrained(self, report: dict[str, Any], seconds: float) -> None:
+        """Hear of a challenger that was trained and judged."""
         ...
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Long work goes on."""
+        """Hear how far long work is."""
         ...
 
 
@@ -45,6 +45,10 @@ class Story:
     weeks: list[dict[str, Any]] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return asdict(self)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[Callable[[], float]]:
@@ -95,7 +99,7 @@ def live_a_week(settings: Settings, week: int, story: Story, teller: Storyteller
             report = retrain(context).to_dict()
             seconds = elapsed()
     story.weeks.append({"arrivals": [_describe(arrival) for arrival in arrivals], **report})
-    teller.retrained(week, report, seconds)
+    teller.retrained(report, seconds)
 
 
 def _describe(report: ArrivalReport) -> dict[str, Any]:

@@ -47,12 +47,14 @@ def build_questions(settings: Settings) -> list[Question]:
             common = connection.execute(counted.limit(6)).scalars().all()
     finally:
         engine.dispose()
-    wanted = {genre: 1 for genre in common[1::2][:2]}
+    wanted = dict.fromkeys(common[1::2][:2], 1)
     typo = misspell(next((title for title in titles if len(title) >= 12), titles[0]))
     return [
         Question(f"Existing user {person}, who has just arrived", {"user_input": person}),
         Question("Somebody unknown", {"user_input": NOBODY}),
-        Question(f"Somebody unknown who likes {' and '.join(wanted)}", {"user_input": NOBODY, "user_preferences": wanted}),
+        Question(
+            f"Somebody unknown who likes {' and '.join(wanted)}", {"user_input": NOBODY, "user_preferences": wanted}
+        ),
         Question(f"Something like “{typo}” (misspelt)", {"user_input": typo}),
     ]
 

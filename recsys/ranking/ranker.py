@@ -20,6 +20,7 @@ from recsys.types import Floats, Positions
 MIN_RATING: Final = 1.0
 MAX_RATING: Final = 10.0
 HEADS: Final = ("relevance", "rating")
+ROWS_PER_THREAD: Final = 200_000
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def train_head(
         Called with trees grown and trees at most.
     """
     metric = {"metric": "ndcg", "eval_at": [10]} if params.objective == "lambdarank" else {"metric": "l1"}
+    # Threads that share few rows wait for one another more than they work.
+    n_threads = min(n_threads, 1 + len(train.labels) // ROWS_PER_THREAD)
     settings = params.to_lightgbm(seed=seed, n_threads=n_threads) | metric
     data = lgb.Dataset(
         train.features, train.labels, group=train.group_sizes, feature_name=list(schema.names), params=settings

@@ -64,8 +64,8 @@ def cross_fit(
     *,
     n_folds: int,
     n_threads: int,
-) -> Iterator[tuple[Positions, FirstStage]]:
-    """Yield, fold by fold, the rows of its users and models that never saw these users.
+) -> Iterator[FirstStage]:
+    """Yield models fitted on all users, then, fold by fold, models that never saw the users of that fold.
 
     The scores on which a ranker is trained must come from models that do not know its labels; otherwise it learns to
     trust them far too much (stacked generalisation, Wolpert 1992).
@@ -74,15 +74,17 @@ def cross_fit(
     ----------
     ratings
         All ratings of the training users, rows in the order of `user_ids`.
+    n_threads
+        Fits under way at the same time, each on one thread.
     """
+    # Training only: the service does not carry this package.
+    from threadpoolctl import threadpool_limits
+
     folds = assign_folds(user_ids, n_folds)
-    with ThreadPoolExecutor(n_threads) as pool:
-        fits = [
-            (np.flatnonzero(folds == fold), pool.submit(fit_first_stage, ratings[folds != fold], catalog, make_models))
-            for fold in range(n_folds)
-        ]
-        for rows, fit in fits:
-            yield rows, fit.result()
+    parts = [ratings, *(ratings[folds != fold] for fold in range(n_folds))]
+    with threadpool_limits(1), ThreadPoolExecutor(n_threads) as pool:
+        for first_stage in pool.map(lambda part: fit_first_stage(part, catalog, make_models), parts):
+            yield first_stage
 
 
 def select_candidates(scores: ModelScores, allowed: Mask, n_per_model: int) -> list[Positions]:

@@ -26,7 +26,7 @@ from recsys.recommender.training import (
     train_ranker as train_heads,
 )
 from recsys.retrieval.base import read_state, sparse_from_state, sparse_to_state, write_state
-from recsys.retrieval.first_stage import FirstStage, cross_fit, fit_first_stage
+from recsys.retrieval.first_stage import FirstStage, cross_fit
 from recsys.storage.snapshots import Snapshot, read_snapshot, write_snapshot
 from retrain_model.context import RetrainContext, compute_digest, fetch, publish_once
 from retrain_model.text_cache import load_text_vectors
@@ -79,7 +79,7 @@ def fit_retrieval(context: RetrainContext) -> str:
         training = select_group(frozen.interactions, TRAIN)
         ratings, user_ids = training.to_matrix(frozen.catalog), training.user_ids
         context.progress("fit retrieval", 0, N_FOLDS + 1)
-        folds = cross_fit(
+        fitted = cross_fit(
             ratings,
             user_ids,
             frozen.catalog,
@@ -87,18 +87,13 @@ def fit_retrieval(context: RetrainContext) -> str:
             n_folds=N_FOLDS,
             n_threads=context.n_threads,
         )
-        for fold, (_, first_stage) in enumerate(folds):
-            _save(first_stage, folder / f"fold-{fold}")
-            context.progress("fit retrieval", fold + 1, N_FOLDS + 1)
-        _save(fit_first_stage(ratings, frozen.catalog, lambda: make_models(context.seed)), folder / FULL)
-        context.progress("fit retrieval", N_FOLDS + 1, N_FOLDS + 1)
+        names = (FULL, *(f"fold-{fold}" for fold in range(N_FOLDS)))
+        for done, (name, first_stage) in enumerate(zip(names, fitted, strict=True), start=1):
+            (folder / name).mkdir()
+            first_stage.save(folder / name)
+            context.progress("fit retrieval", done, N_FOLDS + 1)
 
     return publish_once(context, "fit_retrieval", inputs, build)
-
-
-def _save(first_stage: FirstStage, folder: Path) -> None:
-    folder.mkdir()
-    first_stage.save(folder)
 
 
 def train_ranker(context: RetrainContext) -> str:

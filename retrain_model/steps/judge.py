@@ -11,12 +11,13 @@ import pandas as pd
 
 from recsys.columns import Columns
 from recsys.data.splits import TRAIN, select_group
-from recsys.evaluation.decision import Decision
+from recsys.evaluation.decision import Action, Decision
 from recsys.evaluation.gate import PromotionGate
 from recsys.evaluation.plots import plot_differences
 from recsys.evaluation.scorecard import Scorecard
+from recsys.exceptions import RetrainError
 from recsys.recommender import Recommender
-from recsys.storage.promotion import Ledger
+from recsys.storage.promotion import LedgerEntry, read_ledger, reconcile, record_decision
 from retrain_model.context import RetrainContext, compute_digest, fetch, publish_once
 from retrain_model.judging import Judgement, Jury, judge_generator, judge_recommender, summon_jury
 from retrain_model.steps.fit import load_snapshot
@@ -28,8 +29,8 @@ POPULAR = "popular"
 
 def evaluate(context: RetrainContext) -> str:
     """Register the challenger and score it, the champion and the baselines on the same held-out users."""
-    decided = _ledger(context).find(context.run_key)
-    champion = decided.champion_version if decided else context.registry.production_version()
+    decided = _find_verdict(context)
+    champion = decided.champion_version if decided else reconcile(context.engine, context.registry)
     inputs = {"train_ranker": compute_digest(context, "train_ranker"), "champion": champion}
 
     def build(folder: Path) -> None:
@@ -39,8 +40,9 @@ def evaluate(context: RetrainContext) -> str:
     return publish_once(context, "evaluate", inputs, build)
 
 
-def _ledger(context: RetrainContext) -> Ledger:
-    return Ledger(context.engine, context.registry)
+def _find_verdict(context: RetrainContext) -> LedgerEntry | None:
+    """Find the verdict that this run already has; it fixes the champion, even if another version stands by now."""
+    return next((entry for entry in read_ledger(context.engine) if entry.run_key == context.run_key), None)
 
 
 def _evaluate(context: RetrainContext, champion: int | None, scratch: Path, folder: Path) -> None:
@@ -166,20 +168,32 @@ def read_decision(context: RetrainContext) -> Decision:
 
 
 def promote(context: RetrainContext) -> str:
-    """Move the alias to the challenger and write the ledger; return the URI of the version."""
-    summary = read_evaluation(context)
-    version = int(summary["challenger_version"])
-    _ledger(context).promote(
-        context.run_key, version, champion=summary["champion_version"], decision=read_decision(context)
-    )
-    return f"models:/{context.registry.model_name}/{version}"
+    """Write the gate's yes into the ledger and move the alias; return the URI of the version.
+
+    Raises
+    ------
+    RetrainError
+        If the gate said no.
+    """
+    return _record(context, Action.Promote)
 
 
 def keep(context: RetrainContext) -> str:
-    """Write down that the champion stays; return the URI of the challenger that was refused."""
-    summary = read_evaluation(context)
-    version = int(summary["challenger_version"])
-    _ledger(context).keep(
-        context.run_key, version, champion=summary["champion_version"], decision=read_decision(context)
+    """Write the gate's no into the ledger; return the URI of the version that was refused."""
+    return _record(context, Action.Keep)
+
+
+def _record(context: RetrainContext, action: Action) -> str:
+    summary, decision = read_evaluation(context), read_decision(context)
+    if decision.action is not action:
+        raise RetrainError(f"the gate of {context.run_key} says {decision.action}, not {action}: {decision.reason}")
+    version, champion = int(summary["challenger_version"]), summary["champion_version"]
+    record_decision(
+        context.engine,
+        context.registry,
+        decision,
+        run_key=context.run_key,
+        challenger=version,
+        champion=champion,
     )
     return f"models:/{context.registry.model_name}/{version}"
