@@ -136,9 +136,7 @@ class RecommendedItem(Answer):
     genres: list[str]
     type: str | None
     synopsis: str | None
-    predicted_rating: float | None = Field(
-        description="1..10; absent where nobody is asked for, as for similar titles."
-    )
+    predicted_rating: float | None = Field(description="1..10; for similar titles that of somebody without a history.")
     score: float = Field(description="Orders the list; comparable within one answer only.")
     reasons: list[str] = Field([], description="Empty: this version gives no reasons.")
 
