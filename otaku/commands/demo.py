@@ -125,5 +125,5 @@ def _serve(given: "Settings", *, keep: bool, narrator: "Narrator", story: Any) -
             narrator.answered(question.title, exchange)
         if keep:
             narrator.say(
-                f"\nEverything is left running, {url}/docs too; [bold]otaku status[/] shows it, [bold]otaku down[/] stops it."
+                "\nEverything is left running: [bold]otaku status[/] shows where, [bold]otaku down[/] stops it."
             )

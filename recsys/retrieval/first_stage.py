@@ -83,8 +83,7 @@ def cross_fit(
     folds = assign_folds(user_ids, n_folds)
     parts = [ratings, *(ratings[folds != fold] for fold in range(n_folds))]
     with threadpool_limits(1), ThreadPoolExecutor(n_threads) as pool:
-        for first_stage in pool.map(lambda part: fit_first_stage(part, catalog, make_models), parts):
-            yield first_stage
+        yield from pool.map(lambda part: fit_first_stage(part, catalog, make_models), parts)
 
 
 def select_candidates(scores: ModelScores, allowed: Mask, n_per_model: int) -> list[Positions]:

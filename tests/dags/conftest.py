@@ -30,7 +30,7 @@ def run_with_airflow(home: Path, *arguments: str | Path, **environment: str) -> 
         cwd=home,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=280,
         check=False,
     )
 
@@ -58,13 +58,13 @@ RunDag = Callable[..., list[dict[str, Any]]]
 
 @pytest.fixture
 def run_dag(airflow_home: Path, tmp_path: Path) -> RunDag:
-    """Run a DAG by `dag.test()`: `run_dag(dag_id, *logical_dates, environment=...)` tells how each run ended."""
+    """Run a DAG by `dag.test()`: `run_dag(dag_id, (logical_date, conf), ..., environment=...)` for each run its end."""
 
     def run(
-        dag_id: str, *logical_dates: str, environment: dict[str, str], retry: bool = False, **conf: Any
+        dag_id: str, *runs: tuple[str, dict[str, Any]], environment: dict[str, str], retry: bool = False
     ) -> list[dict[str, Any]]:
         output = tmp_path / "runs.json"
-        request = json.dumps({"logical_dates": logical_dates, "conf": conf, "retry": retry})
+        request = json.dumps({"runs": runs, "retry": retry})
         script = Path(__file__).with_name("run_dag.py")
         done = run_with_airflow(airflow_home, script, DAGS, dag_id, request, output, **environment)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]

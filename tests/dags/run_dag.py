@@ -1,4 +1,4 @@
-"""Run a DAG with `dag.test()`, once per logical date, and write as JSON how its tasks ended and what they returned."""
+"""Run a DAG with `dag.test()`, several times in a row, and write as JSON how its tasks ended and what they returned."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ def run_once(dag: Any, logical_date: str, conf: dict[str, Any]) -> dict[str, Any
 
 
 def main(dags: Path, dag_id: str, request: str, output: Path) -> None:
-    """Load the DAG as a DAG processor does and run it; `request` is JSON with `logical_dates`, `conf` and `retry`."""
+    """Load the DAG and run it; `request` is JSON: `runs`, pairs of logical date and conf, and `retry`."""
     from airflow.dag_processing.dagbag import BundleDagBag
 
     wanted = json.loads(request)
@@ -28,7 +28,7 @@ def main(dags: Path, dag_id: str, request: str, output: Path) -> None:
     if not wanted["retry"]:
         for operator in dag.tasks:
             operator.retries = 0
-    runs = [run_once(dag, logical_date, wanted["conf"]) for logical_date in wanted["logical_dates"]]
+    runs = [run_once(dag, logical_date, conf) for logical_date, conf in wanted["runs"]]
     output.write_text(json.dumps(runs, default=str), encoding="utf-8")
 
 

@@ -1,16 +1,23 @@
 """The DAGs run by Airflow itself against a real PostgreSQL."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, Table, insert, select
 
+from otaku.platform.environment import settings_environment
+from recsys.data.sample_world import write_sample_world
+from recsys.settings import Settings
+from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import create_database_engine
-from recsys.storage.tables import arrivals, future_users, items, ratings, user_preferences, users
+from recsys.storage.ingestion import ingest_directory
+from recsys.storage.tables import arrivals, decisions, future_users, items, ratings, user_preferences, users
 
 RunDag = Callable[..., list[dict[str, Any]]]
 # A run stands for the day on which its data interval ends.
+SUNDAY = "2026-01-11T22:30:00+00:00"
 MONDAY, TUESDAY = "2026-01-05T21:50:00+00:00", "2026-01-06T21:50:00+00:00"
 
 
@@ -48,11 +55,11 @@ def test_people_arrive_once_however_often_and_in_whatever_order_the_days_run(
 ) -> None:
     environment = {"OTAKU_DATABASE_URL": database_url}
 
-    (rehearsal,) = run_dag("add_new_users", MONDAY, environment=environment, dry_run=True)
+    (rehearsal,) = run_dag("add_new_users", (MONDAY, {"dry_run": True}), environment=environment)
     assert rehearsal["state"] == "success"
     assert all(rows == [] for rows in read_rows(engine).values())
 
-    later, earlier = run_dag("add_new_users", TUESDAY, MONDAY, environment=environment)
+    later, earlier = run_dag("add_new_users", (TUESDAY, {}), (MONDAY, {}), environment=environment)
     assert (later["state"], earlier["state"]) == ("success", "success")
     after = read_rows(engine)
     assert [str(row[0]) for row in after["arrivals"]] == ["2026-01-05", "2026-01-06"]
@@ -61,11 +68,35 @@ def test_people_arrive_once_however_often_and_in_whatever_order_the_days_run(
     counted = earlier["returned"]["add_cohort"]["n_users"] + later["returned"]["add_cohort"]["n_users"]
     assert counted == len(after["users"]) == len(after["user_preferences"])
 
-    run_dag("add_new_users", MONDAY, TUESDAY, environment=environment)
+    run_dag("add_new_users", (MONDAY, {}), (TUESDAY, {}), environment=environment)
     assert read_rows(engine) == after
 
 
 @pytest.mark.slow
 def test_what_trying_again_cannot_mend_fails_at_once(run_dag: RunDag) -> None:
-    (run,) = run_dag("add_new_users", MONDAY, environment={"OTAKU_DATABASE_URL": "mysql://nowhere/otaku"}, retry=True)
+    environment = {"OTAKU_DATABASE_URL": "mysql://nowhere/otaku"}
+    (run,) = run_dag("add_new_users", (MONDAY, {}), environment=environment, retry=True)
     assert (run["state"], run["tasks"], run["tries"]) == ("failed", {"add_cohort": "failed"}, {"add_cohort": 1})
+
+
+@pytest.mark.local
+@pytest.mark.slow
+def test_retraining_follows_the_verdict_and_a_rehearsal_moves_nothing(
+    settings: Settings, store: ArtifactStore, run_dag: RunDag, tmp_path: Path
+) -> None:
+    write_sample_world(tmp_path / "world", n_users=160, n_items=80, n_ratings=5000, seed=3)
+    engine = create_database_engine(settings.require_database_url())
+    ingest_directory(tmp_path / "world", engine, store)
+    runs = ((SUNDAY, {"dry_run": True}), (SUNDAY, {}), (SUNDAY, {}))
+    rehearsal, *real = run_dag("retrain_model", *runs, environment=settings_environment(settings))
+    with engine.connect() as connection:
+        (verdict,) = connection.scalars(select(decisions.c.action))
+    engine.dispose()
+
+    assert {rehearsal["tasks"][name] for name in ("promote", "keep")} == {"skipped"}
+    other = {"promote": "keep", "keep": "promote"}[verdict]
+    for run in real:
+        assert (run["tasks"].pop(verdict), run["tasks"].pop(other)) == ("success", "skipped")
+        assert set(run["tasks"].values()) == {"success"}
+        assert run["returned"]["train_ranker"] == f"s3://{store.bucket}/retrain/2026-01-11/train_ranker/"
+        assert all(len(str(value)) < 300 for value in run["returned"].values())
