@@ -13,18 +13,32 @@ if TYPE_CHECKING:
     from otaku.platform.local import Health
 
 
-def up() -> None:
-    """Bring PostgreSQL, S3 and MLflow up and keep them running; those that run already are left alone.
+def up(
+    with_airflow: Annotated[
+        bool, typer.Option("--airflow/--no-airflow", help="Run the daily and the weekly job by a local Airflow.")
+    ] = True,
+) -> None:
+    """Bring PostgreSQL, S3, MLflow and Airflow up and keep them running; those that run already are left alone.
 
-    A service named by a setting (OTAKU_DATABASE_URL, OTAKU_S3_ENDPOINT_URL, MLFLOW_TRACKING_URI) is asked, not started.
+    A service named by a setting (OTAKU_DATABASE_URL, OTAKU_S3_ENDPOINT_URL, MLFLOW_TRACKING_URI, OTAKU_AIRFLOW_URL) is
+    asked, not started.
     """
     from otaku.console import console, read_settings
-    from otaku.platform.local import LocalPlatform
+    from otaku.platform import airflow
+    from otaku.platform.local import PARTS, LocalPlatform
 
-    platform = LocalPlatform(read_settings())
+    platform = LocalPlatform(read_settings(), parts=(*PARTS, airflow.PART) if with_airflow else PARTS)
+    new_password = with_airflow and not airflow.password_file(platform.home).exists()
     with console.status("Starting ..."):
         started = platform.bring_up(detached=True, on_ready=lambda name: console.print(f"[green]✓[/] {name} answers"))
     console.print("The platform is up." if started else "The platform was up already.")
+    if new_password and airflow.password_file(platform.home).exists():
+        console.print(
+            f"Airflow: user {airflow.USER}, password {airflow.read_password(platform.home)} "
+            f"(not shown again; kept in {airflow.password_file(platform.home)})",
+            soft_wrap=True,
+            markup=False,
+        )
     status()
 
 
@@ -47,9 +61,15 @@ def status(
 ) -> None:
     """Show the services, where they are, and whether they answer; exit code 1 unless all do."""
     from otaku.console import console, read_settings
-    from otaku.platform.local import LocalPlatform
+    from otaku.platform import airflow
+    from otaku.platform.local import PARTS, LocalPlatform
+    from otaku.platform.state import read_state
 
-    platform = LocalPlatform(read_settings())
+    settings = read_settings()
+    platform = LocalPlatform(settings)
+    started = {entry.name for entry in read_state(platform.home).services}
+    if airflow.NAME in started or airflow.PART.is_given(settings):
+        platform = LocalPlatform(settings, parts=(*PARTS, airflow.PART))
     if as_shell:
         _print_exports(platform.environment())
         return

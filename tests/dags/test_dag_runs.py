@@ -87,12 +87,13 @@ def test_retraining_follows_the_verdict_and_a_rehearsal_moves_nothing(
     write_sample_world(tmp_path / "world", n_users=160, n_items=80, n_ratings=5000, seed=3)
     engine = create_database_engine(settings.require_database_url())
     ingest_directory(tmp_path / "world", engine, store)
-    runs = ((SUNDAY, {"dry_run": True}), (SUNDAY, {}), (SUNDAY, {}))
+    runs = [(SUNDAY, {"dry_run": dry_run}) for dry_run in (True, False, False)]
     rehearsal, *real = run_dag("retrain_model", *runs, environment=settings_environment(settings))
     with engine.connect() as connection:
         (verdict,) = connection.scalars(select(decisions.c.action))
     engine.dispose()
 
+    assert rehearsal["state"] == "success"
     assert {rehearsal["tasks"][name] for name in ("promote", "keep")} == {"skipped"}
     other = {"promote": "keep", "keep": "promote"}[verdict]
     for run in real:

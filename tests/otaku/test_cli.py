@@ -49,13 +49,13 @@ def _processes(home: Path) -> list[int]:
 
 
 def test_up_status_down_round_trip(environment: dict[str, str]) -> None:
-    first = _run(environment, "up")
+    first = _run(environment, "up", "--no-airflow")
     assert first.returncode == 0, first.stderr
     assert "The platform is up." in first.stdout
     status = json.loads(_run(environment, "status", "--json").stdout)
     assert {row["name"]: row["healthy"] for row in status["services"]} == {"s3": True, "postgres": True, "mlflow": True}
 
-    second = _run(environment, "up")
+    second = _run(environment, "up", "--no-airflow")
     assert "The platform was up already." in second.stdout
     assert json.loads(_run(environment, "status", "--json").stdout) == status
 
@@ -67,7 +67,7 @@ def test_up_status_down_round_trip(environment: dict[str, str]) -> None:
 
 def test_ctrl_c_during_the_start_leaves_nothing(environment: dict[str, str]) -> None:
     home = Path(environment["OTAKU_HOME"])
-    command = [sys.executable, "-m", "otaku", "up"]
+    command = [sys.executable, "-m", "otaku", "up", "--no-airflow"]
     with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 30
         while not (home / "logs" / "postgres.log").exists() and time.monotonic() < deadline:
@@ -88,7 +88,7 @@ def test_what_is_missing_is_said_in_one_sentence(environment: dict[str, str]) ->
     ("variable", "value"), [("OTAKU_PORT", "many"), ("OTAKU_DATABASE_URL", "mysql://x"), ("OTAKU_S3_BUCKET", "A_B")]
 )
 def test_a_wrong_setting_is_named(variable: str, value: str, environment: dict[str, str]) -> None:
-    result = _run({**environment, variable: value}, "up")
+    result = _run({**environment, variable: value}, "up", "--no-airflow")
     assert result.returncode == 1
     assert result.stderr.startswith(f"otaku: wrong settings: {variable}: ")
 

@@ -61,7 +61,7 @@ def test_outside_services_are_examined_by_the_name_of_their_setting(runner: CliR
 
 
 def test_up_and_down_leave_outside_services_alone(runner: CliRunner) -> None:
-    assert "was up already" in _invoke(runner, "up")
+    assert "was up already" in _invoke(runner, "up", "--no-airflow")
     assert _invoke(runner, "down").strip() == "Nothing was running."
 
 

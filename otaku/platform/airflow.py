@@ -1,0 +1,158 @@
+"""The local Airflow: metadata in PostgreSQL, tasks on this machine, its interface on the loopback interface."""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import HttpUrl
+
+from otaku.platform import airflow_server, object_store, postgres, tracking
+from otaku.platform.environment import settings_environment
+from otaku.platform.part import Part, Site
+from otaku.platform.state import Credentials
+from otaku.platform.supervisor import Service
+from recsys.exceptions import ConfigurationError
+from recsys.settings import Settings
+
+NAME = "airflow"
+DATABASE = "airflow"
+USER = "admin"
+_PARTS_OF_AIRFLOW = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+
+
+def find_dags() -> Path:
+    """Find the folder with the DAG files: beside the packages in a checkout, in the environment in an image.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none, because only the packages were installed.
+    """
+    places = (Path(__file__).resolve().parents[2] / "dags", Path(sys.prefix) / "dags")
+    for place in places:
+        if place.is_dir():
+            return place
+    raise ConfigurationError(f"no DAG files in {' or '.join(map(str, places))}; run from a checkout of the repository")
+
+
+def password_file(home: Path) -> Path:
+    """Tell where the password of the interface is kept."""
+    return home / NAME / "passwords.json"
+
+
+def read_password(home: Path) -> str:
+    """Read the password of the user `admin`, generated at the first call."""
+    path = password_file(home)
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump({USER: secrets.token_urlsafe(12)}, file)
+    return str(json.loads(path.read_bytes())[USER])
+
+
+def environment_of(site: Site, port: int, *, clock: bool = True) -> dict[str, str]:
+    """Configure Airflow, and give its tasks the services of the platform.
+
+    Parameters
+    ----------
+    clock
+        False leaves the schedules out: runs come from backfills and triggers alone.
+    """
+    url = f"http://127.0.0.1:{port}"
+    sections: dict[str, Mapping[str, object]] = {
+        "core": {
+            "executor": "LocalExecutor",
+            "parallelism": max(2, (os.cpu_count() or 2) // 2),
+            "dags_folder": find_dags(),
+            "load_examples": False,
+            "dags_are_paused_at_creation": False,
+            "execution_api_server_url": f"{url}/execution/",
+            "fernet_key": _derive(site.credentials, "fernet"),
+            "simple_auth_manager_users": f"{USER}:admin",
+            "simple_auth_manager_passwords_file": password_file(site.home),
+        },
+        # Nothing here asks for the asynchronous engine, and its driver is not part of the platform.
+        "database": {"sql_alchemy_conn": _metadata_url(site), "sql_alchemy_conn_async": ""},
+        "api": {"host": "127.0.0.1", "port": port, "base_url": url, "secret_key": _derive(site.credentials, "api")},
+        "api_auth": {"jwt_secret": _derive(site.credentials, "jwt")},
+        # A task survives minutes without the API server; a task that was killed is noticed within one.
+        "workers": {"max_failed_heartbeats": 20},
+        "scheduler": {"task_instance_heartbeat_timeout": 60, "use_job_schedule": clock},
+        "dag_processor": {"refresh_interval": 30},
+        "usage_data_collection": {"enabled": False},
+    }
+    options = {
+        f"AIRFLOW__{section}__{name}".upper(): str(value)
+        for section, values in sections.items()
+        for name, value in values.items()
+    }
+    home = {"AIRFLOW_HOME": str(site.home / NAME), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
+    return {**settings_environment(site.settings), **options, **home}
+
+
+def problem_of(url: str) -> str | None:
+    """Say in one line why an Airflow is not well; None when all its parts are."""
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/api/v2/monitor/health", timeout=5) as response:  # noqa: S310
+            health = json.load(response)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+    ill = [name for name in _PARTS_OF_AIRFLOW if (health.get(name) or {}).get("status") != "healthy"]
+    return f"{', '.join(ill)} not healthy" if ill else None
+
+
+def make_part(*, clock: bool = True) -> Part:
+    """Describe Airflow as a service of the platform; `clock` as in `environment_of`."""
+
+    def describe(site: Site, port: int) -> Service:
+        read_password(site.home)
+        url = f"http://127.0.0.1:{port}"
+        return Service(
+            name=NAME,
+            command=(sys.executable, "-P", airflow_server.__file__, str(port)),
+            url=url,
+            is_ready=lambda: problem_of(url) is None,
+            environment=environment_of(site, port, clock=clock),
+            grace=30.0,
+            timeout=300.0,
+        )
+
+    return Part(
+        *(NAME, "OTAKU_AIRFLOW_URL", "airflow_url", describe, _fill, _problem),
+        needs=(postgres.NAME, object_store.NAME, tracking.NAME),
+    )
+
+
+def _fill(_site: Site, port: int) -> dict[str, object]:
+    return {"airflow_url": HttpUrl(f"http://127.0.0.1:{port}")}
+
+
+def _problem(settings: Settings) -> str | None:
+    return problem_of(str(settings.airflow_url)) if settings.airflow_url else "not set"
+
+
+def _metadata_url(site: Site) -> str:
+    """Name the metadata database: one of its own on our server; on an outside one we may not create any."""
+    given = site.settings.require_database_url()
+    if not given.startswith(f"postgresql://{postgres.USER}:{site.credentials.database_password}@"):
+        return f"sqlite:///{site.home / NAME / 'airflow.db'}"
+    postgres.create_database(given, DATABASE)
+    return postgres.sibling_database(given, DATABASE).replace("postgresql://", "postgresql+psycopg2://")
+
+
+def _derive(credentials: Credentials, purpose: str) -> str:
+    """Derive a key of 32 bytes from the password of the home, so that there is one secret to keep, not five."""
+    digest = hmac.digest(credentials.database_password.encode(), f"airflow {purpose}".encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).decode()
+
+
+PART = make_part()

@@ -1,0 +1,111 @@
+"""Run the parts of Airflow together: `python -P airflow_server.py PORT`.
+
+The same parts as `airflow standalone`, but a part that ends, for example because PostgreSQL was restarted, is started
+again, the log servers with their fixed ports are left out, and the pool for training is there from the start. The
+configuration comes from the environment; the guard of the platform ends everything together.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+TRAINING_POOL = "training"
+GRACE_SECONDS = 20.0
+LONGEST_PAUSE = 30.0
+STEADY_SECONDS = 60.0
+
+log = logging.getLogger("otaku.airflow")
+
+
+def prepare_database() -> None:
+    """Migrate the metadata database and create the pool that the training tasks share."""
+    from airflow.models.pool import Pool
+    from airflow.utils.db import initdb
+
+    initdb()
+    description = "one training at a time"
+    Pool.create_or_update_pool(TRAINING_POOL, slots=1, description=description, include_deferred=False)
+
+
+class Component:
+    """One process of Airflow that is started again whenever it ends, after growing pauses."""
+
+    def __init__(self, name: str, *options: str) -> None:
+        self.name = name
+        self._command = (sys.executable, "-P", "-m", "airflow", name, *options)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = self._due = 0.0
+        self._pause = 1.0
+
+    def tend(self, now: float) -> None:
+        """Start the process if it is due, and see whether it ended."""
+        if self._process is None:
+            if now >= self._due:
+                self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)  # noqa: S603
+                self._started = now
+            return
+        if (code := self._process.poll()) is not None:
+            self._pause = 1.0 if now - self._started > STEADY_SECONDS else min(2 * self._pause, LONGEST_PAUSE)
+            log.warning("%s ended with %s; started again in %.0f s", self.name, code, self._pause)
+            self._process, self._due = None, now + self._pause
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def wait(self, deadline: float) -> None:
+        """Wait until the process has ended, and end it at the deadline."""
+        if self._process is None:
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+            return
+        self._process.kill()
+        self._process.wait()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prepare the database, then tend the parts until told to stop."""
+    (port,) = arguments
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stopping = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    preparation = subprocess.Popen([sys.executable, "-P", __file__, "prepare"], stdin=subprocess.DEVNULL)  # noqa: S603
+    if preparation.wait():
+        sys.exit(preparation.returncode)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    components = [
+        Component("api-server", "--host", "127.0.0.1", "--port", port, "--workers", "1"),
+        Component("scheduler", "--skip-serve-logs"),
+        Component("dag-processor"),
+        Component("triggerer", "--skip-serve-logs"),
+    ]
+    while not stopping:
+        for component in components:
+            component.tend(time.monotonic())
+        time.sleep(0.5)
+    for component in components:
+        component.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for component in components:
+        component.wait(deadline)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    if sys.argv[1:] == ["prepare"]:
+        prepare_database()
+    else:
+        main(sys.argv[1:])
