@@ -1,0 +1,148 @@
+"""Features against slow references, and the promise that a target influences none of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_matrix
+
+from recsys.data.interactions import Interactions
+from recsys.data.splits import split_history
+from recsys.exceptions import ArtifactError, SchemaMismatchError
+from recsys.features.ranking_features import (
+    DEFAULT_GROUPS,
+    GROUPS,
+    SEED_GROUPS,
+    SHRINKAGE,
+    Pairs,
+    compute_ranking_features,
+)
+from recsys.features.schema import FeatureSchema
+from recsys.recommender.training import build_people
+from tests.factories import tiny_recommender, tiny_world
+
+CANDIDATES = [np.array([0, 3, 9]), np.array([1, 2, 20, 40])]
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    catalog, interactions = tiny_world()
+    retriever = tiny_recommender().retriever
+    history = interactions.to_matrix(catalog)[[4, 11]]
+    no_tastes = np.zeros((2, len(catalog.genres)), dtype=np.float32)
+    return retriever.describe(history, no_tastes, CANDIDATES)
+
+
+def table_of(pairs: Pairs, *groups: str) -> pd.DataFrame:
+    schema, values = compute_ranking_features(pairs, groups or tuple(GROUPS))
+    return pd.DataFrame(values, columns=schema.names)
+
+
+def test_rows_follow_users_and_candidates(pairs: Pairs) -> None:
+    assert pairs.rows.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert pairs.columns.tolist() == [0, 3, 9, 1, 2, 20, 40]
+    assert len(table_of(pairs)) == 7
+
+
+def test_every_feature_matches_a_slow_reference(pairs: Pairs) -> None:
+    found = table_of(pairs)
+    items = pairs.items
+    genres = items.affiliations["genre"].toarray()
+    for place, (row, column) in enumerate(zip(pairs.rows, pairs.columns, strict=True)):
+        seen, ratings = pairs.seen(row)
+        line = found.iloc[place]
+        mean = ratings.mean()
+        assert line["user_mean_rating"] == pytest.approx(mean, rel=1e-5)
+        assert line["user_rating_spread"] == pytest.approx(ratings.std(), rel=1e-3)
+        assert line["user_liked_share"] == pytest.approx((ratings >= 7).mean())
+        assert line["user_log_ratings"] == pytest.approx(np.log1p(len(seen)))
+        assert line["ease_score"] == pytest.approx(pairs.scores["ease"][row, column])
+        assert line["ease_relative"] == pytest.approx(
+            pairs.scores["ease"][row, column] / pairs.scores["ease"][row].max(), rel=1e-4
+        )
+        own = np.flatnonzero(genres[column])
+        shares = [genres[seen, genre].mean() for genre in own]
+        affinities = [
+            (ratings - mean)[genres[seen, genre] > 0].sum() / (genres[seen, genre].sum() + SHRINKAGE) for genre in own
+        ]
+        assert line["genre_share"] == pytest.approx(np.mean(shares), rel=1e-4)
+        assert line["genre_affinity"] == pytest.approx(np.mean(affinities), rel=1e-3, abs=1e-5)
+        cosines = items.text_units[column] @ items.text_units[seen[ratings >= 7]].T
+        assert line["text_liked_mean"] == pytest.approx(cosines.mean(), abs=1e-5)
+        assert line["text_liked_max"] == pytest.approx(cosines.max(), abs=1e-5)
+        names = items.title_neighbours.toarray()[column, seen]
+        assert line["title_nearest"] == pytest.approx(names.max(), abs=1e-6)
+        assert line["title_total"] == pytest.approx(names.sum(), rel=1e-5)
+        profile = items.catalog.genre_matrix[seen].mean(axis=0)
+        carried = items.catalog.genre_matrix[column]
+        match = profile @ carried / np.linalg.norm(profile) / np.linalg.norm(carried)
+        assert line["genre_match"] == pytest.approx(match, rel=1e-4)
+        assert line["lightfm_3"] == items.lightfm_vectors[column, 3]
+
+
+def test_groups_can_be_taken_alone_or_together(pairs: Pairs) -> None:
+    whole = table_of(pairs, *DEFAULT_GROUPS)
+    parts = pd.concat([table_of(pairs, group) for group in DEFAULT_GROUPS], axis=1)
+    pd.testing.assert_frame_equal(whole, parts)
+    assert table_of(pairs, *SEED_GROUPS).shape[1] == len(pairs.items.catalog.genres) + 1 + 8 + 384
+
+
+def test_somebody_without_history_has_gaps_and_tastes(pairs: Pairs) -> None:
+    catalog = pairs.items.catalog
+    nobody = csr_matrix((1, len(catalog)), dtype=np.float32)
+    tastes = np.zeros((1, len(catalog.genres)), dtype=np.float32)
+    tastes[0, catalog.genres.index("Romance")] = 1.0
+    described = tiny_recommender().retriever.describe(nobody, tastes, [np.arange(len(catalog))])
+    found = table_of(described, *DEFAULT_GROUPS)
+    assert found["user_mean_rating"].isna().all()
+    assert found["text_liked_mean"].isna().all()
+    carries = catalog.genre_matrix[:, catalog.genres.index("Romance")] > 0
+    assert (found["genre_match"].to_numpy()[carries] > 0).all()
+    assert not found["genre_match"].to_numpy()[~carries].any()
+
+
+def test_a_hidden_rating_influences_nothing() -> None:
+    """Turn the rating of one hidden title upside down: no feature and no candidate of that person moves."""
+    catalog, interactions = tiny_world()
+    retriever = tiny_recommender().retriever
+    hidden = split_history(interactions).targets.table.iloc[0]
+    changed = interactions.table.copy()
+    cell = (changed["user_id"] == hidden["user_id"]) & (changed["item_id"] == hidden["item_id"])
+    changed.loc[cell, "rating"] = 11 - hidden["rating"]
+    before, after = build_people(interactions, catalog), build_people(Interactions(changed), catalog)
+    assert (before.targets != after.targets).nnz == 1
+    row = int(np.searchsorted(before.user_ids, hidden["user_id"]))
+    described = [
+        retriever.retrieve(people.select(np.array([row])).history, people.tastes[:1]) for people in (before, after)
+    ]
+    assert np.array_equal(described[0].columns, described[1].columns)
+    tables = [compute_ranking_features(pairs, tuple(GROUPS))[1] for pairs in described]
+    assert np.array_equal(tables[0], tables[1], equal_nan=True)
+
+
+def test_changing_the_history_does_move_features(pairs: Pairs) -> None:
+    """The test above would pass if features were constants; they are not."""
+    history = pairs.history.copy()
+    history.data[0] = 11 - history.data[0]
+    moved = replace(pairs, history=history, scores=tiny_recommender().retriever.score(history))
+    assert not np.array_equal(table_of(pairs).to_numpy(), table_of(moved).to_numpy(), equal_nan=True)
+
+
+def test_schema_names_the_first_difference() -> None:
+    schema = FeatureSchema(("user",), ("a", "b"))
+    schema.check(("a", "b"))
+    with pytest.raises(SchemaMismatchError, match="feature 1 is 'c' where the ranker expects 'b'"):
+        schema.check(("a", "c"))
+    with pytest.raises(SchemaMismatchError, match="1 features where the ranker expects 2"):
+        schema.check(("a",))
+
+
+def test_schema_survives_the_disk(tmp_path: Path) -> None:
+    schema = FeatureSchema(("user", "item"), ("a", "b", "c"))
+    schema.save(tmp_path / "schema.json")
+    assert FeatureSchema.load(tmp_path / "schema.json") == schema
+    (tmp_path / "schema.json").write_text("{}")
+    with pytest.raises(ArtifactError, match="no feature schema"):
+        FeatureSchema.load(tmp_path / "schema.json")

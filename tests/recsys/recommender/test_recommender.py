@@ -1,0 +1,181 @@
+"""Retrieve, featurise, rank: what every list promises."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import vstack
+
+from recsys.exceptions import ArtifactError, DataContractError, UnknownItemError
+from recsys.recommender import Profile, Recommender
+from recsys.recommender.training import COLD_LENGTHS, add_newcomers, build_people, build_tables
+from tests.factories import tiny_recommender, tiny_world
+
+N_ITEMS = 48
+
+
+def profile_of(user_id: int) -> Profile:
+    table = tiny_world()[1].table
+    rows = table[table["user_id"] == user_id]
+    return Profile(rows["item_id"].to_numpy(), rows["rating"].to_numpy(dtype=np.float32))
+
+
+@st.composite
+def profiles(draw: st.DrawFn) -> Profile:
+    catalog = tiny_world()[0]
+    ids = draw(st.lists(st.sampled_from(catalog.item_ids.tolist()), max_size=N_ITEMS, unique=True))
+    ratings = draw(st.lists(st.integers(1, 10), min_size=len(ids), max_size=len(ids)))
+    genres = draw(st.dictionaries(st.sampled_from(catalog.genres), st.floats(0, 5), max_size=3))
+    return Profile(np.array(ids, dtype=np.int64), np.array(ratings, dtype=np.float32), genres)
+
+
+@given(profiles(), st.integers(1, 60), st.lists(st.booleans(), min_size=N_ITEMS, max_size=N_ITEMS))
+@settings(max_examples=60, deadline=None)
+def test_lists_are_full_new_distinct_and_allowed(profile: Profile, k: int, allowed: list[bool]) -> None:
+    model = tiny_recommender()
+    mask = np.array(allowed)
+    found = model.recommend(profile, k=k, allowed=mask)
+    left = set(model.catalog.item_ids[mask].tolist()) - set(profile.item_ids.tolist())
+    assert len(found) == min(k, len(left))
+    assert set(found.item_ids.tolist()) <= left
+    assert len(set(found.item_ids.tolist())) == len(found)
+    assert (np.diff(found.scores) <= 0).all()
+    assert ((found.predicted_ratings >= 1) & (found.predicted_ratings <= 10)).all()
+
+
+def test_tastes_show_in_the_list() -> None:
+    model = tiny_recommender()
+    fights = {
+        item
+        for item, genres in zip(model.catalog.item_ids, model.catalog.items["genres"], strict=True)
+        if "Action" in genres
+    }
+    hits = [[item in fights for item in model.recommend(profile_of(user), k=5).item_ids] for user in range(1, 41)]
+    assert np.mean(hits[0::2]) > np.mean(hits[1::2]) + 0.4
+
+
+def test_every_genre_of_a_title_counts_for_stated_tastes() -> None:
+    model = tiny_recommender()
+    second = {"Shounen": 1.0}  # never the first genre of a title in this world
+    carries = [
+        item
+        for item, genres in zip(model.catalog.item_ids, model.catalog.items["genres"], strict=True)
+        if "Shounen" in genres
+    ]
+    found = model.recommend(Profile(genre_weights=second), k=len(carries))
+    assert set(found.item_ids.tolist()) == set(carries)
+
+
+def test_an_unknown_genre_is_named() -> None:
+    with pytest.raises(DataContractError, match="genre 'Isekai' is unknown"):
+        tiny_recommender().recommend(Profile(genre_weights={"Isekai": 1.0}))
+
+
+def test_unknown_titles_are_named() -> None:
+    with pytest.raises(UnknownItemError, match="item 999999 is not in the catalog"):
+        tiny_recommender().recommend(Profile(np.array([999999]), np.array([5.0], dtype=np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("item_ids", "ratings"), [([1, 1], [5, 6]), ([1], [0]), ([1], [11]), ([1], [5, 6]), ([1], [float("nan")])]
+)
+def test_impossible_histories_are_refused(item_ids: list[int], ratings: list[float]) -> None:
+    with pytest.raises(DataContractError):
+        Profile(np.array(item_ids), np.array(ratings, dtype=np.float32))
+
+
+def test_the_order_of_a_history_does_not_matter() -> None:
+    model, whole = tiny_recommender(), profile_of(5)
+    order = np.random.default_rng(0).permutation(len(whole.item_ids))
+    shuffled = Profile(whole.item_ids[order], whole.ratings[order])
+    first, second = model.recommend(whole), model.recommend(shuffled)
+    assert np.array_equal(first.item_ids, second.item_ids)
+    assert np.array_equal(first.scores, second.scores)
+
+
+def test_a_crowd_is_ranked_like_each_of_its_people() -> None:
+    model = tiny_recommender()
+    people = [profile_of(user) for user in range(1, 31)]
+    together = model.rank(vstack([person.to_history(model.catalog) for person in people], format="csr"))
+    for person, (positions, _) in zip(people, together, strict=True):
+        assert model.catalog.item_ids[positions].tolist() == model.recommend(person).item_ids.tolist()
+
+
+def test_the_same_seed_gives_the_same_lists() -> None:
+    once = tiny_recommender.__wrapped__(seed=5)
+    again = tiny_recommender.__wrapped__(seed=5)
+    for user in range(1, 21):
+        assert np.array_equal(once.recommend(profile_of(user)).scores, again.recommend(profile_of(user)).scores)
+
+
+def test_recommender_survives_the_disk_without_pickles(tmp_path: Path) -> None:
+    model = tiny_recommender()
+    model.save(tmp_path / "model")
+    loaded = Recommender.load(tmp_path / "model")
+    for user in range(1, 11):
+        before, after = model.recommend(profile_of(user)), loaded.recommend(profile_of(user))
+        assert np.array_equal(before.item_ids, after.item_ids)
+        assert np.array_equal(before.scores, after.scores)
+        assert np.array_equal(before.predicted_ratings, after.predicted_ratings)
+    suffixes = {path.suffix for path in (tmp_path / "model").iterdir()}
+    assert suffixes == {".json", ".npz", ".parquet", ".txt"}
+
+
+@pytest.mark.parametrize(
+    "name", ["catalog.parquet", "text_vectors.npz", "lightfm.npz", "rating.lgb.txt", "recommender.json"]
+)
+def test_a_missing_or_broken_file_is_refused(name: str, tmp_path: Path) -> None:
+    tiny_recommender().save(tmp_path)
+    (tmp_path / name).write_bytes(b"broken")
+    with pytest.raises(ArtifactError):
+        Recommender.load(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ArtifactError):
+        Recommender.load(tmp_path)
+
+
+def test_a_version_of_another_format_is_refused(tmp_path: Path) -> None:
+    tiny_recommender().save(tmp_path)
+    stored = json.loads((tmp_path / "recommender.json").read_text())
+    (tmp_path / "recommender.json").write_text(json.dumps(stored | {"format": 99}))
+    with pytest.raises(ArtifactError, match="format 99"):
+        Recommender.load(tmp_path)
+
+
+def test_similar_titles_exclude_the_title_itself() -> None:
+    model = tiny_recommender()
+    found = model.similar_items(1, k=100)
+    assert len(found) == N_ITEMS - 1
+    assert 1 not in found.item_ids
+    assert (np.diff(found.scores) <= 0).all()
+
+
+def test_newcomers_are_the_same_people_with_shorter_histories() -> None:
+    catalog, interactions = tiny_world()
+    people = build_people(interactions, catalog)
+    everybody = add_newcomers(people, catalog)
+    n_cold = len(everybody.user_ids) - len(people.user_ids)
+    assert 0.1 < n_cold / len(people.user_ids) < 0.4
+    cold = everybody.select(np.arange(len(people.user_ids), len(everybody.user_ids)))
+    rows = np.searchsorted(people.user_ids, cold.user_ids)
+    lengths, before = np.diff(cold.history.indptr), np.diff(people.history[rows].indptr)
+    assert all(length in COLD_LENGTHS or length == full for length, full in zip(lengths, before, strict=True))
+    assert (cold.targets != people.targets[rows]).nnz == 0
+    known = people.history[rows].toarray()
+    assert (np.isin(cold.history.toarray(), 0) | (cold.history.toarray() == known)).all()
+    assert not cold.tastes[lengths > 0].any()
+
+
+def test_tables_count_every_candidate_and_every_target() -> None:
+    catalog, interactions = tiny_world()
+    people = build_people(interactions, catalog)
+    retriever = tiny_recommender().retriever
+    tables = build_tables([(retriever, people)], ("user", "item"))
+    assert tables.relevance.group_sizes is not None
+    assert tables.relevance.group_sizes.sum() == len(tables.relevance.features)
+    assert set(np.unique(tables.relevance.labels)) == {0.0, 1.0}
+    assert len(tables.rating.labels) == people.targets.nnz
+    assert np.array_equal(np.sort(tables.rating.labels), np.sort(people.targets.data))

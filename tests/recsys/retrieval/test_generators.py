@@ -1,0 +1,226 @@
+"""The contract that every first-stage model keeps, and the known answers of each."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_matrix
+
+from recsys.data.catalog import Catalog
+from recsys.exceptions import ArtifactError, NotFittedError
+from recsys.retrieval.base import CandidateGenerator, read_state, select_top, write_state
+from recsys.retrieval.embedding import Als, LightFm
+from recsys.retrieval.first_stage import GENERATORS, FirstStage, cross_fit, fit_first_stage, select_candidates
+from recsys.retrieval.item_item import EVIDENCE, Ease, ItemKnn
+from recsys.retrieval.popular import Popular
+from recsys.types import RatingMatrix
+from tests.factories import tiny_world
+
+MODELS: dict[str, Callable[[], CandidateGenerator]] = {
+    "ease": Ease,
+    "als": lambda: Als(n_factors=8),
+    "item_knn": ItemKnn,
+    "lightfm": lambda: LightFm(n_components=8, n_epochs=5),
+    "popular": Popular,
+}
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[RatingMatrix, Catalog]:
+    catalog, interactions = tiny_world()
+    return interactions.to_matrix(catalog), catalog
+
+
+@pytest.fixture(params=MODELS, scope="module")
+def fitted(request: pytest.FixtureRequest, world: tuple[RatingMatrix, Catalog]) -> CandidateGenerator:
+    return MODELS[request.param]().fit(*world)
+
+
+def test_every_model_is_tested() -> None:
+    assert set(MODELS) == set(GENERATORS)
+
+
+def test_scores_cover_the_catalog_and_are_finite(
+    fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
+) -> None:
+    scores = fitted.score(world[0][:7])
+    assert scores.shape == (7, len(world[1]))
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+
+
+def test_a_person_is_scored_the_same_alone_and_in_a_crowd(
+    fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
+) -> None:
+    np.testing.assert_allclose(fitted.score(world[0][5]), fitted.score(world[0])[5:6], rtol=1e-4, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_model(fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]) -> None:
+    again = MODELS[fitted.name]().fit(*world)
+    assert np.array_equal(again.score(world[0]), fitted.score(world[0]))
+
+
+def test_a_second_fit_starts_from_scratch(world: tuple[RatingMatrix, Catalog]) -> None:
+    for make in MODELS.values():
+        twice = make().fit(world[0][:40], world[1]).fit(*world)
+        assert np.array_equal(twice.score(world[0][:3]), make().fit(*world).score(world[0][:3]))
+
+
+def test_state_survives_the_disk(
+    fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog], tmp_path: Path
+) -> None:
+    write_state(fitted.state(), tmp_path / "model.npz")
+    loaded = type(fitted).from_state(read_state(tmp_path / "model.npz"))
+    assert np.array_equal(loaded.score(world[0]), fitted.score(world[0]))
+
+
+def test_fitting_and_scoring_change_no_input(world: tuple[RatingMatrix, Catalog]) -> None:
+    ratings, catalog = world[0].copy(), world[1]
+    before = ratings.copy(), catalog.items.copy(deep=True)
+    for make in MODELS.values():
+        make().fit(ratings, catalog).score(ratings)
+    assert (ratings != before[0]).nnz == 0
+    pd.testing.assert_frame_equal(catalog.items, before[1])
+
+
+def test_an_empty_history_is_no_error(fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]) -> None:
+    nobody = csr_matrix((1, len(world[1])), dtype=np.float32)
+    scores = fitted.score(nobody)
+    assert np.array_equal(scores, fitted.score(nobody))
+    if fitted.name != "popular":
+        assert not scores.any()
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "popular"])
+def test_tastes_are_learnt(name: str, world: tuple[RatingMatrix, Catalog]) -> None:
+    """People who like fights are offered fights, by models fitted on other people."""
+    ratings, catalog = world
+    model = MODELS[name]().fit(ratings[:120], catalog)
+    fights = np.array(["Action" in genres for genres in catalog.items["genres"]])
+    scores = model.score(ratings[120:])
+    scores[ratings[120:].nonzero()] = -np.inf
+    top = np.argsort(-scores, axis=1)[:, :3]
+    likes_fights = np.arange(121, 161) % 2 == 1  # ids are 1..160; the odd ones like fights
+    hits = fights[top] == likes_fights[:, None]
+    assert hits.mean() > 0.75
+
+
+@pytest.mark.parametrize("make", [Ease, ItemKnn, Als, LightFm])
+def test_an_unfitted_model_says_so(make: type[CandidateGenerator]) -> None:
+    with pytest.raises(NotFittedError, match="is not fitted"):
+        make().score(csr_matrix((1, 3), dtype=np.float32))
+    with pytest.raises(NotFittedError, match="is not fitted"):
+        make().state()
+
+
+def test_ease_solves_each_ridge_regression(world: tuple[RatingMatrix, Catalog]) -> None:
+    """Compare with the regression of one title on all others, solved without the closed form."""
+    ratings, catalog = world
+    model = Ease(regularisation=5.0, min_ratings=1, n_kept=1000).fit(ratings, catalog)
+    assert model.weights_ is not None
+    weights = model.weights_.toarray()
+    assert not weights.diagonal().any()
+    inputs = np.where(ratings.toarray() > 0, EVIDENCE[ratings.toarray().astype(int)], 0).astype(float)
+    liked = (ratings.toarray() >= 7).astype(float)
+    for item in (0, 5, 17):
+        others = np.delete(np.arange(len(catalog)), item)
+        rest = inputs[:, others]
+        expected = np.linalg.solve(rest.T @ rest + 5.0 * np.eye(len(others)), rest.T @ liked[:, item])
+        np.testing.assert_allclose(weights[others, item], expected, atol=1e-5)
+
+
+def test_ease_keeps_the_largest_weights_of_frequent_titles(world: tuple[RatingMatrix, Catalog]) -> None:
+    ratings, catalog = world
+    full = Ease(min_ratings=1, n_kept=1000).fit(ratings, catalog).weights_
+    pruned = Ease(min_ratings=1, n_kept=5).fit(ratings, catalog).weights_
+    assert full is not None
+    assert pruned is not None
+    counts = (pruned != 0).sum(axis=0)
+    assert counts.max() <= 5
+    column = full.toarray()[:, 3]
+    assert set(np.flatnonzero(pruned.toarray()[:, 3])) <= set(np.argsort(-column)[:5])
+    n_ratings = np.bincount(ratings.indices, minlength=len(catalog))
+    limit = int(np.median(n_ratings)) + 1
+    rare = np.flatnonzero(n_ratings < limit)
+    weights = Ease(min_ratings=limit).fit(ratings, catalog).weights_
+    assert weights is not None
+    assert not weights[rare].nnz
+    assert not weights[:, rare].nnz
+
+
+def test_item_knn_is_the_shrunk_cosine(world: tuple[RatingMatrix, Catalog]) -> None:
+    ratings, catalog = world
+    weights = ItemKnn(shrinkage=3.0, n_kept=1000).fit(ratings, catalog).weights_
+    assert weights is not None
+    liked = (ratings.toarray() >= 7).astype(float)
+    norms = np.linalg.norm(liked, axis=0)
+    expected = liked.T @ liked / (np.outer(norms, norms) + 3.0)
+    np.fill_diagonal(expected, 0.0)
+    np.testing.assert_allclose(weights.toarray(), expected, atol=1e-6)
+
+
+def test_popular_counts_likes() -> None:
+    catalog, _ = tiny_world()
+    ratings = np.zeros((3, len(catalog)), dtype=np.float32)
+    ratings[:, 0], ratings[:2, 1], ratings[0, 2] = [7, 8, 6], 10, 1
+    model = Popular().fit(csr_matrix(ratings), catalog)
+    np.testing.assert_allclose(model.scores_[:4], np.log1p([2, 2, 0, 0]))
+
+
+def test_a_pickled_array_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "model.npz", weights=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ArtifactError, match="cannot be read as plain arrays"):
+        read_state(tmp_path / "model.npz")
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    write_state({"weights": np.arange(1000)}, tmp_path / "model.npz")
+    content = (tmp_path / "model.npz").read_bytes()
+    (tmp_path / "model.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ArtifactError, match=r"model\.npz"):
+        read_state(tmp_path / "model.npz")
+
+
+def test_top_of_a_row_breaks_ties_by_position() -> None:
+    scores = np.array([[1.0, 3.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0]], dtype=np.float32)
+    allowed = np.array([[True, True, True, True], [False, True, False, True]])
+    assert [top.tolist() for top in select_top(scores, allowed, 3)] == [[1, 2, 3], [1, 3]]
+
+
+def test_candidates_unite_all_models_within_what_is_allowed() -> None:
+    scores = {"a": np.array([[3.0, 2.0, 1.0, 0.0]]), "b": np.array([[0.0, 1.0, 2.0, 3.0]])}
+    allowed = np.array([[True, True, True, False]])
+    assert select_candidates(scores, allowed, 1)[0].tolist() == [0, 2]
+
+
+def test_first_stage_survives_the_disk(world: tuple[RatingMatrix, Catalog], tmp_path: Path) -> None:
+    first_stage = fit_first_stage(*world, lambda: [make() for make in MODELS.values()])
+    first_stage.save(tmp_path)
+    loaded = FirstStage.load(tmp_path)
+    for name, scores in first_stage.score(world[0][:4]).items():
+        assert np.array_equal(loaded.score(world[0][:4])[name], scores)
+    with pytest.raises(ArtifactError, match="no first-stage model"):
+        FirstStage.load(tmp_path / "nowhere")
+
+
+def test_cross_fitted_models_do_not_know_their_fold(world: tuple[RatingMatrix, Catalog]) -> None:
+    """Change every rating of one user: the models of that user's fold stay, all others move."""
+    ratings, catalog = world
+    user_ids = np.arange(1, 161)
+    changed = ratings.tolil()
+    changed[3] = 0
+    changed[3, :5] = 10
+
+    def fit(matrix: RatingMatrix) -> list[np.ndarray]:
+        models = cross_fit(
+            matrix.tocsr(), user_ids, catalog, lambda: [Als(n_factors=4), Popular()], n_folds=3, n_threads=2
+        )
+        return [np.hstack([stage.score(ratings[10:12])[name] for name in ("als", "popular")]) for stage in models]
+
+    from recsys.data.splits import assign_folds
+
+    fold = int(assign_folds(user_ids[3:4], 3)[0])
+    same = [np.array_equal(a, b) for a, b in zip(fit(ratings), fit(changed), strict=True)]
+    assert same == [False, *(place == fold for place in range(3))]
