@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,12 +104,11 @@ class Registry(RunTracking):
             found = [_read_version(entry) for entry in self._client.search_model_versions(query)]
             # A search leaves the aliases out.
             pointers = self._client.get_registered_model(self.model_name).aliases if found else {}
-        carried = {
-            version.version: tuple(sorted(alias for alias, at in pointers.items() if int(at) == version.version))
-            for version in found
-        }
-        named = [replace(version, aliases=carried[version.version]) for version in found]
-        return sorted(named, key=lambda version: -version.version)
+        carried: defaultdict[int, list[str]] = defaultdict(list)
+        for alias, version in sorted(pointers.items()):
+            carried[int(version)].append(alias)
+        named = (replace(entry, aliases=tuple(carried[entry.version])) for entry in found)
+        return sorted(named, key=lambda entry: -entry.version)
 
     def read_version(self, version: int) -> ModelVersion:
         """Look one version up.

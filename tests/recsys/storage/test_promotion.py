@@ -151,6 +151,7 @@ import numpy as np
 from recsys.evaluation.decision import Decision
 from recsys.storage import promotion
 from recsys.storage.artifacts import ArtifactStore
+from recsys.storage.database import create_database_engine
 from recsys.storage.registry import Registry
 
 url, tracking, name, point, decision = sys.argv[1:]

@@ -1,15 +1,17 @@
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from recsys.exceptions import ArtifactError, ConfigurationError, NoProductionModelError, ServiceUnavailableError
 from recsys.storage.artifacts import ArtifactStore
-from recsys.storage.registry import EXPERIMENT, PRODUCTION, Registry, compute_digest
+from recsys.storage.registry import EXPERIMENT, PRODUCTION, Registry, compute_digest, connection
 
 pytestmark = pytest.mark.local
 
@@ -119,6 +121,43 @@ def test_an_interrupted_registration_is_completed_in_the_same_place(
     experiment = registry._client.get_experiment_by_name(EXPERIMENT)
     query = f"tags.`otaku.model_name` = '{registry.model_name}'"
     assert len(registry._client.search_logged_models([experiment.experiment_id], query)) == 1
+
+
+def test_many_registrations_at_once_get_numbers_of_their_own(registry: Registry, model: Path) -> None:
+    def register(number: int) -> int:
+        return registry.register_model(registry.start_run(f"key-{number}"), model, f"key-{number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(register, range(8))) == list(range(1, 9))
+
+
+def test_a_server_that_gives_up_numbering_is_asked_again(
+    registry: Registry, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = iter(range(3))
+    create = registry._client.create_model_version
+
+    def refuse_at_first(*args: object, **kwargs: object) -> object:
+        if next(refusals, None) is not None:
+            raise MlflowException("Model Version creation error (name=anime). Giving up after 3 attempts.")
+        return create(*args, **kwargs)
+
+    monkeypatch.setattr(registry._client, "create_model_version", refuse_at_first)
+    assert registry.register_model(registry.start_run("a"), model, "a") == 1
+    refusals = iter(range(99))
+    with pytest.raises(ServiceUnavailableError, match="Giving up"):
+        registry.register_model(registry.start_run("b"), model, "b")
+
+
+def test_a_deleted_experiment_is_named(mlflow_uri: str, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "EXPERIMENT", f"retrain-{uuid.uuid4().hex[:8]}")
+    registry = Registry(mlflow_uri, "anime", store)
+    registry.start_run("a")
+    experiment = registry._client.get_experiment_by_name(connection.EXPERIMENT)
+    assert experiment.artifact_location == store.uri("mlflow")
+    registry._client.delete_experiment(experiment.experiment_id)
+    with pytest.raises(ConfigurationError, match="restore"):
+        registry.start_run("b")
 
 
 def test_what_a_run_did_is_recorded_once(registry: Registry) -> None:
