@@ -1,9 +1,10 @@
-"""The ratings of one person, by key, and never longer than a person waits."""
+"""The ratings and preferences of one person, by key, and never longer than a person waits."""
 
 import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -12,9 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from recsys.columns import Columns
 from recsys.exceptions import ServiceUnavailableError
-from recsys.storage.database import read_history
+from recsys.storage.database import read_history, read_preferences
 from recsys.storage.tables import users
-from recsys.types import Floats, Ids, UserId
+from recsys.types import Floats, Genre, Ids, UserId
 
 logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 0.9
@@ -23,10 +24,11 @@ _WORKERS = 8
 
 @dataclass(frozen=True)
 class History:
-    """What somebody rated: ids and ratings 1..10, ascending by item."""
+    """What somebody rated: ids and ratings 1..10, ascending by item; and the share of each genre among them."""
 
     item_ids: Ids
     ratings: Floats
+    genre_shares: Mapping[Genre, float] = field(default_factory=dict)
 
 
 class HistoryReader:
@@ -86,4 +88,9 @@ class HistoryReader:
                 and connection.execute(select(users.c.user_id).where(users.c.user_id == user_id)).first() is None
             ):
                 return None
-        return History(table[Columns.Item].to_numpy(dtype=np.int64), table[Columns.Rating].to_numpy(dtype=np.float32))
+            preferences = read_preferences(connection, user_id)
+        return History(
+            table[Columns.Item].to_numpy(dtype=np.int64),
+            table[Columns.Rating].to_numpy(dtype=np.float32),
+            preferences.genre_shares if preferences else {},
+        )

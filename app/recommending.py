@@ -109,6 +109,10 @@ def identify_person(model: ServingModel, question: RecommendRequest, read_histor
     ratings |= {int(item_id): float(rating) for item_id, rating in question.ratings.items()}
     item_ids = np.array(sorted(ratings), dtype=np.int64)
     known = model.recommender.catalog.contains(item_ids)
+    if stored is not None and not known.any() and not tastes:
+        # This version knows no title that they rated: the stored genre shares stand in for the history.
+        genres = set(model.recommender.catalog.genres)
+        tastes = {genre: share for genre, share in stored.genre_shares.items() if genre in genres}
     values = np.array([ratings[item_id] for item_id in item_ids[known].tolist()], dtype=np.float32)
     sent = {int(item_id) for item_id in question.ratings} | {
         liked for liked in question.liked if isinstance(liked, int)

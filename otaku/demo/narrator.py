@@ -32,6 +32,7 @@ class Narrator:
         self.console = console
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._told: set[str] = set()
 
     def chapter(self, title: str) -> None:
         """Begin a chapter."""
@@ -52,7 +53,7 @@ class Narrator:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=self.console, transient=True) as bars:
-            self._bars, self._tasks = bars, {}
+            self._bars, self._tasks, self._told = bars, {}, set()
             yield
         self._bars = None
 
@@ -62,7 +63,13 @@ class Narrator:
             return
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, total=total)
-        self._bars.update(self._tasks[stage], completed=done, total=total, visible=done < total)
+        task = self._tasks[stage]
+        self._bars.update(task, completed=done, total=total, visible=done < total)
+        # Whoever reads a log instead of a terminal sees no bars; every stage leaves one line.
+        if done >= total and stage not in self._told:
+            self._told.add(stage)
+            seconds = self._bars.tasks[task].elapsed or 0.0
+            self.say(f"  [dim]{stage}: {total} of {total}, {seconds:.0f} s[/]")
 
     def ingested(self, report: IngestReport) -> None:
         """Show rows in, ingested and quarantined."""

@@ -6,12 +6,12 @@ from datetime import date
 import pandas as pd
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, text
 
 from recsys.columns import Columns
 from recsys.settings import Settings
 from recsys.storage.database import create_database_engine, upsert_rows
-from recsys.storage.tables import items, ratings, users
+from recsys.storage.tables import items, ratings, user_preferences, users
 from tests.app.harness import FolderSource, TestClient, open_client
 from tests.factories import tiny_world
 
@@ -76,6 +76,21 @@ def test_a_user_without_ratings_is_known_all_the_same(client: TestClient) -> Non
 
     assert (answer["kind"], answer["watched"]) == ("existing_user", [])
     assert len(answer["recommendations"]) == 10
+
+
+def test_stored_preferences_stand_in_for_titles_that_the_model_does_not_know(
+    client: TestClient, engine: Engine
+) -> None:
+    shares = {"Romance": 1.0, "Isekai": 0.5}  # the catalog of the model has no Isekai
+    rows = pd.DataFrame([{"user_id": 500, "n_ratings": 1, "mean_rating": 10.0, "genre_shares": shares}])
+    with engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO otaku.ratings VALUES (500, {NEW_ITEM}, 10)"))  # noqa: S608
+        connection.execute(insert(user_preferences), rows.to_dict("records"))
+
+    answer = client.post("/recommend/", json={"user_input": 500, "k": 5}).json()
+
+    assert answer["kind"] == "existing_user"
+    assert all("Romance" in item["genres"] for item in answer["recommendations"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,149 @@
+"""Talk to an Airflow through its REST API: backfill days, wait for runs, look at tasks, clear them."""
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from recsys.exceptions import ServiceUnavailableError
+
+FINISHED = frozenset({"success", "failed"})
+_POLL_SECONDS = 1.0
+
+
+class AirflowClient:
+    """One logged-in user of one Airflow; days are those on which the data interval of a run ends.
+
+    Parameters
+    ----------
+    url
+        Where the interface is.
+    username, password
+        Whose.
+    """
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(base_url=f"{self.url}/api/v2", timeout=60)
+        self._login = {"username": username, "password": password}
+
+    def __enter__(self) -> Self:
+        """Log in."""
+        answer = self._http.post(f"{self.url}/auth/token", json=self._login)
+        self._http.headers["Authorization"] = f"Bearer {_content(answer)['access_token']}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def wait_for_dags(self, dag_ids: Iterable[str], *, timeout: float = 120.0) -> None:
+        """Wait until the DAG processor has found these DAGs.
+
+        Raises
+        ------
+        ServiceUnavailableError
+            Some are not there in time.
+        """
+        wanted = set(dag_ids)
+
+        def missing() -> str:
+            found = {dag["dag_id"] for dag in self._get("/dags")["dags"]}
+            return ", ".join(sorted(wanted - found))
+
+        _wait(missing, timeout)
+
+    def backfill(
+        self, dag_id: str, first: date, last: date, *, period: timedelta = timedelta(days=1), again: bool = False
+    ) -> int:
+        """Ask for the runs of all days from `first` to `last`, the latest first; return the id of the backfill.
+
+        Parameters
+        ----------
+        period
+            Length of the data interval of the DAG.
+        again
+            True runs days anew that have succeeded; False only those that failed.
+        """
+        body = {
+            "dag_id": dag_id,
+            "from_date": _midnight(first - period),
+            "to_date": _midnight(last - period + timedelta(days=1)),
+            "run_backwards": True,
+            "reprocess_behavior": "completed" if again else "failed",
+        }
+        return int(_content(self._http.post("/backfills", json=body))["id"])
+
+    def wait_for_backfill(self, backfill: int, *, timeout: float) -> None:
+        """Wait until every run of a backfill has ended, well or not.
+
+        Raises
+        ------
+        ServiceUnavailableError
+            It has not ended in time.
+        """
+        _wait(lambda: "" if self._get(f"/backfills/{backfill}")["completed_at"] else f"backfill {backfill}", timeout)
+
+    def read_runs(self, dag_id: str) -> dict[date, dict[str, Any]]:
+        """Read the runs of a DAG by their day."""
+        runs = self._get(f"/dags/{dag_id}/dagRuns", limit=100)["dag_runs"]
+        return {datetime.fromisoformat(run["data_interval_end"]).astimezone(UTC).date(): run for run in runs}
+
+    def read_tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
+        """Read the task instances of a run by their task."""
+        found = self._get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        return {task["task_id"]: task for task in found}
+
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear one task of a run, so that it runs again with all that follow from it."""
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False}
+        _content(self._http.post(f"/dags/{dag_id}/clearTaskInstances", json={**body, "include_downstream": True}))
+
+    def wait_for_run(self, dag_id: str, day: date, *, timeout: float) -> str:
+        """Wait until the run of a day has ended; return its state.
+
+        Raises
+        ------
+        ServiceUnavailableError
+            It has not ended in time.
+        """
+
+        def unfinished() -> str:
+            state = self.read_runs(dag_id).get(day, {}).get("state", "not there")
+            return "" if state in FINISHED else f"{dag_id} of {day} ({state})"
+
+        _wait(unfinished, timeout)
+        return str(self.read_runs(dag_id)[day]["state"])
+
+    def _get(self, path: str, **parameters: str | int) -> dict[str, Any]:
+        return _content(self._http.get(path, params=parameters))
+
+
+def _content(answer: httpx.Response) -> dict[str, Any]:
+    if answer.is_error:
+        raise ServiceUnavailableError(f"Airflow refused {answer.request.url.path}: {answer.status_code} {answer.text}")
+    content: dict[str, Any] = answer.json()
+    return content
+
+
+def _midnight(day: date) -> str:
+    return datetime.combine(day, clock_time(), UTC).isoformat()
+
+
+def _wait(missing: Callable[[], str], timeout: float) -> None:
+    """Ask again and again until nothing is missing; an API server that is away for a moment is asked again too."""
+    deadline = time.monotonic() + timeout
+    left = "an answer"
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError, ServiceUnavailableError):
+            if not (left := missing()):
+                return
+        time.sleep(_POLL_SECONDS)
+    raise ServiceUnavailableError(f"Airflow did not come to an end within {timeout:.0f} s: waiting for {left}")
