@@ -16,11 +16,9 @@ from app.routes import operations, recommendations, titles
 from app.security import ApiKeys, require_api_key
 from app.service import Service
 from app.serving import WATCH_SECONDS, ModelSource, ProductionModel
-from recsys.exceptions import ConfigurationError
+from recsys.connections import open_registry
 from recsys.settings import Settings
-from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import create_database_engine
-from recsys.storage.registry import Registry
 
 DESCRIPTION = "Anime recommendations from the model in Production."
 STOP_SECONDS = 5.0
@@ -45,10 +43,8 @@ def create_app(
     """
     metrics = ServiceMetrics()
     production = ProductionModel(source or open_registry(settings), settings.model_name, metrics)
-    if settings.database_url is None:
-        raise ConfigurationError("OTAKU_DATABASE_URL is not set; `otaku serve` brings a database of its own")
     # A statement that the server still works on after the client gave up would only hold a connection.
-    engine = create_database_engine(settings.database_url.get_secret_value(), statement_timeout=2.0)
+    engine = create_database_engine(settings.require_database_url(), statement_timeout=2.0)
     service = Service(production, HistoryReader(engine), metrics, ApiKeys(settings))
 
     app = FastAPI(
@@ -83,26 +79,6 @@ def _build_lifespan(service: Service, watch_seconds: float) -> Callable[[FastAPI
         await run_in_threadpool(thread.join, STOP_SECONDS)
 
     return lifespan
-
-
-def open_registry(settings: Settings) -> Registry:
-    """Connect to MLflow and S3 as the settings say.
-
-    Raises
-    ------
-    ConfigurationError
-        If MLFLOW_TRACKING_URI is missing.
-    """
-    if settings.mlflow_tracking_uri is None:
-        raise ConfigurationError("MLFLOW_TRACKING_URI is not set; `otaku serve` brings a registry of its own")
-    key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
-    store = ArtifactStore(
-        settings.s3_bucket,
-        str(settings.s3_endpoint_url).rstrip("/") if settings.s3_endpoint_url else None,
-        key.get_secret_value() if key else None,
-        secret.get_secret_value() if secret else None,
-    )
-    return Registry(settings.mlflow_tracking_uri, settings.model_name, store)
 
 
 def _document(app: FastAPI) -> None:

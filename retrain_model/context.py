@@ -66,6 +66,11 @@ class RetrainContext:
         suffix = "" if self.preset.name == "default" else f"-{self.preset.name}"
         return f"{self.as_of.isoformat()}{suffix}"
 
+    def command(self, step: str) -> str:
+        """Spell the command that runs one step of this retraining."""
+        preset = "" if self.preset.name == "default" else f" --preset {self.preset.name}"
+        return f"python -m retrain_model {step} --as-of {self.as_of.isoformat()}{preset}"
+
     def prefix(self, step: str) -> str:
         """Key prefix of a step's output in S3."""
         return f"retrain/{self.run_key}/{step}"
@@ -83,8 +88,7 @@ def compute_digest(context: RetrainContext, step: str) -> str:
         manifest = context.store.read_bytes(f"{context.prefix(step)}/{MANIFEST}")
     except ArtifactError as error:
         raise RetrainError(
-            f"step {step!r} of {context.run_key} has no finished output; run `python -m retrain_model {step} "
-            f"--as-of {context.as_of}` first"
+            f"step {step!r} of {context.run_key} has no finished output; run `{context.command(step)}` first"
         ) from error
     return hashlib.sha256(manifest).hexdigest()
 

@@ -7,27 +7,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from recsys.exceptions import ConfigurationError
+from recsys.connections import open_engine, open_registry, open_store
 from recsys.ranking.params import get_preset
 from recsys.settings import Settings, load_settings
-from recsys.storage.artifacts import ArtifactStore
-from recsys.storage.database import create_database_engine, migrate
-from recsys.storage.registry import Registry
+from recsys.storage.database import migrate
 from retrain_model import steps
 from retrain_model.context import Progress, RetrainContext, ignore_progress
 
 log = logging.getLogger(__name__)
-
-
-def open_store(settings: Settings) -> ArtifactStore:
-    """Connect to the bucket that the settings name."""
-    key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
-    return ArtifactStore(
-        settings.s3_bucket,
-        str(settings.s3_endpoint_url) if settings.s3_endpoint_url else None,
-        key.get_secret_value() if key else None,
-        secret.get_secret_value() if secret else None,
-    )
 
 
 @contextmanager
@@ -46,25 +33,19 @@ def open_context(
         Names a service whose setting is missing, or a preset that does not exist.
     """
     settings = settings or load_settings()
-    if settings.database_url is None or settings.mlflow_tracking_uri is None:
-        missing = "OTAKU_DATABASE_URL" if settings.database_url is None else "MLFLOW_TRACKING_URI"
-        raise ConfigurationError(f"{missing} is not set; set it, or start the local platform with `otaku up`")
-    engine = create_database_engine(settings.database_url.get_secret_value())
-    try:
+    registry, store = open_registry(settings), open_store(settings)
+    with open_engine(settings) as engine:
         migrate(engine)
-        store = open_store(settings)
         store.ensure_bucket()
         yield RetrainContext(
             as_of=as_of,
             preset=get_preset(preset),
             engine=engine,
             store=store,
-            registry=Registry(settings.mlflow_tracking_uri, settings.model_name, store),
+            registry=registry,
             text_model=settings.text_model,
             progress=progress,
         )
-    finally:
-        engine.dispose()
 
 
 @dataclass(frozen=True)

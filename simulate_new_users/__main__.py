@@ -5,9 +5,9 @@ import datetime as dt
 import sys
 from collections.abc import Sequence
 
-from recsys.exceptions import ArrivalError, ConfigurationError, RecsysError
+from recsys.connections import open_engine
+from recsys.exceptions import ArrivalError, RecsysError
 from recsys.settings import load_settings
-from recsys.storage.database import create_database_engine
 from simulate_new_users.arrivals import DEFAULT_COHORT_SIZE, check_cohort_size, check_day
 from simulate_new_users.job import ArrivalReport, add_new_users
 
@@ -55,14 +55,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run(day: dt.date, cohort_size: tuple[int, int], *, dry_run: bool) -> ArrivalReport:
-    url = load_settings().database_url
-    if url is None:
-        raise ConfigurationError("OTAKU_DATABASE_URL is not set; `otaku up` brings a database and prints its URL")
-    engine = create_database_engine(url.get_secret_value())
-    try:
+    with open_engine(load_settings()) as engine:
         return add_new_users(engine, day, cohort_size=cohort_size, dry_run=dry_run)
-    finally:
-        engine.dispose()
 
 
 if __name__ == "__main__":

@@ -28,13 +28,14 @@ def ingest(
     Layouts: Kaggle 2020 (anime.csv, anime_with_synopsis.csv, rating_complete.csv) and CooperUnion (anime.csv,
     rating.csv with -1 for unrated), as .csv, .csv.gz or .parquet.
     """
-    from otaku.clients import open_engine, open_store
     from otaku.console import console, running_settings
+    from recsys.connections import open_engine, open_store
     from recsys.storage.database import migrate
     from recsys.storage.ingestion import ingest_directory
 
     settings = running_settings()
     store = open_store(settings)
+    store.ensure_bucket()
     with open_engine(settings) as engine, show_progress() as on_progress:
         migrate(engine)
         report = ingest_directory(directory, engine, store, hold_back=hold_back, on_progress=on_progress)

@@ -27,14 +27,13 @@ By = Annotated[str | None, typer.Option(help="Who decides; by default the name o
 @contextmanager
 def _open() -> Iterator[tuple["Engine", "Registry"]]:
     """Connect to the ledger and to the registry of the running platform, put right what a crash left behind."""
-    from otaku.clients import open_engine, open_store
     from otaku.console import running_settings
+    from recsys.connections import open_engine, open_registry
     from recsys.storage.promotion import reconcile
-    from recsys.storage.registry import Registry
 
     settings = running_settings()
     with open_engine(settings) as engine:
-        registry = Registry(settings.mlflow_tracking_uri or "", settings.model_name, open_store(settings))
+        registry = open_registry(settings)
         reconcile(engine, registry)
         yield engine, registry
 

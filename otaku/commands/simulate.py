@@ -14,8 +14,8 @@ def simulate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say who would arrive and write nothing.")] = False,
 ) -> None:
     """Let the new users of a day arrive; the same day again changes nothing."""
-    from otaku.clients import open_engine
     from otaku.console import console, running_settings
+    from recsys.connections import open_engine
     from simulate_new_users.__main__ import describe
     from simulate_new_users.job import add_new_users
 

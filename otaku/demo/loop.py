@@ -8,8 +8,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from recsys.connections import open_engine, open_store
 from recsys.settings import Settings
-from recsys.storage.database import create_database_engine
 from recsys.storage.ingestion import IngestReport
 from simulate_new_users.arrivals import EPOCH
 from simulate_new_users.job import ArrivalReport, add_new_users
@@ -62,18 +62,12 @@ def ingest(settings: Settings, directory: Path, story: Story, teller: Storytelle
     """Load the files, with the default share of people held back."""
     from recsys.storage.database import migrate
     from recsys.storage.ingestion import ingest_directory
-    from retrain_model.job import open_store
 
-    assert settings.database_url is not None, "settings are complete"  # noqa: S101 - states what callers ensure
-    engine = create_database_engine(settings.database_url.get_secret_value())
     store = open_store(settings)
     store.ensure_bucket()
-    try:
-        with story.timed("ingest"):
-            migrate(engine)
-            report = ingest_directory(directory, engine, store, on_progress=teller.progress)
-    finally:
-        engine.dispose()
+    with open_engine(settings) as engine, story.timed("ingest"):
+        migrate(engine)
+        report = ingest_directory(directory, engine, store, on_progress=teller.progress)
     story.ingest = report.to_dict()
     teller.ingested(report)
 

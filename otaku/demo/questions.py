@@ -8,9 +8,9 @@ import httpx
 from sqlalchemy import func, select
 
 from recsys.columns import ItemColumns
+from recsys.connections import open_engine
 from recsys.exceptions import ServiceUnavailableError
 from recsys.settings import Settings
-from recsys.storage.database import create_database_engine
 from recsys.storage.tables import items, ratings, users
 
 READY_SECONDS: Final = 60.0
@@ -27,26 +27,21 @@ class Question:
 
 def build_questions(settings: Settings) -> list[Question]:
     """Choose the questions from the data: a person who arrived last, nobody, somebody with tastes, a misspelt title."""
-    assert settings.database_url is not None, "settings are complete"  # noqa: S101 - states what callers ensure
-    engine = create_database_engine(settings.database_url.get_secret_value())
-    try:
-        with engine.connect() as connection:
-            newest = (
-                select(users.c.user_id)
-                .join(ratings)
-                .group_by(users.c.user_id)
-                .having(func.count() >= 5)
-                .order_by(users.c.arrived_on.desc().nulls_last(), func.count().desc(), users.c.user_id)
-            )
-            person = int(connection.execute(newest.limit(1)).scalar_one())
-            best_known = select(items.c[ItemColumns.Title]).order_by(items.c[ItemColumns.Members].desc().nulls_last())
-            titles = connection.execute(best_known.limit(200)).scalars().all()
-            genres = func.unnest(items.c[ItemColumns.Genres]).label("genre")
-            listed = select(genres).subquery()
-            counted = select(listed.c.genre).group_by(listed.c.genre).order_by(func.count().desc(), listed.c.genre)
-            common = connection.execute(counted.limit(6)).scalars().all()
-    finally:
-        engine.dispose()
+    with open_engine(settings) as engine, engine.connect() as connection:
+        newest = (
+            select(users.c.user_id)
+            .join(ratings)
+            .group_by(users.c.user_id)
+            .having(func.count() >= 5)
+            .order_by(users.c.arrived_on.desc().nulls_last(), func.count().desc(), users.c.user_id)
+        )
+        person = int(connection.execute(newest.limit(1)).scalar_one())
+        best_known = select(items.c[ItemColumns.Title]).order_by(items.c[ItemColumns.Members].desc().nulls_last())
+        titles = connection.execute(best_known.limit(200)).scalars().all()
+        genres = func.unnest(items.c[ItemColumns.Genres]).label("genre")
+        listed = select(genres).subquery()
+        counted = select(listed.c.genre).group_by(listed.c.genre).order_by(func.count().desc(), listed.c.genre)
+        common = connection.execute(counted.limit(6)).scalars().all()
     wanted = dict.fromkeys(common[1::2][:2], 1)
     typo = misspell(next((title for title in titles if len(title) >= 12), titles[0]))
     return [

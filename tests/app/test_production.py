@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from app.main import open_registry
+from recsys.connections import open_registry
 from recsys.settings import Settings
 from recsys.storage.database import create_database_engine, upsert_rows
 from recsys.storage.registry import PRODUCTION, Registry
