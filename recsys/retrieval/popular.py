@@ -1,5 +1,6 @@
 """Popularity: what most people liked; the fallback for somebody of whom nothing is known."""
 
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import numpy as np
@@ -10,11 +11,12 @@ from recsys.retrieval.base import State
 from recsys.types import Floats, RatingMatrix
 
 
+@dataclass
 class Popular:
     """Score of a title = log(1 + number of training users who rated it 7 or more)."""
 
     name: ClassVar[str] = "popular"
-    scores_: Floats
+    scores_: Floats = field(init=False, repr=False, compare=False)
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
         """Count the likes of each title."""
