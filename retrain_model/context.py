@@ -16,7 +16,7 @@ import recsys
 from recsys.exceptions import ArtifactError, RetrainError
 from recsys.ranking.params import Preset
 from recsys.storage.artifacts import MANIFEST, ArtifactStore
-from recsys.storage.database import advisory_lock
+from recsys.storage.locks import hold_lock
 from recsys.storage.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def publish_once(context: RetrainContext, step: str, inputs: Mapping[str, Any], 
     """
     prefix = context.prefix(step)
     wanted = {"recsys": recsys.__version__, **inputs}
-    with context.engine.connect() as connection, connection.begin(), advisory_lock(connection, prefix):
+    with hold_lock(context.engine, prefix):
         if _stored_inputs(context.store, prefix) == wanted:
             log.info("%s of %s is already there", step, context.run_key)
             return context.store.uri(f"{prefix}/")

@@ -81,9 +81,13 @@ def advisory_lock(connection: Connection, name: str) -> Iterator[None]:
     The lock outlives the `with` block up to the commit on purpose: released before, another process could read
     the tables as they were before this transaction.
     """
-    key = int.from_bytes(hashlib.sha256(f"{SCHEMA}:{name}".encode()).digest()[:8], "big", signed=True)
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": compute_lock_key(name)})
     yield
+
+
+def compute_lock_key(name: str) -> int:
+    """Turn the name of a lock into the 64-bit number that PostgreSQL knows it by."""
+    return int.from_bytes(hashlib.sha256(f"{SCHEMA}:{name}".encode()).digest()[:8], "big", signed=True)
 
 
 def copy_rows(connection: Connection, table: Table, frame: pd.DataFrame) -> str:
