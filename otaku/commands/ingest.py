@@ -75,7 +75,7 @@ def build_file_table(report: "IngestReport") -> "Table":
     from rich.table import Table
 
     table = Table(title=f"Files in the {report.layout} layout", title_justify="left")
-    table.add_column("file", overflow="fold")
+    table.add_column("file", no_wrap=True)
     for column in ("rows", "ingested", "unrated", "quarantined"):
         table.add_column(column, justify="right")
     table.add_column("reasons")

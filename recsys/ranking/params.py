@@ -74,31 +74,26 @@ def _seed_head(objective: str) -> HeadParams:
     )
 
 
+def _default_head(objective: str) -> HeadParams:
+    return HeadParams(
+        objective=objective,
+        n_estimators=600,
+        learning_rate=0.05,
+        num_leaves=31,
+        min_data_in_leaf=50,
+        feature_fraction=0.7,
+        lambda_l2=1.0,
+        early_stopping_rounds=40,
+    )
+
+
 PRESETS: Final[Mapping[str, Preset]] = {
     "default": Preset(
         name="default",
         groups=DEFAULT_GROUPS,
         n_per_model=150,
-        relevance=HeadParams(
-            objective="lambdarank",
-            n_estimators=600,
-            learning_rate=0.05,
-            num_leaves=31,
-            min_data_in_leaf=50,
-            feature_fraction=0.7,
-            lambda_l2=1.0,
-            early_stopping_rounds=40,
-        ),
-        rating=HeadParams(
-            objective="regression",
-            n_estimators=600,
-            learning_rate=0.05,
-            num_leaves=31,
-            min_data_in_leaf=50,
-            feature_fraction=0.7,
-            lambda_l2=1.0,
-            early_stopping_rounds=40,
-        ),
+        relevance=_default_head("lambdarank"),
+        rating=_default_head("regression"),
     ),
     "seed": Preset(
         name="seed",
