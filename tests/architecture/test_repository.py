@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
 FOREIGN = {
     "path of one machine": re.compile(r"(?<![\w.])/(?:work|farm|home/\w+|Users/\w+|root)/"),
-    "address of a package registry": re.compile(r"pypi\.org|pythonhosted|index[-_]url\s*[=h]|find-links\s+[/h]"),
+    "address of a package registry": re.compile(r"pypi\.org|pythonh[o]sted|index[-_]url\s*[=h]|find-links\s+[/h]"),
     "mark of unfinished work": re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX)\b"),
 }
 TOO_HEAVY_FOR_THE_SERVICE = {
