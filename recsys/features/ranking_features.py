@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -211,7 +212,8 @@ def _user_profile(pairs: Pairs) -> Columns:
     genres = pairs.items.catalog.genre_matrix
     shares = np.asarray(pairs.watched @ genres) / np.maximum(pairs.lengths, 1)[:, None]
     shares = np.where(pairs.lengths[:, None] > 0, shares, pairs.tastes)
-    names = [f"genre_share={genre}" for genre in pairs.items.catalog.genres]
+    # LightGBM rewrites spaces and refuses commas, colons, quotes and brackets in names.
+    names = [f"genre_share={quote(genre, safe='')}" for genre in pairs.items.catalog.genres]
     columns: Columns = {name: shares[pairs.rows, position] for position, name in enumerate(names)}
     return columns | {"profile_mean_rating": pairs.means[pairs.rows]}
 
