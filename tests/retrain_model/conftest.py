@@ -1,0 +1,142 @@
+"""Worlds that are ingested already, and a warm process that retrains in them."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from otaku.platform import postgres
+from recsys.connections import open_engine, open_store
+from recsys.settings import Settings
+from recsys.storage.database import migrate
+from recsys.storage.ingestion import ingest_directory
+from simulate_new_users.arrivals import EPOCH
+from simulate_new_users.job import add_new_users
+from tests.retrain_model.worlds import to_environment, write_tiny_world
+
+ROOT = Path(__file__).parents[2]
+SUNDAY = EPOCH + timedelta(days=6)
+
+
+@pytest.fixture(scope="session")
+def open_world(
+    postgres_url: str, s3_settings: Settings, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Settings]:
+    """Make settings over a database with the tiny world after a week of arrivals, an empty bucket and no model."""
+    numbers = itertools.count()
+
+    def settings_of(name: str) -> Settings:
+        return s3_settings.model_copy(
+            update={
+                "home": tmp_path_factory.mktemp(name),
+                "database_url": SecretStr(postgres.sibling_database(postgres_url, name)),
+                "s3_bucket": f"test-{uuid.uuid4().hex}",
+                "mlflow_tracking_uri": mlflow_uri,
+                "model_name": name,
+            }
+        )
+
+    original = settings_of("retrain_original")
+    folder = tmp_path_factory.mktemp("tiny") / "world"
+    write_tiny_world(folder)
+    postgres.create_database(postgres_url, original.model_name)
+    open_store(original).ensure_bucket()
+    with open_engine(original) as engine:
+        migrate(engine)
+        ingest_directory(folder, engine, open_store(original), hold_back=0.2)
+        for day in range(7):
+            add_new_users(engine, EPOCH + timedelta(days=day), cohort_size=(3, 6))
+
+    def open_one() -> Settings:
+        settings = settings_of(f"retrain_{next(numbers)}")
+        with open_engine(s3_settings) as engine, engine.connect() as connection:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            source = f"TEMPLATE {original.model_name} STRATEGY FILE_COPY"
+            connection.execute(text(f"CREATE DATABASE {settings.model_name} {source}"))
+        open_store(settings).ensure_bucket()
+        return settings
+
+    return open_one
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A job that runs on its own."""
+
+    pid: int
+    log: Path
+    ask: Callable[[dict[str, Any]], int]
+
+    def wait(self) -> int:
+        """Wait for its end and return the exit code."""
+        return self.ask({"wait": self.pid})
+
+    def kill_at_stop(self) -> None:
+        """Wait until it stands at the instant that it was given, and kill it there."""
+        stopped, deadline = Path(f"{self.log}.stopped"), time.monotonic() + 120
+        while not stopped.exists():
+            assert Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z", self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.01)
+        os.kill(self.pid, signal.SIGKILL)
+        assert self.wait() == -signal.SIGKILL
+
+
+Start = Callable[..., Fork]
+
+
+@pytest.fixture(scope="session")
+def start_retrain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start `python -m retrain_model` with settings and arguments, with or without an instant to stop at."""
+    logs, numbers = tmp_path_factory.mktemp("logs"), itertools.count()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.retrain_model.warm"],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        reader, writer = process.stdout, process.stdin
+        assert reader is not None
+        assert writer is not None
+
+        def ask(order: dict[str, Any]) -> int:
+            writer.write(json.dumps(order) + "\n")
+            writer.flush()
+            return int(reader.readline())
+
+        def start(settings: Settings, *arguments: str, stop: dict[str, Any] | None = None) -> Fork:
+            log = logs / f"{next(numbers)}.log"
+            order = {"environment": to_environment(settings), "arguments": arguments, "log": str(log), "stop": stop}
+            return Fork(ask(order), log, ask)
+
+        yield start
+        writer.close()
+
+
+def as_of(day: date) -> tuple[str, str]:
+    """Spell a day as arguments."""
+    return "--as-of", day.isoformat()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(open_world: Callable[[], Settings], start_retrain: Start) -> Settings:
+    """A world in which the first week was retrained once, from beginning to end."""
+    settings = open_world()
+    fork = start_retrain(settings, *as_of(SUNDAY))
+    assert fork.wait() == 0, fork.log.read_text()
+    return settings
