@@ -43,18 +43,15 @@ def add_new_users() -> None:
     @task(outlets=[RATINGS])
     def add_cohort() -> dict[str, Any]:
         """Add the cohort of the run's day."""
+        from recsys.connections import open_engine
         from recsys.settings import load_settings
-        from recsys.storage.database import create_database_engine
         from simulate_new_users.job import add_new_users as add
 
         context = get_current_context()
         params = context["params"]
-        engine = create_database_engine(load_settings().require_database_url())
-        try:
-            cohort_size = (params["cohort_min"], params["cohort_max"])
+        cohort_size = (params["cohort_min"], params["cohort_max"])
+        with open_engine(load_settings()) as engine:
             report = add(engine, day_of_run(context), cohort_size=cohort_size, dry_run=params["dry_run"])
-        finally:
-            engine.dispose()
         return {"day": str(report.day), "n_users": report.n_users, "n_ratings": report.n_ratings}
 
     add_cohort()

@@ -15,13 +15,13 @@ from sqlalchemy import Engine, select
 from otaku.platform import airflow, postgres
 from otaku.platform.airflow_client import AirflowClient
 from otaku.platform.local import PARTS, LocalPlatform
+from recsys.connections import open_store
 from recsys.data.sample_world import write_sample_world
 from recsys.settings import Settings
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import create_database_engine, migrate
 from recsys.storage.ingestion import ingest_directory
 from recsys.storage.tables import arrivals, decisions, ratings, user_preferences, users
-from retrain_model.job import open_store
 from simulate_new_users.job import add_new_users
 
 pytestmark = [pytest.mark.e2e, pytest.mark.local, pytest.mark.timeout(1800)]
@@ -158,10 +158,11 @@ def test_a_killed_arrival_is_tried_again(world: World) -> None:
 def test_retraining_survives_a_killed_training_and_the_gate_is_followed(world: World) -> None:
     client = world.client
     for number, sunday in enumerate(SUNDAYS, start=1):
-        client.backfill("retrain_model", sunday, sunday, period=WEEK)
+        backfill = client.backfill("retrain_model", sunday, sunday, period=WEEK)
         if number == 1:
             world.kill_task("retrain_model", sunday, "train_ranker", timeout=600)
-        assert client.wait_for_run("retrain_model", sunday, timeout=900) == "success"
+        client.wait_for_backfill(backfill, timeout=900)
+        assert client.read_runs("retrain_model")[sunday]["state"] == "success"
         with world.engine.connect() as connection:
             verdicts = connection.scalars(select(decisions.c.action).order_by(decisions.c.decision_id)).all()
         assert len(verdicts) == number
