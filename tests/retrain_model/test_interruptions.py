@@ -78,7 +78,7 @@ def test_an_undisturbed_run_promotes_the_first_model(undisturbed: Settings) -> N
     assert (run_key, action, challenger, champion) == (RUN_KEY, "promote", 1, None)
     assert traces.aliases == {"production": 1, "previous": None}
     ((version, version_key, _, description),) = traces.versions
-    assert (version, version_key, description) == (1, RUN_KEY, reason)
+    assert (version, version_key, description.splitlines()[0]) == (1, RUN_KEY, reason)
     assert traces.runs == [(RUN_KEY, "FINISHED")]
     assert finished_steps(traces, RUN_KEY) == set(ORDER)
 

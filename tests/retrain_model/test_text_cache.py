@@ -1,7 +1,8 @@
 """Text vectors are encoded once: not again, not after a crash, only where something changed or broke."""
 
+import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def vector(text: str) -> Floats:
 
 
 @pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Encoded]:
+def encoded(monkeypatch: pytest.MonkeyPatch) -> Encoded:
     """The texts of every call of the encoder, which is replaced by something quick."""
     calls: Encoded = []
 
@@ -33,7 +34,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Encoded]:
         return np.stack([vector(text) for text in texts])
 
     monkeypatch.setattr(text_cache, "embed_texts", embed)
-    yield calls
+    return calls
 
 
 def expected(texts: Sequence[str]) -> Floats:
@@ -88,7 +89,8 @@ def test_finished_packs_outlive_a_crash(
 ) -> None:
     monkeypatch.setattr(text_cache, "PACK", 2)
     texts = [f"Story {number}." for number in range(7)]
-    write, written = text_cache._write_pack, []
+    write = text_cache._write_pack
+    written: list[object] = []
 
     def die(*arguments: object) -> None:
         if len(written) == 2:
@@ -103,7 +105,7 @@ def test_finished_packs_outlive_a_crash(
     monkeypatch.setattr(text_cache, "_write_pack", write)
     np.testing.assert_array_equal(load_text_vectors(store, texts, "model"), expected(texts))
     assert [len(part) for part in encoded[3:]] == [2, 1]
-    assert sorted(sum(encoded[:2] + encoded[3:], [])) == texts
+    assert sorted(itertools.chain(*encoded[:2], *encoded[3:])) == texts
 
 
 def test_progress_counts_texts_up_to_all_of_them(store: ArtifactStore, encoded: Encoded) -> None:

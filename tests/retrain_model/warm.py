@@ -56,10 +56,10 @@ def run(order: dict[str, Any]) -> int:
 
 def serve() -> None:
     """Answer orders until stdin ends."""
-    import retrain_model.steps
     import sentence_transformers  # noqa: F401 - the slowest import
+
     from recsys.storage.registry import packaging  # noqa: F401
-    from retrain_model import job, text_cache  # noqa: F401
+    from retrain_model import job, steps, text_cache  # noqa: F401
 
     text_cache.PACK = PACK  # type: ignore[misc]
     for line in sys.stdin:

@@ -111,7 +111,7 @@ def finished_steps(traces: Traces, run_key: str) -> set[str]:
 
 def fitted_files(traces: Traces, run_key: str, steps: tuple[str, ...] = FITTED) -> dict[str, str]:
     """Return the digest of every file that was fitted; equal data in two buckets must give the same."""
-    found = {}
+    found: dict[str, str] = {}
     for step in steps:
         files = json.loads(traces.manifests[f"retrain/{run_key}/{step}/{MANIFEST}"])["files"]
         found |= {f"{step}/{name}": entry["sha256"] for name, entry in files.items() if name not in _POINTERS}

@@ -1,0 +1,143 @@
+"""`otaku demo` and `otaku retrain` as a person meets them: real processes, real exit codes, nothing left behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from otaku.platform.supervisor import MARKER
+from recsys.columns import Columns
+from tests.retrain_model.worlds import write_tiny_world
+
+pytestmark = pytest.mark.local
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "OTAKU_HOME": str(home),
+        "COLUMNS": "160",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "otaku", *arguments]
+    # Started elsewhere than in the repository, so that a .env in it has no say.
+    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=home.parent, check=False)
+
+
+def find_processes(home: Path) -> list[list[str]]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARKER, "").startswith(str(home)):
+                found.append(process.cmdline())
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_the_whole_story_of_one_week(home: Path, tmp_path: Path) -> None:
+    world, file = tmp_path / "world", tmp_path / "story.json"
+    write_tiny_world(world)
+    result = run(home, "demo", "--weeks", "1", "--data", str(world), "--json", str(file))
+    assert result.returncode == 0, result.stderr
+    assert find_processes(home) == []
+    assert list(home.glob("demo-*")) == []
+
+    story = json.loads(file.read_text())
+    ingest = story["ingest"]
+    assert all(
+        part["rows"] == part["ingested"] + part["unrated"] + sum(part["quarantined"].values())
+        for part in ingest["files"]
+    )
+    (week,) = story["weeks"]
+    assert [day["day"] for day in week["arrivals"]] == [f"2026-01-{day:02}" for day in range(5, 12)]
+    assert all(day["n_users"] for day in week["arrivals"])
+    assert week["run_key"] == "2026-01-11"
+    assert week["action"] == week["decision"]["action"] == "promote"
+    models = week["evaluation"]["models"]
+    assert models["challenger"]["ndcg_at_10"] > models["popular"]["ndcg_at_10"]
+    difference = week["decision"]["criteria"][0]["difference"]
+    assert 0 < difference["low"] < difference["mean"] < difference["high"]
+    assert set(story["seconds"]) == {
+        "platform up",
+        "ingest",
+        "week 1: arrivals",
+        "week 1: retrain",
+        "service ready",
+        "all",
+    }
+    assert story["seconds"]["all"] >= story["seconds"]["week 1: retrain"] > 0
+    check_answers(story["answers"])
+    for chapter in ("The platform comes up", "Data come in", "Week 1", "The service answers"):
+        assert chapter in result.stdout
+    assert f"PROMOTE: {week['decision']['reason']}" in result.stdout.replace("\n", " ").replace("  ", " ")
+
+
+def check_answers(answers: list[dict[str, Any]]) -> None:
+    kinds = [exchange["answer"]["kind"] for exchange in answers]
+    assert kinds == ["existing_user", "new_user", "new_user_with_preferences", "similar_items"]
+    for exchange in answers:
+        answer = exchange["answer"]
+        assert answer["model"]["version"] == 1
+        item_ids = [item[Columns.Item] for item in answer["recommendations"]]
+        assert len(set(item_ids)) == len(item_ids) == 10
+        watched = {item[Columns.Item] for item in answer.get("watched") or []}
+        assert not watched & set(item_ids)
+        assert exchange["milliseconds"] > 0
+    wanted = set(answers[2]["question"]["user_preferences"])
+    assert all(wanted & set(item["genres"]) for item in answers[2]["answer"]["recommendations"])
+    assert answers[3]["answer"]["resolved"]["match"] == "typo"
+
+
+def test_a_folder_that_is_no_data_is_one_sentence(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    (folder / "photos.csv").write_text("name\nbeach\n")
+    result = run(home, "demo", "--weeks", "1", "--data", str(folder), "--json", str(tmp_path / "story.json"))
+    assert result.returncode == 1
+    assert result.stderr.startswith("otaku: ")
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stdout
+    assert not (tmp_path / "story.json").exists()
+    assert find_processes(home) == []
+    assert list(home.glob("demo-*")) == []
+
+
+@pytest.mark.parametrize("arguments", [("--data", "/nowhere"), ("--weeks", "0"), ("--weeks", "many")])
+def test_wrong_usage_exits_with_2_before_anything_starts(arguments: tuple[str, ...], home: Path) -> None:
+    result = run(home, "demo", *arguments)
+    assert result.returncode == 2
+    assert arguments[0] in result.stderr
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("demo", ("--data", "--weeks", "--json", "--keep", "[default: 3]")),
+        ("retrain", ("--as-of", "--preset", "--dry-run", "--json", "default, seed", "[required]")),
+    ],
+)
+def test_help_is_complete(command: str, options: tuple[str, ...], home: Path) -> None:
+    result = run(home, command, "--help")
+    assert result.returncode == 0
+    assert [option for option in options if option not in result.stdout] == []
+
+
+def test_retrain_without_a_platform_says_what_to_do(home: Path) -> None:
+    result = run(home, "retrain", "--as-of", "2026-01-11")
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "otaku up" in result.stderr

@@ -1,0 +1,165 @@
+"""Models are judged on the same people, also a champion that knows other titles than the jury."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recsys.columns import Columns, ItemColumns
+from recsys.data.catalog import Catalog
+from recsys.data.interactions import Interactions
+from recsys.data.splits import TEST, assign_groups, split_history
+from recsys.exceptions import RetrainError
+from recsys.recommender import Recommender
+from recsys.recommender.profile import Profile
+from recsys.storage.snapshots import Snapshot
+from retrain_model.judging import EMPTY, Judgement, Jury, K, judge_generator, judge_recommender, summon_jury
+from tests.factories import tiny_recommender, tiny_world
+
+NEW_IDS = [3, 9_999, 99_999]
+
+
+def snapshot_of(catalog: Catalog, interactions: Interactions) -> Snapshot:
+    user_ids = interactions.user_ids
+    arrived = [date(2026, 1, 7) if user_id % 4 == 0 else None for user_id in user_ids]
+    users = pd.DataFrame({Columns.User: user_ids, Columns.ArrivedOn: pd.Series(arrived, dtype=object)})
+    return Snapshot(catalog, interactions, users, "digest")
+
+
+def jury_of(catalog: Catalog, interactions: Interactions) -> Jury:
+    return summon_jury(snapshot_of(catalog, interactions), interactions.to_matrix(catalog))
+
+
+@pytest.fixture(scope="module")
+def wider() -> tuple[Catalog, Interactions]:
+    """The tiny world with three titles more, which move all positions, and which everybody has rated 9."""
+    catalog, interactions = tiny_world()
+    added = catalog.items.iloc[: len(NEW_IDS)].copy()
+    added[Columns.Item], added[ItemColumns.Title] = NEW_IDS, ["A", "B", "C"]
+    rated = [
+        pd.DataFrame({Columns.User: interactions.user_ids, Columns.Item: item_id, Columns.Rating: 9})
+        for item_id in NEW_IDS
+    ]
+    items = pd.concat([catalog.items, added], ignore_index=True)
+    return Catalog(items), Interactions(pd.concat([interactions.table, *rated], ignore_index=True))
+
+
+def lists(judgement: Judgement, jury: Jury) -> list[list[int]]:
+    return [jury.catalog.item_ids[row[row != EMPTY]].tolist() for row in judgement.ranked]
+
+
+def profile(model: Recommender, jury: Jury, row: int) -> Profile:
+    """What the model may know of a member's seen ratings."""
+    history = jury.people.history[row]
+    item_ids = jury.catalog.item_ids[history.indices]
+    known = model.catalog.contains(item_ids)
+    return Profile(item_ids[known], history.data[known], {})
+
+
+def test_the_jury_is_the_test_users_with_their_fixed_targets() -> None:
+    catalog, interactions = tiny_world()
+    jury = jury_of(catalog, interactions)
+    everybody = interactions.user_ids
+    assert jury.people.user_ids.tolist() == everybody[assign_groups(everybody) == TEST].tolist()
+    assert jury.arrived.tolist() == [user_id % 4 == 0 for user_id in jury.people.user_ids]
+    targets = split_history(interactions).targets.select_users(jury.people.user_ids)
+    assert jury.people.targets.nnz == len(targets)
+    assert jury.people.history.multiply(jury.people.targets).nnz == 0
+    assert jury.item_counts.sum() == len(interactions)
+
+
+def test_without_test_users_there_is_one_clear_sentence() -> None:
+    catalog, interactions = tiny_world()
+    everybody = interactions.user_ids
+    rest = interactions.select_users(everybody[assign_groups(everybody) != TEST])
+    with pytest.raises(RetrainError, match="no test users; ingest more people or let more arrive"):
+        jury_of(catalog, rest)
+
+
+def test_a_list_is_what_the_service_would_answer() -> None:
+    jury, model = jury_of(*tiny_world()), tiny_recommender()
+    judged = lists(judge_recommender("challenger", model, jury), jury)
+    for row in range(len(judged)):
+        assert judged[row] == model.recommend(profile(model, jury, row), k=K).item_ids.tolist()
+
+
+def test_a_rating_error_is_what_the_service_would_predict() -> None:
+    jury, model = jury_of(*tiny_world()), tiny_recommender()
+    judgement = judge_recommender("challenger", model, jury)
+    assert judgement.rating_error is not None
+    for row, error in enumerate(judgement.rating_error):
+        targets = jury.people.targets[row]
+        predicted = model.predict_ratings(profile(model, jury, row), jury.catalog.item_ids[targets.indices])
+        assert error == pytest.approx(np.abs(predicted - targets.data).mean(), abs=1e-5)
+
+
+def test_a_champion_that_knows_fewer_titles_is_judged_on_the_same_people(wider: tuple[Catalog, Interactions]) -> None:
+    jury, model = jury_of(*wider), tiny_recommender()
+    judgement = judge_recommender("champion", model, jury)
+    assert judgement.to_scorecard(jury).user_ids.tolist() == jury.people.user_ids.tolist()
+    judged = lists(judgement, jury)
+    for row, item_ids in enumerate(judged):
+        # Back in the jury's positions, and what was watched stays out.
+        assert item_ids == model.recommend(profile(model, jury, row), k=K).item_ids.tolist()
+        assert not set(item_ids) & set(jury.catalog.item_ids[jury.people.history[row].indices])
+    assert not set(NEW_IDS) & {item_id for item_ids in judged for item_id in item_ids}
+    assert {len(item_ids) for item_ids in judged} == {K}
+
+
+def test_a_title_that_the_champion_does_not_know_counts_as_the_persons_mean(
+    wider: tuple[Catalog, Interactions],
+) -> None:
+    jury, model = jury_of(*wider), tiny_recommender()
+    judgement = judge_recommender("champion", model, jury)
+    assert judgement.rating_error is not None
+    assert np.isfinite(judgement.rating_error).all()
+    n_unknown = 0
+    for row, error in enumerate(judgement.rating_error):
+        history, targets = jury.people.history[row], jury.people.targets[row]
+        item_ids = jury.catalog.item_ids[targets.indices]
+        known = model.catalog.contains(item_ids)
+        predicted = np.full(len(item_ids), history.data.mean())
+        predicted[known] = model.predict_ratings(profile(model, jury, row), item_ids[known])
+        assert error == pytest.approx(np.abs(predicted - targets.data).mean(), abs=1e-5)
+        n_unknown += int((~known).sum())
+    assert n_unknown > 0
+
+
+def test_a_champion_that_knows_titles_which_have_left_recommends_the_rest() -> None:
+    catalog, interactions = tiny_world()
+    left = catalog.item_ids[::3]
+    rest = Catalog(catalog.items[~catalog.items[Columns.Item].isin(left)].reset_index(drop=True))
+    table = interactions.table
+    jury = jury_of(rest, Interactions(table[~table[Columns.Item].isin(left)].reset_index(drop=True)))
+    judgement = judge_recommender("champion", tiny_recommender(), jury)
+    judged = lists(judgement, jury)
+    for row, item_ids in enumerate(judged):
+        answer = tiny_recommender().recommend(profile(tiny_recommender(), jury, row), k=K).item_ids
+        assert item_ids == [item_id for item_id in answer if item_id not in left]
+    assert judgement.facts["short_list_share"] > 0
+    assert judgement.rating_error is not None
+    assert np.isfinite(judgement.rating_error).all()
+
+
+def test_a_first_stage_model_ranks_the_whole_catalog_but_what_was_watched() -> None:
+    jury = jury_of(*tiny_world())
+    popular = tiny_recommender().retriever.first_stage.models["popular"]
+    judgement = judge_generator(popular, jury)
+    assert judgement.rating_error is None
+    scores = popular.score(jury.people.history[:1])[0]
+    for row, ranked in enumerate(judgement.ranked):
+        watched = jury.people.history[row].indices
+        assert not np.isin(ranked, watched).any()
+        assert scores[ranked].tolist() == sorted(np.delete(scores, watched), reverse=True)[:K]
+
+
+def test_means_and_table_hold_every_metric() -> None:
+    jury = jury_of(*tiny_world())
+    judgement = judge_recommender("challenger", tiny_recommender(), jury)
+    table, means = judgement.to_table(jury), judgement.means()
+    assert set(table["model"]) == {"challenger"}
+    assert means["mae"] == pytest.approx(table["mae"].mean())
+    assert means["ndcg_at_10"] == pytest.approx(table["ndcg_at_10"].mean())
+    assert means["scoring_p95_ms"] > 0
+    assert 0 < means["catalog_coverage"] <= 1
