@@ -22,6 +22,7 @@ from recsys.storage.registry import Registry
 log = logging.getLogger(__name__)
 
 INPUTS = "inputs.json"
+ROOT = "retrain"
 
 
 class Progress(Protocol):
@@ -48,6 +49,8 @@ class RetrainContext:
         Seeds every fit.
     n_threads
         Threads of LightGBM and of the cross-fitting; the result does not depend on when threads run.
+    place
+        Key prefix of all output in S3; by default `retrain/<run key>`.
     """
 
     as_of: date
@@ -59,6 +62,7 @@ class RetrainContext:
     seed: int = 0
     n_threads: int = 2
     progress: Progress = ignore_progress
+    place: str | None = None
 
     @property
     def run_key(self) -> str:
@@ -73,7 +77,7 @@ class RetrainContext:
 
     def prefix(self, step: str) -> str:
         """Key prefix of a step's output in S3."""
-        return f"retrain/{self.run_key}/{step}"
+        return f"{self.place or f'{ROOT}/{self.run_key}'}/{step}"
 
 
 def compute_digest(context: RetrainContext, step: str) -> str:

@@ -15,13 +15,14 @@ from recsys.data.interactions import POSITIVE_RATING
 from recsys.data.splits import TEST, select_group
 from recsys.evaluation.list_metrics import compute_list_metrics
 from recsys.evaluation.metrics import PerUser, absolute_rating_error, compute_ranking_metrics
+from recsys.evaluation.reliability import ReliabilityBin, compute_reliability
 from recsys.evaluation.scorecard import Scorecard
 from recsys.exceptions import RetrainError
 from recsys.recommender import Recommender
 from recsys.recommender.training import People, build_people
 from recsys.retrieval.base import CandidateGenerator, select_top
 from recsys.storage.snapshots import Snapshot
-from recsys.types import Mask, Positions, RatingMatrix
+from recsys.types import Floats, Mask, Positions, RatingMatrix
 
 K = 10
 EMPTY = -1
@@ -78,6 +79,8 @@ class Judgement:
         Mean absolute error per user, or None where the model predicts no ratings.
     facts
         Numbers about all lists together.
+    reliability
+        Predicted beside given ratings by tenths; empty where the model predicts no ratings.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Judgement:
     metrics: Mapping[str, PerUser]
     rating_error: PerUser | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
+    reliability: tuple[ReliabilityBin, ...] = ()
 
     def to_scorecard(self, jury: Jury) -> Scorecard:
         """Reduce to what the gate looks at."""
@@ -105,7 +109,8 @@ class Judgement:
 
     def to_table(self, jury: Jury) -> pd.DataFrame:
         """Lay out the per-user values as one table."""
-        columns = {Columns.User: jury.people.user_ids, **self.metrics}
+        n_history = np.diff(jury.people.history.tocsr().indptr)
+        columns = {Columns.User: jury.people.user_ids, "n_history": n_history, **self.metrics}
         if self.rating_error is not None:
             columns["mae"] = self.rating_error
         return pd.DataFrame(columns).assign(model=self.name)
@@ -118,6 +123,7 @@ def _judge_lists(
     *,
     rating_error: PerUser | None = None,
     facts: Mapping[str, float] | None = None,
+    reliability: tuple[ReliabilityBin, ...] = (),
 ) -> Judgement:
     ranked = np.full((len(lists), K), EMPTY, dtype=np.intp)
     for row, positions in enumerate(lists):
@@ -127,7 +133,7 @@ def _judge_lists(
     found |= {"short_list_share": float((lengths < K).mean()), "empty_list_share": float((lengths == 0).mean())}
     relevant = (jury.people.targets >= POSITIVE_RATING).tocsr()
     metrics = compute_ranking_metrics(ranked, relevant, K)
-    return Judgement(name, ranked, metrics, rating_error, found | dict(facts or {}))
+    return Judgement(name, ranked, metrics, rating_error, found | dict(facts or {}), reliability)
 
 
 def judge_generator(model: CandidateGenerator, jury: Jury) -> Judgement:
@@ -144,17 +150,26 @@ def judge_recommender(name: str, model: Recommender, jury: Jury) -> Judgement:
     """Let a whole recommender answer, also one that knows another catalog than the jury's."""
     there = _Translation(jury.catalog, model.catalog)
     lists: list[Positions] = []
-    errors: list[PerUser] = []
+    predictions: list[Floats] = []
     for batch in jury.people.batches():
         history = there.translate(batch.history)
         lists += [there.back(positions) for positions, _ in model.rank(history, k=K)]
-        errors.append(_judge_ratings(model, history, batch, there))
-    facts = {"scoring_p95_ms": measure_scoring_ms(model, there.translate(jury.people.history))}
-    return _judge_lists(name, lists, jury, rating_error=np.concatenate(errors), facts=facts)
+        predictions.append(_predict_targets(model, history, batch, there))
+    targets = jury.people.targets.tocsr()
+    rows = np.repeat(np.arange(targets.shape[0]), np.diff(targets.indptr))
+    predicted = np.concatenate(predictions)
+    return _judge_lists(
+        name,
+        lists,
+        jury,
+        rating_error=absolute_rating_error(predicted, targets.data, rows, n_users=targets.shape[0]),
+        facts={"scoring_p95_ms": measure_scoring_ms(model, there.translate(jury.people.history))},
+        reliability=compute_reliability(predicted, targets.data),
+    )
 
 
-def _judge_ratings(model: Recommender, history: RatingMatrix, batch: People, there: "_Translation") -> PerUser:
-    """Compare predicted with hidden ratings; a title that the model does not know counts as the user's mean."""
+def _predict_targets(model: Recommender, history: RatingMatrix, batch: People, there: "_Translation") -> Floats:
+    """Predict the hidden ratings, in their order; for a title that the model does not know, the user's mean."""
     targets = batch.targets.tocsr()
     counts = np.diff(targets.indptr)
     rows = np.repeat(np.arange(len(counts)), counts)
@@ -165,7 +180,7 @@ def _judge_ratings(model: Recommender, history: RatingMatrix, batch: People, the
     per_user = np.split(positions[known], np.cumsum(np.bincount(rows[known], minlength=len(counts)))[:-1])
     no_tastes = np.zeros((len(counts), len(model.catalog.genres)), dtype=np.float32)
     predicted[known] = model.rate(history, no_tastes, per_user)
-    return absolute_rating_error(predicted, targets.data, rows, n_users=len(counts))
+    return np.asarray(predicted, dtype=np.float32)
 
 
 class _Translation:

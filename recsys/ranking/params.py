@@ -59,6 +59,12 @@ class Preset:
     relevance: HeadParams
     rating: HeadParams
 
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Preset":
+        """Read back what `dataclasses.asdict` and JSON made of a preset."""
+        heads = {name: HeadParams(**stored[name]) for name in ("relevance", "rating")}
+        return cls(stored["name"], tuple(stored["groups"]), stored["n_per_model"], **heads)
+
 
 def _seed_head(objective: str) -> HeadParams:
     return HeadParams(

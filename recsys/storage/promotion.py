@@ -21,9 +21,11 @@ from recsys.storage.registry import PREVIOUS, PRODUCTION, Registry
 from recsys.storage.tables import decisions
 
 GATE = "gate"
+# Tag of a version: the name of its model card among the artefacts of its run.
+CARD_TAG = "otaku.model_card"
 
-_LOCK = "promotion"
-_MOVES = ("promote", "rollback")
+LOCK = "promotion"
+MOVES = ("promote", "rollback")
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +163,7 @@ def reconcile(engine: Engine, registry: Registry) -> int | None:
 
     A registry whose ledger is empty keeps its alias: whoever put it there did so before there was a ledger.
     """
-    with engine.begin() as connection, advisory_lock(connection, _LOCK):
+    with engine.begin() as connection, advisory_lock(connection, LOCK):
         last = _last_move(connection)
         if last is None:
             return registry.production_version()
@@ -192,7 +194,7 @@ def _record(
     champion: int | None,
     evidence: Mapping[str, Any],
 ) -> LedgerEntry:
-    with engine.begin() as connection, advisory_lock(connection, _LOCK):
+    with engine.begin() as connection, advisory_lock(connection, LOCK):
         entry = _find_entry(connection, run_key)
         if entry is None:
             last = _last_move(connection)
@@ -219,8 +221,14 @@ def _complete(engine: Engine, registry: Registry, entry: LedgerEntry) -> LedgerE
     """Carry out what the ledger says; doing it again changes nothing."""
     reconcile(engine, registry)
     if entry.challenger_version is not None:
-        registry.annotate(entry.challenger_version, _to_tags(entry), entry.reason)
+        card = registry.read_version(entry.challenger_version).tags.get(CARD_TAG)
+        registry.annotate(entry.challenger_version, _to_tags(entry), describe_version(entry.reason, card))
     return entry
+
+
+def describe_version(reason: str, card: str | None) -> str:
+    """Say in one line what was decided about a version, and where its card lies if it has one."""
+    return reason if card is None else f"{reason}\n\nModel card: {card} among the artefacts of its run."
 
 
 def _to_tags(entry: LedgerEntry) -> dict[str, str]:
@@ -244,7 +252,7 @@ def _find_entry(connection: Connection, run_key: str) -> LedgerEntry | None:
 
 
 def _last_move(connection: Connection) -> LedgerEntry | None:
-    moves = select(decisions).where(decisions.c.action.in_(_MOVES))
+    moves = select(decisions).where(decisions.c.action.in_(MOVES))
     row = connection.execute(moves.order_by(decisions.c.decision_id.desc()).limit(1)).one_or_none()
     return None if row is None else _read_entry(row)
 

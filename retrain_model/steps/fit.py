@@ -29,6 +29,8 @@ from recsys.retrieval.base import read_state, sparse_from_state, sparse_to_state
 from recsys.retrieval.first_stage import FirstStage, cross_fit
 from recsys.storage.snapshots import Snapshot, read_snapshot, write_snapshot
 from retrain_model.context import RetrainContext, compute_digest, fetch, publish_once
+from retrain_model.environment import describe_environment
+from retrain_model.evidence import ENVIRONMENT, TRAINING
 from retrain_model.text_cache import load_text_vectors
 
 FULL = "full"
@@ -161,4 +163,5 @@ def _train(context: RetrainContext, scratch: Path, folder: Path) -> None:
             for name, head in trained.heads.items()
         },
     }
-    (folder / "training.json").write_text(json.dumps(report, indent=1))
+    (folder / TRAINING).write_text(json.dumps(report, indent=1))
+    (folder / ENVIRONMENT).write_text(json.dumps(describe_environment(context.n_threads), indent=1))

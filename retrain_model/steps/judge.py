@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,16 @@ from recsys.evaluation.plots import plot_differences
 from recsys.evaluation.scorecard import Scorecard
 from recsys.exceptions import RetrainError
 from recsys.recommender import Recommender
-from recsys.storage.promotion import LedgerEntry, read_ledger, reconcile, record_decision
+from recsys.storage.promotion import (
+    CARD_TAG,
+    LedgerEntry,
+    describe_version,
+    read_ledger,
+    reconcile,
+    record_decision,
+)
 from retrain_model.context import RetrainContext, compute_digest, fetch, publish_once
+from retrain_model.evidence import CARD, ENVIRONMENT, RECIPE, TRAINING, build_evidence, build_recipe, to_tags
 from retrain_model.judging import Judgement, Jury, judge_generator, judge_recommender, summon_jury
 from retrain_model.steps.fit import load_snapshot
 
@@ -77,6 +85,11 @@ def _evaluate(context: RetrainContext, champion: int | None, scratch: Path, fold
         "n_training_users": jury.n_training_users,
         "snapshot": frozen.digest,
         "models": means,
+        "reliability": {
+            judgement.name: [asdict(found) for found in judgement.reliability]
+            for judgement in judgements
+            if judgement.reliability
+        },
     }
     (folder / "evaluation.json").write_text(json.dumps(summary, indent=1))
 
@@ -84,15 +97,16 @@ def _evaluate(context: RetrainContext, champion: int | None, scratch: Path, fold
 def _weigh(judgement: Judgement, folder: Path) -> Judgement:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     facts = {**judgement.facts, "artifact_bytes": float(size)}
-    return Judgement(judgement.name, judgement.ranked, judgement.metrics, judgement.rating_error, facts)
+    return replace(judgement, facts=facts)
 
 
 def _register(context: RetrainContext, output: Path, means: dict[str, dict[str, float]], jury: Jury) -> int:
     """Record the run in MLflow and store the challenger as a version, once."""
     registry = context.registry
     frozen_uri = json.loads(context.store.read_bytes(f"{context.prefix('snapshot')}/snapshot.json"))["uri"]
+    recipe = build_recipe(context, frozen_uri, json.loads((output / ENVIRONMENT).read_text()))
     run_id = registry.start_run(context.run_key, tags={"preset": context.preset.name})
-    training = json.loads((output / "training.json").read_text())
+    training = json.loads((output / TRAINING).read_text())
     preset = asdict(context.preset)
     params = {"as_of": context.as_of, "seed": context.seed, "text_model": context.text_model}
     params |= {f"{head}.{name}": value for head in ("relevance", "rating") for name, value in preset[head].items()}
@@ -102,7 +116,8 @@ def _register(context: RetrainContext, output: Path, means: dict[str, dict[str, 
         run_id,
         params=params | {"n_features": training["n_features"]},
         metrics=metrics | counts,
-        artifacts={"training.json": (output / "training.json").read_bytes()},
+        tags=to_tags(recipe),
+        artifacts={TRAINING: (output / TRAINING).read_bytes(), RECIPE: json.dumps(recipe, indent=1).encode()},
         dataset=("ratings", frozen_uri.rstrip("/").rsplit("/", 1)[-1], frozen_uri),
     )
     return registry.register_model(run_id, output / "model", context.run_key, metrics=means[CHALLENGER])
@@ -122,28 +137,34 @@ def gate(context: RetrainContext) -> dict[str, Any]:
 
     def build(folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="otaku-") as scratch:
-            cards = _read_scorecards(fetch(context, "evaluate", Path(scratch)))
-        decision = rules.decide(cards[CHALLENGER], cards.get(CHAMPION), cards[POPULAR])
-        reference = cards.get(CHAMPION, cards[POPULAR])
-        (folder / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
-        run_id = context.registry.start_run(context.run_key)
-        figure = plot_differences(
-            cards[CHALLENGER].ndcg,
-            reference.arrange(cards[CHALLENGER].user_ids).ndcg,
-            decision.criteria[0],
-            decision=decision,
-        )
-        context.registry.log(
-            run_id,
-            metrics=decision.to_metrics(),
-            tags={"gate.action": decision.action, "gate.outcome": decision.outcome, "gate.reason": decision.reason},
-            figures={"gate/differences.png": figure},
-            artifacts={"gate/decision.json": json.dumps(decision.to_dict(), indent=1).encode()},
-        )
-        context.registry.finish_run(run_id)
+            evaluated = fetch(context, "evaluate", Path(scratch))
+            cards = _read_scorecards(evaluated)
+            decision = rules.decide(cards[CHALLENGER], cards.get(CHAMPION), cards[POPULAR])
+            (folder / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
+            _explain(context, decision, cards, evaluated)
 
     publish_once(context, "gate", inputs, build)
     return read_decision(context).to_dict()
+
+
+def _explain(context: RetrainContext, decision: Decision, cards: dict[str, Scorecard], evaluated: Path) -> None:
+    """Leave the decision in MLflow with all that explains it, and a card of the model."""
+    registry = context.registry
+    run_id = registry.start_run(context.run_key)
+    training = json.loads(registry.read_artifact(run_id, TRAINING))
+    artifacts, figures = build_evidence(context, evaluated, decision, training, subject=CHALLENGER)
+    reference = cards.get(CHAMPION, cards[POPULAR]).arrange(cards[CHALLENGER].user_ids)
+    differences = plot_differences(cards[CHALLENGER].ndcg, reference.ndcg, decision.criteria[0], decision=decision)
+    registry.log(
+        run_id,
+        metrics=decision.to_metrics(),
+        tags={"gate.action": decision.action, "gate.outcome": decision.outcome, "gate.reason": decision.reason},
+        figures={"gate/differences.png": differences, **figures},
+        artifacts={"gate/decision.json": json.dumps(decision.to_dict(), indent=1).encode(), **artifacts},
+    )
+    version = int(json.loads((evaluated / "evaluation.json").read_text())["challenger_version"])
+    registry.annotate(version, {CARD_TAG: CARD}, describe_version(decision.reason, CARD))
+    registry.finish_run(run_id)
 
 
 def _read_scorecards(folder: Path) -> dict[str, Scorecard]:

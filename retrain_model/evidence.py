@@ -1,0 +1,125 @@
+"""What a version carries in MLflow, so that it can be explained and rebuilt years later.
+
+| artefact of the run | holds |
+|---|---|
+| `recipe.json` | snapshot, settings, seeds, code, environment, digest of every file that was fitted |
+| `training.json` | rows, features, learning curves, importance |
+| `evidence/per_user.parquet` | every metric of every model for every test user |
+| `evidence/*.png` | learning curves, feature importance, calibration of the predicted ratings |
+| `gate/` | the decision with all numbers, the distribution of the differences |
+| `model_card.md` | the card |
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+
+import recsys
+from recsys.evaluation.card import CardFacts, build_card
+from recsys.evaluation.decision import Decision
+from recsys.evaluation.reliability import ReliabilityBin, compute_calibration_error
+from recsys.evaluation.training_plots import plot_importance, plot_learning_curves, plot_reliability
+from recsys.storage.artifacts import MANIFEST
+from retrain_model.context import RetrainContext
+from retrain_model.environment import find_commit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RECIPE: Final = "recipe.json"
+CARD: Final = "model_card.md"
+TRAINING: Final = "training.json"
+ENVIRONMENT: Final = "environment.json"
+PER_USER: Final = "evidence/per_user.parquet"
+# Steps whose files a rebuild must give again.
+FITTED: Final = ("snapshot", "embed_text", "fit_retrieval", "train_ranker")
+
+
+def build_recipe(context: RetrainContext, snapshot_uri: str, environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Write down all that a rebuild needs, and the digests that tell whether it succeeded."""
+    return {
+        "as_of": context.as_of.isoformat(),
+        "preset": asdict(context.preset),
+        "seed": context.seed,
+        "text_model": context.text_model,
+        "snapshot": snapshot_uri,
+        "code": {"recsys": recsys.__version__, "commit": find_commit()},
+        "environment": dict(environment),
+        "files": {step: read_file_digests(context, step) for step in FITTED},
+    }
+
+
+def read_file_digests(context: RetrainContext, step: str) -> dict[str, str]:
+    """Read the SHA-256 of each file that a finished step published, without what only names its inputs."""
+    manifest = json.loads(context.store.read_bytes(f"{context.prefix(step)}/{MANIFEST}"))
+    return {
+        name: str(entry["sha256"])
+        for name, entry in sorted(manifest["files"].items())
+        if name not in ("inputs.json", "snapshot.json", ENVIRONMENT)
+    }
+
+
+def to_tags(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """Pick what a list of runs should be searched by."""
+    environment = recipe["environment"]
+    return {
+        "code.version": recipe["code"]["recsys"],
+        "code.commit": recipe["code"]["commit"] or "not a checkout",
+        "code.lock_sha256": environment["lock"],
+        "environment.python": environment["python"],
+        "environment.n_threads": str(environment["n_threads"]),
+        "snapshot": recipe["snapshot"],
+    }
+
+
+def build_evidence(
+    context: RetrainContext, folder: Path, decision: Decision, training: Mapping[str, Any], *, subject: str
+) -> tuple[dict[str, bytes], dict[str, "Figure"]]:
+    """Build the files and figures that explain a version.
+
+    Parameters
+    ----------
+    folder
+        What `evaluate` published.
+    training
+        `training.json` of the ranker.
+    subject
+        The challenger's name in the tables.
+    """
+    summary = json.loads((folder / "evaluation.json").read_text())
+    table = pd.read_parquet(folder / "per_user.parquet")
+    bins = [ReliabilityBin(**found) for found in summary["reliability"][subject]]
+    facts = _gather_facts(context, summary, training, compute_calibration_error(bins))
+    card = build_card(facts, table, decision, subject=subject, rng=np.random.default_rng(context.seed))
+    figures = {
+        "evidence/learning_curves.png": plot_learning_curves(training["curves"], training["best_iterations"]),
+        "evidence/feature_importance.png": plot_importance(training["importance"]),
+        "evidence/rating_calibration.png": plot_reliability(bins),
+    }
+    return {PER_USER: (folder / "per_user.parquet").read_bytes(), CARD: card.encode()}, figures
+
+
+def _gather_facts(
+    context: RetrainContext, summary: Mapping[str, Any], training: Mapping[str, Any], calibration_error: float
+) -> CardFacts:
+    data = {
+        "ratings known by": context.as_of.isoformat(),
+        "snapshot (SHA-256)": summary["snapshot"],
+        "training users": summary["n_training_users"],
+        "test users": summary["n_test_users"],
+    }
+    fitted = {
+        "preset": context.preset.name,
+        "seed": context.seed,
+        "text model": context.text_model,
+        "features": training["n_features"],
+        **{f"rows of the {head} head": n_rows for head, n_rows in training["n_rows"].items()},
+        **{f"trees of the {head} head": kept for head, kept in training["best_iterations"].items()},
+        "calibration error of the predicted ratings": f"{calibration_error:.3f}",
+    }
+    return CardFacts(context.registry.model_name, summary["challenger_version"], context.run_key, data, fitted)
