@@ -1,0 +1,172 @@
+"""Rebuild a version from its recipe and compare it with what is stored, number by number.
+
+The rebuild has a place of its own in S3, `reproduce/<version>`, emptied before it begins; it registers nothing and
+touches neither aliases nor the ledger. Vectors of synopses are data here, kept under the digest of each text: those
+that are still there are taken, the others are encoded again.
+"""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+import recsys
+from recsys.data.splits import TEST, select_group
+from recsys.exceptions import ArtifactError, RetrainError
+from recsys.ranking.params import Preset
+from recsys.recommender import Recommender
+from recsys.recommender.training import People, build_people
+from recsys.storage.snapshots import Snapshot
+from retrain_model.context import RetrainContext, fetch, publish_once
+from retrain_model.environment import describe_environment, find_commit
+from retrain_model.evidence import FITTED, RECIPE, read_file_digests
+from retrain_model.steps.fit import embed_text, fit_retrieval, load_snapshot, train_ranker
+
+log = logging.getLogger(__name__)
+
+N_COMPARED: Final = 100
+K: Final = 10
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How a rebuilt version compares with the stored one.
+
+    Parameters
+    ----------
+    identical
+        All lists, scores and predicted ratings of the compared users are equal, bit for bit.
+    largest_difference
+        Of a score or a predicted rating at the same place; infinite where lists hold other titles.
+    differences
+        What differs from the recipe, in sentences: circumstances first, then the first file that came out otherwise.
+        May name circumstances even where the predictions are identical.
+    """
+
+    version: int
+    identical: bool
+    n_users: int
+    largest_difference: float
+    differences: tuple[str, ...]
+
+
+def reproduce(context: RetrainContext, version: int) -> Reproduction:
+    """Rebuild a version in a clean place and compare predictions on 100 users.
+
+    Parameters
+    ----------
+    context
+        Gives the services; day, preset, seed and threads come from the recipe.
+
+    Raises
+    ------
+    NoProductionModelError
+        If there is no such version.
+    RetrainError
+        If the version has no recipe.
+    """
+    recipe = read_recipe(context, version)
+    place = f"reproduce/{version}"
+    context.store.delete_prefix(f"{place}/")
+    rebuilt = follow(recipe, context, place)
+    _rebuild(rebuilt, recipe["snapshot"])
+    with tempfile.TemporaryDirectory(prefix="otaku-") as folder:
+        ours = Recommender.load(fetch(rebuilt, "train_ranker", Path(folder)) / "model")
+        theirs = Recommender.load(context.registry.download(version, Path(folder)))
+        people = _select_people(load_snapshot(rebuilt))
+        largest = compare_predictions(ours, theirs, people)
+    differences = (*find_other_circumstances(recipe), *_find_other_files(recipe, rebuilt))
+    return Reproduction(version, largest == 0, len(people.user_ids), largest, differences)
+
+
+def read_recipe(context: RetrainContext, version: int) -> dict[str, Any]:
+    """Read what the version was made from."""
+    found = context.registry.read_version(version)
+    try:
+        recipe: dict[str, Any] = json.loads(context.registry.read_artifact(found.run_id, RECIPE))
+    except (ArtifactError, ValueError) as error:
+        raise RetrainError(
+            f"version {version} has no readable recipe, so that it cannot be rebuilt: {error}"
+        ) from error
+    return recipe
+
+
+def follow(recipe: Mapping[str, Any], context: RetrainContext, place: str) -> RetrainContext:
+    """Return a context with the settings of a recipe and a place of its own."""
+    return replace(
+        context,
+        as_of=date.fromisoformat(recipe["as_of"]),
+        preset=Preset.from_dict(recipe["preset"]),
+        text_model=recipe["text_model"],
+        seed=recipe["seed"],
+        n_threads=recipe["environment"]["n_threads"],
+        place=place,
+    )
+
+
+def _rebuild(context: RetrainContext, snapshot_uri: str) -> None:
+    """Fit everything again on the snapshot as it was frozen then, whatever the tables hold by now."""
+
+    def point(folder: Path) -> None:
+        (folder / "snapshot.json").write_text(json.dumps({"uri": snapshot_uri}))
+
+    publish_once(context, "snapshot", {"uri": snapshot_uri}, point)
+    for step in (embed_text, fit_retrieval, train_ranker):
+        log.info("rebuilding: %s", step.__name__)
+        step(context)
+
+
+def _select_people(snapshot: Snapshot) -> People:
+    """Take 100 users in the order of their ids, held-out ones if there are enough of them."""
+    testers = select_group(snapshot.interactions, TEST)
+    enough = testers if len(testers.user_ids) >= N_COMPARED else snapshot.interactions
+    people = build_people(enough, snapshot.catalog)
+    return people.select(np.arange(min(N_COMPARED, len(people.user_ids))))
+
+
+def compare_predictions(ours: Recommender, theirs: Recommender, people: People) -> float:
+    """Return the largest difference of a score or a predicted rating; infinite if any list holds other titles."""
+    if not np.array_equal(ours.catalog.item_ids, theirs.catalog.item_ids):
+        return float("inf")
+    largest = 0.0
+    lists = [model.rank(people.history, k=K) for model in (ours, theirs)]
+    for (our_titles, our_scores), (their_titles, their_scores) in zip(*lists, strict=True):
+        if not np.array_equal(our_titles, their_titles):
+            return float("inf")
+        largest = max(largest, float(np.abs(our_scores - their_scores).max(initial=0.0)))
+    shown = [titles for titles, _ in lists[0]]
+    rated = [model.rate(people.history, people.tastes, shown) for model in (ours, theirs)]
+    return max(largest, float(np.abs(rated[0] - rated[1]).max(initial=0.0)))
+
+
+def find_other_circumstances(recipe: Mapping[str, Any]) -> Iterator[str]:
+    """Say in which way code and environment are not those of the recipe."""
+    before = recipe["environment"]
+    now = describe_environment(before["n_threads"])
+    code = {"recsys": recsys.__version__, "commit": find_commit()}
+    for name, value in code.items():
+        if value != recipe["code"][name]:
+            yield f"code ({name}): {recipe['code'][name]} then, {value} now"
+    for name, value in before["packages"].items():
+        if value != now["packages"].get(name):
+            yield f"package {name}: {value} then, {now['packages'].get(name)} now"
+    for name in ("lock", "python", "machine", "blas"):
+        if before[name] != now[name]:
+            yield f"{name}: {before[name]} then, {now[name]} now"
+
+
+def _find_other_files(recipe: Mapping[str, Any], rebuilt: RetrainContext) -> Iterator[str]:
+    """Name the first file that came out otherwise; all later ones follow from it."""
+    for step in FITTED:
+        found, expected = read_file_digests(rebuilt, step), recipe["files"][step]
+        for name in sorted(found.keys() | expected.keys()):
+            if found.get(name) != expected.get(name):
+                was, now = (str(digests.get(name, "missing"))[:12] for digests in (expected, found))
+                yield f"first file that differs: {step}/{name}, {was} then, {now} now"
+                return
