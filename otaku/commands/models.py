@@ -136,6 +136,57 @@ def roll_back_model(reason: Reason, by: By = None) -> None:
     console.print(f"Version {line.challenger_version} is in Production again; version {line.champion_version} is out.")
 
 
+@app.command("reproduce")
+def reproduce_model(
+    version: Annotated[int, typer.Argument(min=1, help="Number of the version.")], as_json: AsJson = False
+) -> None:
+    """Rebuild a version from its snapshot, settings and seeds, and compare its predictions; nothing is registered.
+
+    Exit code 1 if they are not identical.
+    """
+    from otaku.console import console, error_console, running_settings
+    from otaku.demo.narrator import Narrator
+    from retrain_model.job import open_context
+    from retrain_model.reproduce import reproduce
+
+    narrator = Narrator(error_console if as_json else console)
+    # The day and the preset come from the version; what is given here is not looked at.
+    day = datetime.now(UTC).date()
+    with narrator.watching(), open_context(day, settings=running_settings(), progress=narrator.progress) as context:
+        found = reproduce(context, version)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+    else:
+        verdict = "identical" if found.identical else f"NOT identical, by up to {found.largest_difference:.3g}"
+        console.print(f"Version {version} rebuilt: predictions for {found.n_users} users are {verdict}.")
+        for difference in found.differences:
+            console.print(f"  {difference}", soft_wrap=True)
+    if not found.identical:
+        raise typer.Exit(1)
+
+
+@app.command("prune")
+def prune_models(
+    keep: Annotated[int, typer.Option(min=0, help="Newest versions to keep beside those that can never go.")] = 5,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Delete old versions and the files of their runs; never one that is, was or may soon be in Production."""
+    from otaku.console import console, running_settings
+    from recsys.connections import open_store
+    from recsys.storage.retention import plan_pruning, prune
+
+    with _open() as (engine, registry):
+        act = plan_pruning if dry_run else prune
+        plan = act(engine, registry, open_store(running_settings()), keep=keep)
+    for version, reason in plan.kept.items():
+        console.print(f"version {version} stays: {reason}", soft_wrap=True)
+    verb = "would go" if dry_run else "is deleted"
+    for name in (*(f"version {version}" for version in plan.versions), *plan.prefixes):
+        console.print(f"{name} {verb}", soft_wrap=True)
+    if not plan.versions and not plan.prefixes:
+        console.print("There is nothing to delete.")
+
+
 def _manual_key() -> str:
     return f"manual-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from recsys.exceptions import ArtifactError, NoProductionModelError
+from recsys.exceptions import ArtifactError, NoProductionModelError, RetrainError
 from recsys.storage.artifacts import MANIFEST
 from recsys.storage.registry.connection import DATA, DIGEST_TAG, MODEL_TAG, RUN_KEY_TAG
 from recsys.storage.registry.runs import RunTracking
@@ -162,6 +162,26 @@ class Registry(RunTracking):
                 self._client.set_model_version_tag(self.model_name, str(version), name, value)
             if description is not None:
                 self._client.update_model_version(self.model_name, str(version), description)
+
+    def delete_version(self, version: int) -> None:
+        """Delete a version and its files for good; its run stays. For `recsys.storage.retention` alone.
+
+        The files go first, and the manifest first of them: killed in between, the version is still listed, cannot be
+        loaded and is deleted by the next call.
+
+        Raises
+        ------
+        RetrainError
+            If an alias points at the version; MLflow itself would drop the alias without a word.
+        """
+        with self._translate_errors():
+            pointers = self._client.get_registered_model(self.model_name).aliases
+            if version in map(int, pointers.values()):
+                raise RetrainError(f"version {version} carries an alias; promote another version first")
+            found = self.read_version(version)
+            store, prefix = self._place(found.source)
+            store.delete_prefix(f"{prefix}/")
+            self._client.delete_model_version(self.model_name, str(version))
 
     def alias_version(self, alias: str) -> int | None:
         """Return the version that carries an alias, or None."""
