@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from recsys.ranking.params import PRESETS
-
 
 def retrain(
     as_of: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day of arrivals to learn from.")],
-    preset: Annotated[str, typer.Option(help=f"Hyper-parameters of the ranker: {', '.join(PRESETS)}.")] = "default",
+    preset: Annotated[str, typer.Option(help="Hyper-parameters of the ranker: default or seed.")] = "default",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Train and judge, but promote nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
