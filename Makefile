@@ -9,7 +9,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test e2e bench check format lint types imports fix lock clean
+.PHONY: help install demo up down test e2e bench bench-gate check format lint types imports fix lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -41,6 +41,9 @@ e2e: install ## Run the long tests against the real Airflow scheduler
 
 bench: install ## Run the benchmarks
 	@set -e; for script in $(wildcard benchmarks/bench_*.py); do echo "== $$script"; $(BIN)/python $$script; done
+
+bench-gate: install ## Measure the error rates of the promotion gate beside the original's: ARGS=--trials=200
+	$(BIN)/python benchmarks/gate_calibration.py $(ARGS)
 
 check: format lint types imports ## Check format, lint, types and import rules
 
