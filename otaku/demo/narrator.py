@@ -62,14 +62,21 @@ class Narrator:
         if self._bars is None:
             return
         if stage not in self._tasks:
+            # What stopped early, as training does when it no longer improves, is over once the next stage begins.
+            self._tell_stages(set(self._tasks))
             self._tasks[stage] = self._bars.add_task(stage, total=total)
-        task = self._tasks[stage]
-        self._bars.update(task, completed=done, total=total, visible=done < total)
-        # Whoever reads a log instead of a terminal sees no bars; every stage leaves one line.
-        if done >= total and stage not in self._told:
+        self._bars.update(self._tasks[stage], completed=done, total=total, visible=done < total)
+        if done >= total:
+            self._tell_stages({stage})
+
+    def _tell_stages(self, stages: set[str]) -> None:
+        """Leave one line for each stage that is over: whoever reads a log instead of a terminal sees no bars."""
+        assert self._bars is not None, "bars are shown"  # noqa: S101 - states what callers ensure
+        for stage in sorted(stages - self._told):
+            bar = next(task for task in self._bars.tasks if task.id == self._tasks[stage])
             self._told.add(stage)
-            seconds = self._bars.tasks[task].elapsed or 0.0
-            self.say(f"  [dim]{stage}: {total} of {total}, {seconds:.0f} s[/]")
+            self._bars.update(bar.id, visible=False)
+            self.say(f"  [dim]{stage}: {bar.completed:.0f} of {bar.total:.0f}, {bar.elapsed or 0:.0f} s[/]")
 
     def ingested(self, report: IngestReport) -> None:
         """Show rows in, ingested and quarantined."""
