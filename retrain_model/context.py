@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Engine
 
@@ -21,6 +21,28 @@ from recsys.storage.registry import Registry
 
 log = logging.getLogger(__name__)
 
+# All that a retraining makes durable, in this order. Killed after any of them, a rerun finds what is there and adds the
+# rest; the tests kill it after each one and compare this list with what a run really writes.
+COMMIT_POINTS: Final = (
+    "data frozen",
+    "snapshot published",
+    "text vectors kept",
+    "embed_text published",
+    "fit_retrieval published",
+    "train_ranker published",
+    "run created",
+    "model place created",
+    "model files stored",
+    "version registered",
+    "evaluate published",
+    "version described",
+    "run finished",
+    "gate published",
+    "decision written",
+    "previous moved",
+    "production moved",
+    "decision shown",
+)
 INPUTS = "inputs.json"
 ROOT = "retrain"
 
