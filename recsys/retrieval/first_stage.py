@@ -77,7 +77,10 @@ def cross_fit(
     n_threads
         Fits under way at the same time, each on one thread.
     """
-    # Training only: the service does not carry this package.
+    # Training only: the service does not carry these packages. Never imported first in a thread: loading a library
+    # there while another thread lists the loaded ones, as limits on threads do, can leave both waiting for ever.
+    import implicit.als  # noqa: F401
+    import lightfm  # noqa: F401
     from threadpoolctl import threadpool_limits
 
     folds = assign_folds(user_ids, n_folds)
