@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from psycopg2 import sql
 
 from otaku.platform import object_store, postgres
@@ -19,6 +21,10 @@ from recsys.settings import Settings
 
 if TYPE_CHECKING:
     from recsys.storage.artifacts import ArtifactStore
+
+# A busy machine is no bug: properties are about results, not about time.
+hypothesis_settings.register_profile("otaku", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("otaku")
 
 _SERVICE_VARIABLES = ("OTAKU_", "AWS_", "MLFLOW_")
 _numbers = itertools.count()
