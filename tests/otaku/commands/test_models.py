@@ -111,3 +111,22 @@ def test_a_half_done_promotion_is_completed_by_the_next_command(runner: CliRunne
     two_versions.point_alias(PRODUCTION, 1)
     invoke(runner, "list")
     assert two_versions.production_version() == 2
+
+
+def test_old_versions_go_when_asked_for_and_not_before(
+    runner: CliRunner, two_versions: Registry, tmp_path: Path
+) -> None:
+    for number in (3, 4):
+        (tmp_path / "saved" / "model.json").write_text(str(number))
+        two_versions.register_model(two_versions.start_run(f"week-{number}"), tmp_path / "saved", f"week-{number}")
+    assert "There is nothing to delete." in invoke(runner, "prune", "--keep", "0")
+    for number in range(1, 5):
+        invoke(runner, "promote", str(number), "--reason", "in turn")
+    told = invoke(runner, "prune", "--keep", "0", "--dry-run")
+    assert "version 1 would go" in told
+    assert "version 4 stays: carries the alias production" in told
+    assert len(two_versions.list_versions()) == 4
+    assert "nothing to delete" in invoke(runner, "prune")
+    assert "version 1 is deleted" in invoke(runner, "prune", "--keep", "0")
+    assert [found.version for found in two_versions.list_versions()] == [4, 3, 2]
+    assert runner.invoke(app, ["models", "prune", "--keep", "-1"]).exit_code == 2
