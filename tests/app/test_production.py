@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pytest
 
 from recsys.connections import open_registry
 from recsys.settings import Settings
+from recsys.storage import promotion
 from recsys.storage.database import create_database_engine, upsert_rows
 from recsys.storage.registry import PRODUCTION, Registry
 from recsys.storage.tables import items, ratings, users
@@ -118,14 +120,9 @@ def register(registry: Registry, folder: Path, run_key: str) -> int:
     return registry.register_model(registry.start_run(run_key), folder, run_key)
 
 
-def test_promotions_take_over_within_seconds_and_no_request_fails(
-    server: Server, registry: Registry, model_folders: dict[int, Path], tmp_path: Path
-) -> None:
-    assert server.ask("/health/ready")[0] == 503
-    first = register(registry, model_folders[1], "first")
-    registry.point_alias(PRODUCTION, first)
-    wait_for(lambda: server.ask("/health/ready")[0] == 200, 60)
-
+@contextmanager
+def asking(server: Server, n_clients: int = 2) -> Iterator[list[tuple[int, Any]]]:
+    """Keep clients asking all kinds of questions; yield what they were answered, as status and version."""
     stop, answers = threading.Event(), list[tuple[int, Any]]()
 
     def keep_asking() -> None:
@@ -135,10 +132,26 @@ def test_promotions_take_over_within_seconds_and_no_request_fails(
                 status, answer = server.ask("/recommend/", body)
                 answers.append((status, answer.get("model", {}).get("version")))
 
-    clients = [threading.Thread(target=keep_asking) for _ in range(2)]
+    clients = [threading.Thread(target=keep_asking) for _ in range(n_clients)]
     for client in clients:
         client.start()
     try:
+        yield answers
+    finally:
+        stop.set()
+        for client in clients:
+            client.join(30)
+
+
+def test_promotions_take_over_within_seconds_and_no_request_fails(
+    server: Server, registry: Registry, model_folders: dict[int, Path], tmp_path: Path
+) -> None:
+    assert server.ask("/health/ready")[0] == 503
+    first = register(registry, model_folders[1], "first")
+    registry.point_alias(PRODUCTION, first)
+    wait_for(lambda: server.ask("/health/ready")[0] == 200, 60)
+
+    with asking(server) as answers:
         second = register(registry, model_folders[2], "second")
         registry.point_alias(PRODUCTION, second)
         moved = time.monotonic()
@@ -152,13 +165,38 @@ def test_promotions_take_over_within_seconds_and_no_request_fails(
         wait_for(lambda: any("is refused" in line for line in server.lines), 60)
         registry.point_alias(PRODUCTION, first)
         wait_for(lambda: server.ask("/model")[1]["version"] == first, 60)
-    finally:
-        stop.set()
-        for client in clients:
-            client.join(30)
 
     assert len(answers) > 20
     assert {status for status, _ in answers} == {200}
     assert {version for _, version in answers} == {first, second}
     kinds = [server.ask("/recommend/", body)[1]["kind"] for body in ({"user_input": 7}, {"user_input": 10**6})]
     assert kinds == ["existing_user", "new_user"]
+
+
+def test_rolled_back_and_forward_while_it_answers(
+    server: Server, registry: Registry, model_folders: dict[int, Path], settings: Settings
+) -> None:
+    assert settings.database_url is not None
+    engine = create_database_engine(settings.database_url.get_secret_value())
+    register(registry, model_folders[1], "first")
+    register(registry, model_folders[2], "second")
+
+    def decide(number: int, champion: int | None) -> None:
+        key = f"manual-{number}"
+        promotion.promote(engine, registry, number, run_key=key, champion=champion, actor="person:mai", reason="a test")
+
+    def serves(version: int) -> bool:
+        return bool(server.ask("/model")[1].get("version") == version)
+
+    decide(1, None)
+    wait_for(lambda: server.ask("/health/ready")[0] == 200, 60)
+    with asking(server) as answers:
+        decide(2, 1)
+        wait_for(lambda: serves(2), 60)
+        promotion.roll_back(engine, registry, run_key="manual-back", actor="person:mai", reason="strange lists")
+        wait_for(lambda: serves(1), 60)
+        promotion.roll_back(engine, registry, run_key="manual-forth", actor="person:mai", reason="it was the data")
+        wait_for(lambda: serves(2), 60)
+    engine.dispose()
+    assert {status for status, _ in answers} == {200}
+    assert {version for _, version in answers} == {1, 2}
