@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -19,12 +20,14 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from otaku.platform import postgres
-from recsys.connections import open_engine, open_store
+from recsys.connections import open_engine, open_registry, open_store
 from recsys.settings import Settings
+from recsys.storage import promotion
 from recsys.storage.database import migrate
 from recsys.storage.ingestion import ingest_directory
 from simulate_new_users.arrivals import EPOCH
 from simulate_new_users.job import add_new_users
+from tests.retrain_model.forks import Jobs
 from tests.retrain_model.worlds import to_environment, write_tiny_world
 
 ROOT = Path(__file__).parents[2]
@@ -140,3 +143,43 @@ def undisturbed(open_world: Callable[[], Settings], start_retrain: Start) -> Set
     fork = start_retrain(settings, *as_of(SUNDAY))
     assert fork.wait() == 0, fork.log.read_text()
     return settings
+
+
+OpenWorld = Callable[[], Settings]
+
+
+@pytest.fixture(scope="session")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.retrain_model.crash"],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Jobs(process, tmp_path_factory.mktemp("crash"))
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def open_judged(jobs: Jobs, open_world: OpenWorld, tmp_path_factory: pytest.TempPathFactory) -> OpenWorld:
+    """Make a world whose champion has the challenger's bytes: no worse, so that a promotion moves both aliases."""
+    folder, lock = tmp_path_factory.mktemp("champion"), Lock()
+    first = open_world()
+    jobs.kill(first, SUNDAY, "train_ranker published", signal.SIGKILL)
+    open_store(first).read_directory(f"retrain/{SUNDAY.isoformat()}/train_ranker", folder)
+
+    def open_one() -> Settings:
+        with lock:
+            settings = open_world()
+        registry = open_registry(settings)
+        version = registry.register_model(registry.start_run("champion"), folder / "model", "champion")
+        with open_engine(settings) as engine:
+            promotion.promote(
+                engine, registry, version, run_key="champion", champion=None, actor="person:test", reason="the first"
+            )
+        return settings
+
+    return open_one

@@ -4,6 +4,7 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,9 @@ class Faults:
         return struck
 
 
-@pytest.fixture
-def faults(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
+@contextmanager
+def injecting_faults(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
+    """Let every call of this process to the three services pass by a `Faults`."""
     faults = Faults()
     ask_mlflow, ask_s3 = rest_utils._get_http_response_with_retries, BaseClient._make_api_call
 
@@ -70,6 +72,12 @@ def faults(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
     yield faults
     event.remove(engine, "before_cursor_execute", statement)
     event.remove(engine, "commit", commit)
+
+
+@pytest.fixture
+def faults(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
+    with injecting_faults(engine, monkeypatch) as faults:
+        yield faults
 
 
 @pytest.mark.timeout(600)

@@ -1,0 +1,159 @@
+"""Retrain in forks of one warm process; a fork may be told to kill itself right after a commit point.
+
+One order a line on stdin, in JSON: `environment`, `as_of`, `log`, and perhaps `die_after` (the name of a commit point)
+and `signal`. The answer is the id of the fork; `{"poll": id}` answers its return code, or 999 while it runs. A fork
+appends the name of each commit point to its log. First-stage models and heads are made tiny and texts get made-up
+vectors: what is tested here is what is written when, not how well it predicts.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RUNNING, FAILED = 999, 70
+STEP_MANIFEST = "manifest.json"
+PLACES = {"snapshots": "data frozen", "embeddings": "text vectors kept", "mlflow": "model files stored"}
+
+
+def name_manifest(key: str) -> str | None:
+    """Name the commit point of a manifest in S3."""
+    parts = key.split("/")
+    if parts[-1] != STEP_MANIFEST:
+        return None
+    return f"{parts[2]} published" if parts[0] == "retrain" else PLACES[parts[0]]
+
+
+def embed(texts: Sequence[str], *_: Any, **__: Any) -> np.ndarray:
+    """Make vectors up, the same for the same text."""
+    seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
+    return np.stack([np.random.default_rng(seed).normal(size=384).astype(np.float32) for seed in seeds])
+
+
+def shrink() -> None:
+    """Replace what is slow by something small."""
+    from recsys.ranking import params
+    from recsys.retrieval.embedding import Als, LightFm
+    from recsys.retrieval.item_item import Ease, ItemKnn
+    from recsys.retrieval.popular import Popular
+    from retrain_model import job, judging, text_cache
+    from retrain_model.steps import fit
+
+    small = {"n_estimators": 5, "num_leaves": 4}
+    preset = params.get_preset("default")
+    tiny = replace(
+        preset, n_per_model=10, relevance=replace(preset.relevance, **small), rating=replace(preset.rating, **small)
+    )
+
+    def models(seed: int) -> list[Any]:
+        als, lightfm = Als(n_factors=4, n_iterations=1, seed=seed), LightFm(4, 1, seed=seed)
+        return [Ease(), als, ItemKnn(), lightfm, Popular()]
+
+    fit.make_models = models
+    text_cache.embed_texts = embed
+    job.get_preset = lambda _name: tiny  # type: ignore[assignment]
+    judging.measure_scoring_ms = lambda *_: 1.0  # type: ignore[assignment]
+
+
+def watch(reached: Callable[[str], None]) -> None:
+    """Call `reached` with the name of each commit point, right after it was made."""
+    from mlflow.tracking import MlflowClient
+
+    from recsys.storage import promotion
+    from recsys.storage.artifacts import ArtifactStore
+    from recsys.storage.registry import Registry
+
+    def after(owner: Any, name: str, describe: Callable[..., str | None]) -> None:
+        original = getattr(owner, name)
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            point = describe(*args, **kwargs)
+            if point is not None:
+                reached(point)
+            return result
+
+        setattr(owner, name, wrapped)
+
+    after(ArtifactStore, "write_bytes", lambda _self, key, _content: name_manifest(key))
+    after(MlflowClient, "create_run", lambda *_, **__: "run created")
+    after(MlflowClient, "create_logged_model", lambda *_, **__: "model place created")
+    after(MlflowClient, "create_model_version", lambda *_, **__: "version registered")
+    after(MlflowClient, "set_terminated", lambda *_, **__: "run finished")
+    after(MlflowClient, "set_registered_model_alias", lambda _self, _name, alias, _version: f"{alias} moved")
+    after(
+        Registry,
+        "annotate",
+        lambda _self, _version, tags, _text: "version described" if promotion.CARD_TAG in tags else "decision shown",
+    )
+    complete = promotion._complete
+
+    def completing(*args: Any) -> Any:  # its transaction has ended when it is called
+        reached("decision written")
+        return complete(*args)
+
+    promotion._complete = completing
+
+
+def run(order: dict[str, Any]) -> None:
+    """Be the job."""
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ.update(order["environment"])
+    # As under Airflow, where a task that is told to stop unwinds its stack.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    def reached(point: str) -> None:
+        os.write(log, f"reached {point}\n".encode())
+        if point == order.get("die_after"):
+            os.kill(os.getpid(), order["signal"])
+
+    shrink()
+    watch(reached)
+    from retrain_model.job import open_context, retrain
+
+    with open_context(date.fromisoformat(order["as_of"])) as context:
+        retrain(context)
+
+
+def serve() -> None:
+    """Answer orders until stdin ends."""
+    import implicit.als  # noqa: F401
+
+    from recsys.features import lightfm_embeddings  # noqa: F401
+    from recsys.storage.registry import packaging  # noqa: F401
+    from retrain_model import job  # noqa: F401
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "poll" in order:
+            ended, status = os.waitpid(order["poll"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if ended else RUNNING
+        else:
+            answer = os.fork()
+            if answer == 0:
+                code = FAILED
+                try:
+                    run(order)
+                    code = 0
+                except SystemExit as end:
+                    code = int(end.code or 0)
+                except BaseException as error:  # noqa: BLE001 - told in the log
+                    with Path(order["log"]).open("a") as log:
+                        log.write(f"{error!r}\n")
+                os._exit(code)
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()

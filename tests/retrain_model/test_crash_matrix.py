@@ -1,0 +1,166 @@
+"""Every commit point × SIGTERM and SIGKILL × first run and during recovery: one effect, and the same digests."""
+
+import itertools
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from recsys.exceptions import ServiceUnavailableError
+from recsys.settings import Settings
+from recsys.storage import promotion
+from recsys.storage.artifacts import MANIFEST
+from recsys.storage.registry import PREVIOUS, runs
+from retrain_model import judging, steps
+from retrain_model.context import COMMIT_POINTS, RetrainContext
+from retrain_model.job import open_context
+from retrain_model.steps import judge
+from tests.recsys.storage.test_promotion_faults import injecting_faults
+from tests.retrain_model.conftest import SUNDAY, OpenWorld
+from tests.retrain_model.forks import Jobs
+from tests.retrain_model.worlds import Traces, fitted_files, read_traces
+
+pytestmark = [pytest.mark.local, pytest.mark.slow, pytest.mark.timeout(900)]
+RUN_KEY = SUNDAY.isoformat()
+SIGNALS = (signal.SIGTERM, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An undisturbed retraining."""
+
+    settings: Settings
+    traces: Traces
+    reached: list[str]
+
+
+@pytest.fixture(scope="module")
+def reference(jobs: Jobs, open_judged: OpenWorld) -> Reference:
+    settings = open_judged()
+    code, reached = jobs.retrain(settings, SUNDAY)
+    assert code == 0
+    return Reference(settings, read_traces(settings), reached)
+
+
+def assert_one_effect(settings: Settings, reference: Reference) -> None:
+    found, expected = read_traces(settings), reference.traces
+    assert found.ledger == expected.ledger
+    assert found.aliases == expected.aliases == {"production": 2, "previous": 1}
+    assert found.versions == expected.versions
+    assert found.runs == expected.runs
+    assert found.manifests.keys() == expected.manifests.keys()
+    assert fitted_files(found, RUN_KEY) == fitted_files(expected, RUN_KEY)
+
+
+def test_the_named_commit_points_are_those_that_a_run_makes(reference: Reference) -> None:
+    assert tuple(reference.reached) == COMMIT_POINTS
+    ((_, action, _, challenger, champion),) = [line for line in reference.traces.ledger if line[0] == RUN_KEY]
+    assert (action, challenger, champion) == ("promote", 2, 1)
+
+
+@pytest.mark.parametrize("sign", SIGNALS, ids=["SIGTERM", "SIGKILL"])
+def test_killed_after_every_commit_point_of_its_own_recovery(
+    sign: int, jobs: Jobs, open_judged: OpenWorld, reference: Reference
+) -> None:
+    settings = open_judged()
+    for point in COMMIT_POINTS:
+        jobs.kill(settings, SUNDAY, point, sign)
+    assert jobs.retrain(settings, SUNDAY)[0] == 0
+    assert_one_effect(settings, reference)
+
+
+# One signal a point in turn in `make test`, both for each in `make e2e`.
+IN_TURN = list(zip(COMMIT_POINTS, itertools.cycle(SIGNALS), strict=False))
+ALL = list(itertools.product(COMMIT_POINTS, SIGNALS))
+
+
+@pytest.mark.parametrize(
+    "cases", [pytest.param(IN_TURN, id="in turn"), pytest.param(ALL, id="all", marks=pytest.mark.e2e)]
+)
+def test_killed_after_any_commit_point_of_its_first_run(
+    cases: list[tuple[str, int]], jobs: Jobs, open_judged: OpenWorld, reference: Reference
+) -> None:
+    def try_case(case: tuple[str, int]) -> None:
+        settings = open_judged()
+        jobs.kill(settings, SUNDAY, *case)
+        assert jobs.retrain(settings, SUNDAY)[0] == 0, case
+        assert_one_effect(settings, reference)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(try_case, cases))
+
+
+def copy_fitted(context: RetrainContext, source: str) -> None:
+    """Give a run the outputs of the fitting half of another."""
+    for step in ("snapshot", "embed_text", "fit_retrieval", "train_ranker"):
+        for key in context.store.list_keys(f"retrain/{source}/{step}/"):
+            if step in ("snapshot", "train_ranker") or key.endswith(MANIFEST):
+                target = key.replace(source, context.run_key, 1)
+                context.store.write_bytes(target, context.store.read_bytes(key))
+
+
+def remember(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute what is pure only once: the test is about calls to services."""
+    for name in ("judge_recommender", "judge_generator", "build_evidence"):
+        original, known = getattr(judge, name), dict[str, Any]()
+
+        def recall(*args: Any, original: Any = original, known: dict[str, Any] = known, **kwargs: Any) -> Any:
+            first = args[0] if isinstance(args[0], str) else getattr(args[0], "name", "evidence")
+            if first not in known:
+                known[first] = original(*args, **kwargs)
+            return known[first]
+
+        monkeypatch.setattr(judge, name, recall)
+    monkeypatch.setattr(runs, "_draw", lambda _figure: b"drawn")
+
+
+# Every twelfth call in `make test`, each one in `make e2e`.
+STRIDES = [12, pytest.param(1, marks=pytest.mark.e2e)]
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+def test_every_call_of_the_judging_half_may_fail(
+    for_ever: bool,
+    stride: int,
+    jobs: Jobs,
+    open_judged: OpenWorld,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = open_judged()
+    jobs.kill(settings, SUNDAY, "train_ranker published", signal.SIGKILL)
+    remember(monkeypatch)
+    monkeypatch.setattr(judging, "measure_scoring_ms", lambda *_: 1.0)
+    with open_context(SUNDAY, settings=settings) as first, injecting_faults(first.engine, monkeypatch) as faults:
+        n_calls, point, before = 10**6, 0, 1
+        while point <= n_calls:
+            # The first round fails nothing and counts the calls.
+            context = replace(first, as_of=SUNDAY + timedelta(days=1 + point))
+            copy_fitted(context, RUN_KEY)
+            faults.arm(point, for_ever=for_ever)
+            with suppress(ServiceUnavailableError):
+                judge_and_promote(context)
+            n_calls = n_calls if point else faults.n_calls
+            faults.arm(0, for_ever=False)
+            after = judge_and_promote(context)
+            assert (context.registry.alias_version(PREVIOUS), context.registry.production_version()) == (before, after)
+            assert [found.version for found in context.registry.list_versions(context.run_key)] == [after], point
+            ledger = [line for line in promotion.read_ledger(context.engine) if line.run_key == context.run_key]
+            assert [(line.challenger_version, line.champion_version) for line in ledger] == [(after, before)], point
+            before, point = after, point + stride
+        assert set(+faults.injected) == {"mlflow", "s3", "postgresql"}
+    n_points, mode = len(range(stride, n_calls + 1, stride)), "and all later ones" if for_ever else "once"
+    with capsys.disabled():
+        sys.stdout.write(f"\n{n_points} of {n_calls} calls failed {mode}, {dict(faults.injected)} injected\n")
+
+
+def judge_and_promote(context: RetrainContext) -> int:
+    steps.evaluate(context)
+    assert steps.gate(context)["outcome"] in ("better", "not_different")
+    return int(steps.promote(context).rpartition("/")[2])
