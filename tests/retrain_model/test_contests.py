@@ -1,0 +1,106 @@
+"""Retrainings that compete, and challengers that the gate must know what to do with."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recsys.connections import open_engine, open_registry
+from recsys.ranking.ranker import TrainingTable
+from recsys.recommender.training import HeadTables
+from recsys.settings import Settings
+from recsys.storage import promotion
+from retrain_model.job import open_context, retrain
+from retrain_model.steps import fit
+from tests.retrain_model.conftest import SUNDAY, OpenWorld
+from tests.retrain_model.crash import FAILED
+from tests.retrain_model.forks import Jobs
+from tests.retrain_model.worlds import copy_text_vectors, read_traces
+
+pytestmark = [pytest.mark.local, pytest.mark.slow]
+WEEK = timedelta(days=7)
+
+
+def test_a_challenger_with_the_bytes_of_the_champion_takes_over_as_equal(jobs: Jobs, open_judged: OpenWorld) -> None:
+    """As designed: not different and no loss beyond the margin; it counts as the newer one."""
+    settings = open_judged()
+    assert jobs.retrain(settings, SUNDAY)[0] == 0
+    registry = open_registry(settings)
+    challenger, champion = registry.read_version(2), registry.read_version(1)
+    assert challenger.digest == champion.digest
+    with open_engine(settings) as engine:
+        entry = promotion.read_ledger(engine)[-1]
+    assert (entry.action, entry.evidence["outcome"]) == ("promote", "not_different")
+    for criterion in entry.evidence["criteria"]:
+        difference = criterion["difference"]
+        assert (difference["mean"], difference["low"], difference["p_value"], difference["t"]) == (0, 0, 1, None)
+    assert registry.production_version() == 2
+
+
+def test_two_run_keys_at_once_leave_one_linear_history(jobs: Jobs, open_judged: OpenWorld) -> None:
+    """Whoever was judged against a champion that is gone stops, and is judged again by the next run."""
+    settings = open_judged()
+    days = [SUNDAY, SUNDAY + WEEK]
+
+    def run(day: date) -> int:
+        return jobs.retrain(settings, day)[0]
+
+    with ThreadPoolExecutor(2) as pool:
+        codes = list(pool.map(run, days))
+    assert set(codes) <= {0, FAILED}
+    assert 0 in codes
+    assert_linear(settings)
+    for day, code in zip(days, codes, strict=True):
+        if code == FAILED:
+            assert run(day) == 0
+    traces = assert_linear(settings)
+    assert sorted(run_key for run_key, *_ in traces.ledger[1:]) == [day.isoformat() for day in days]
+    assert len(traces.versions) == 3
+
+
+def assert_linear(settings: Settings) -> Any:
+    """Each move starts from where the last one ended, and the aliases stand where the last one put them."""
+    traces = read_traces(settings)
+    standing, before = None, None
+    for _, action, _, challenger, champion in traces.ledger:
+        assert champion == standing
+        if action != "keep":
+            standing, before = challenger, champion
+    assert traces.aliases == {"production": standing, "previous": before}
+    return traces
+
+
+def test_a_challenger_trained_on_shuffled_labels_is_kept_out(
+    open_world: Callable[[], Settings], undisturbed: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = open_world()
+    copy_text_vectors(undisturbed, settings)
+    champion = open_registry(undisturbed).download(1, tmp_path)
+    registry = open_registry(settings)
+    registry.register_model(registry.start_run("champion"), champion, "champion")
+    with open_engine(settings) as engine:
+        promotion.promote(
+            engine, registry, 1, run_key="champion", champion=None, actor="person:test", reason="trained with care"
+        )
+    rng, build_tables = np.random.default_rng(5), fit.build_tables
+
+    def shuffle(table: TrainingTable) -> TrainingTable:
+        return replace(table, labels=rng.permutation(table.labels))
+
+    def build_shuffled(*args: Any) -> HeadTables:
+        tables = build_tables(*args)
+        return replace(tables, relevance=shuffle(tables.relevance), rating=shuffle(tables.rating))
+
+    monkeypatch.setattr(fit, "build_tables", build_shuffled)
+    with open_context(SUNDAY, settings=settings) as context:
+        report = retrain(context)
+    assert report.action == "keep"
+    assert report.decision["outcome"] in ("worse", "inconclusive", "worse_ratings", "guardrail_failed")
+    primary = report.decision["criteria"][0]["difference"]
+    assert primary["mean"] < 0
+    assert read_traces(settings).aliases == {"production": 1, "previous": None}
