@@ -25,7 +25,7 @@ $(STAMP): requirements/platform.txt setup.cfg pyproject.toml
 	@touch $@
 
 demo: install ## Run the whole loop once and tell the story: DATA=DIR WEEKS=N JSON=FILE KEEP=1
-	@$(BIN)/otaku demo $(if $(DATA),--data $(DATA)) $(if $(WEEKS),--weeks $(WEEKS)) $(if $(JSON),--json $(JSON)) $(if $(KEEP),--keep)
+	@$(BIN)/otaku demo $(if $(DATA),--data "$(DATA)") $(if $(WEEKS),--weeks $(WEEKS)) $(if $(JSON),--json "$(JSON)") $(if $(KEEP),--keep)
 
 up: install ## Bring the local platform up and keep it running
 	$(BIN)/otaku up
@@ -40,7 +40,7 @@ e2e: install ## Run the long tests against the real Airflow scheduler
 	$(BIN)/python -m pytest -m e2e $(ARGS)
 
 bench: install ## Run the benchmarks
-	@set -e; for script in $(wildcard benchmarks/bench_*.py); do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 bench-gate: install ## Measure the error rates of the promotion gate beside the original's: ARGS=--trials=200
 	$(BIN)/python benchmarks/gate_calibration.py $(ARGS)

@@ -152,7 +152,7 @@ def show_watched(model: ServingModel, profile: Profile) -> list[WatchedItem]:
     members = model.members[model.recommender.catalog.positions(profile.item_ids)]
     best = np.lexsort((-members, -profile.ratings))[:MAX_WATCHED]
     item_ids = profile.item_ids[best]
-    predicted = model.recommender.predict_ratings(profile, item_ids)
+    predicted = model.recommender.predict_hidden(profile, item_ids)
     rows: Iterable[tuple[int, float, float]] = zip(
         item_ids.tolist(), profile.ratings[best].tolist(), predicted.tolist(), strict=True
     )

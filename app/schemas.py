@@ -68,7 +68,9 @@ class RecommendRequest(Question):
         None, description="A number is a user id, a text is a title, nothing is somebody without an id."
     )
     user_preferences: dict[Choice, Weight | OneWeight] = Field(
-        {}, max_length=MAX_CHOICES, description="Genre to weight; a list of one weight is taken as well."
+        {},
+        max_length=MAX_CHOICES,
+        description="Genre to weight, or to a list of one weight; looked at for somebody without ratings.",
     )
     ratings: dict[ItemKey, Rating] = Field({}, max_length=MAX_RATINGS, description="MAL id to rating 1..10.")
     liked: list[Id | Title] = Field([], max_length=MAX_LIKED, description="Titles or MAL ids.")

@@ -57,9 +57,9 @@ def summon_jury(snapshot: Snapshot, training: RatingMatrix, group: str = TEST) -
         If the snapshot has no such user.
     """
     interactions = select_group(snapshot.interactions, group)
-    if not len(interactions):
-        raise RetrainError(f"the snapshot has no {group} users; ingest more people or let more arrive")
     people = build_people(interactions, snapshot.catalog)
+    if not len(people.user_ids):
+        raise RetrainError(f"the snapshot has no {group} users with two ratings; ingest more, or let more arrive")
     arrived = snapshot.users.set_index(Columns.User)[Columns.ArrivedOn].reindex(people.user_ids).notna().to_numpy()
     counts = np.bincount(training.indices, minlength=len(snapshot.catalog)).astype(np.int64)
     return Jury(snapshot.catalog, people, arrived, counts, training.shape[0])
@@ -209,10 +209,16 @@ class _Translation:
 
 
 def measure_scoring_ms(model: Recommender, history: RatingMatrix) -> float:
-    """Time single requests of the first users and return the 95th percentile in milliseconds."""
-    times = []
-    for row in range(min(N_TIMED, history.shape[0])):
-        start = time.perf_counter()
-        model.rank(history[row], k=K)
-        times.append(1000 * (time.perf_counter() - start))
-    return float(np.percentile(times, 95))
+    """Measure single requests of the first users and return the 95th percentile in milliseconds.
+
+    CPU time of this thread, the better of two rounds: what else the machine does must not decide about a model.
+    """
+    rounds = []
+    for _ in range(2):
+        times = []
+        for row in range(min(N_TIMED, history.shape[0])):
+            start = time.thread_time()
+            model.rank(history[row], k=K)
+            times.append(1000 * (time.thread_time() - start))
+        rounds.append(float(np.percentile(times, 95)))
+    return min(rounds)

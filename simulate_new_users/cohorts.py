@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, select
 from recsys.columns import Columns, ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
+from recsys.data.splits import TRAIN, assign_groups
 from recsys.exceptions import ArrivalError
 from recsys.storage.database import read_frame
 from recsys.storage.tables import future_users, items, ratings, users
@@ -57,7 +58,10 @@ def read_cohort(connection: Connection, day: dt.date, positions: range) -> Cohor
     arriving = [row for row in queue if row.user_id not in known]
     tables = [_unnest(arriving)]
     if places:
-        tables.append(_generate(day, places, _read_models(connection, day)))
+        tables += [
+            _generate(day, members, _read_models(connection, day, group))
+            for group, members in _group_places(day, places).items()
+        ]
     return Cohort(
         user_ids=np.array([row.user_id for row in arriving] + generated_ids.tolist(), dtype=np.int64),
         interactions=Interactions(pd.concat(tables, ignore_index=True)),
@@ -93,11 +97,23 @@ def _check_ids(day: dt.date, real_ids: Ids, generated_ids: Ids, known: Ids) -> N
         )
 
 
-def _read_models(connection: Connection, day: dt.date) -> Interactions:
-    """Read the ratings of some people known from ingestion or held back: a set no simulated day can change."""
+def _group_places(day: dt.date, places: Sequence[int]) -> dict[str, list[int]]:
+    """Group the places of generated people by what they will be used for: training, validation or test."""
+    groups = assign_groups([build_generated_id(day, place) for place in places]).tolist()
+    return {group: [place for place, other in zip(places, groups, strict=True) if other == group] for group in groups}
+
+
+def _read_models(connection: Connection, day: dt.date, group: str) -> Interactions:
+    """Read the ratings of some people known from ingestion or held back: a set no simulated day can change.
+
+    People are modelled on people of their own group; a training person who resembled a test person would carry what
+    that one hides into the training. Where a group is empty, training people stand in.
+    """
     known = connection.scalars(select(users.c.user_id).where(users.c.arrived_on.is_(None))).all()
     waiting = connection.scalars(select(future_users.c.user_id)).all()
-    candidates = np.unique(np.array([*known, *waiting], dtype=np.int64))
+    everybody = np.unique(np.array([*known, *waiting], dtype=np.int64))
+    groups = assign_groups(everybody)
+    candidates = everybody[groups == (group if group in groups else TRAIN)]
     rng = np.random.default_rng([day.toordinal(), IDS_PER_DAY + 1])
     models = rng.choice(candidates, size=min(N_MODELS, len(candidates)), replace=False)
 

@@ -46,13 +46,23 @@ def demo(
 
 @contextmanager
 def _home(given: "Settings", *, keep: bool) -> Iterator["Settings"]:
-    """Give a run that is not kept a home of its own, so that every demo starts from nothing and leaves nothing."""
+    """Give a run that is not kept a home and services of its own: it starts from nothing and leaves nothing.
+
+    Invented people have no place in a database that the settings name, nor may they move its registry.
+    """
     if keep:
         yield given
         return
     given.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=given.home, prefix="demo-", ignore_cleanup_errors=True) as home:
-        yield given.model_copy(update={"home": Path(home)})
+        outside = (
+            "database_url",
+            "s3_endpoint_url",
+            "mlflow_tracking_uri",
+            "aws_access_key_id",
+            "aws_secret_access_key",
+        )
+        yield given.model_copy(update={"home": Path(home), **dict.fromkeys(outside)})
 
 
 def _tell(given: "Settings", data: Path | None, weeks: int, *, keep: bool, narrator: "Narrator", story: Any) -> None:
@@ -115,12 +125,14 @@ def _serve(given: "Settings", *, keep: bool, narrator: "Narrator", story: Any) -
         narrator.say("No challenger was promoted, so that there is nothing to serve; more people or weeks would help.")
         return
     with _running(LocalPlatform(given, parts=(*PARTS, app_service.PART)), keep=keep) as platform:
-        url = f"http://127.0.0.1:{platform.settings().port}"
+        settings = platform.settings()
         with story.timed("service ready"):
-            model = questions.wait_until_ready(url)
-        narrator.say(f"[green]✓[/] {url}/docs serves {model['name']} version {model['version']}")
-        for question in questions.build_questions(platform.settings()):
-            exchange = questions.ask(url, question)
+            model = questions.wait_until_ready(settings)
+        narrator.say(
+            f"[green]✓[/] http://127.0.0.1:{settings.port}/docs serves {model['name']} version {model['version']}"
+        )
+        for question in questions.build_questions(settings):
+            exchange = questions.ask(settings, question)
             story.answers.append(exchange)
             narrator.answered(question.title, exchange)
         if keep:

@@ -18,12 +18,12 @@ def retrain(
 
     The same day again finds the finished steps and changes nothing.
     """
-    from otaku.console import console, running_settings
+    from otaku.console import console, error_console, running_settings
     from otaku.demo.narrator import Narrator
     from retrain_model.job import open_context
     from retrain_model.job import retrain as run
 
-    narrator = Narrator(console)
+    narrator = Narrator(error_console if as_json else console)
     settings = running_settings()
     day = as_of.date()
     start = time.perf_counter()

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import vstack
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import ArtifactError
@@ -94,6 +95,18 @@ class Recommender:
         """Predict what the person would rate these titles, `(n,)`, 1..10."""
         history, tastes = profile.to_history(self.catalog), profile.to_tastes(self.catalog)
         return self.rate(history, tastes, [self.catalog.positions(item_ids)])
+
+    def predict_hidden(self, profile: Profile, item_ids: Ids) -> Floats:
+        """Predict the ratings of titles of the history itself, each from the rest of the history, `(n,)`."""
+        positions = self.catalog.positions(item_ids)
+        history = profile.to_history(self.catalog)
+        rest = vstack([history] * len(positions), format="csr")
+        for row, position in enumerate(positions):
+            part = slice(rest.indptr[row], rest.indptr[row + 1])
+            rest.data[part][rest.indices[part] == position] = 0.0
+        rest.eliminate_zeros()
+        tastes = np.repeat(profile.to_tastes(self.catalog), len(positions), axis=0)
+        return self.rate(rest, tastes, [np.array([position]) for position in positions])
 
     def rate(self, history: RatingMatrix, tastes: Floats, candidates: list[Positions]) -> Floats:
         """Predict ratings of given positions for many people, flat in their order."""

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix, vstack
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING, Interactions
 from recsys.data.splits import HistoryAndTargets, hash_ids, split_history
+from recsys.exceptions import RetrainError
 from recsys.features.item_side import ItemSide
 from recsys.features.ranking_features import Pairs, compute_ranking_features
 from recsys.features.schema import FeatureSchema
@@ -153,7 +154,7 @@ def build_tables(parts: Iterable[tuple[Retriever, People]], groups: Sequence[str
             ranked.append(_label(pairs, features, batch.targets))
             rated.append(_rate(pairs, batch.targets, groups))
     if schema is None:
-        raise ValueError("there is nobody to train on")
+        raise RetrainError("there are too few people to train and validate on; ingest more, or let more arrive")
     features, labels, sizes = (np.concatenate(column) for column in zip(*ranked, strict=True))
     rating_features, ratings = (np.concatenate(column) for column in zip(*rated, strict=True))
     return HeadTables(schema, TrainingTable(features, labels, sizes), TrainingTable(rating_features, ratings))

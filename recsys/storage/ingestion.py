@@ -124,7 +124,9 @@ def ingest_directory(
         with advisory_lock(connection, "ingest"):
             report("wait for other ingests", 1, 1)
             # How long a bulk load takes depends on the files alone.
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(
+                text("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+            )
             written, n_known, n_held_back = _write_tables(connection, source, hold_back, report)
         report("commit", 0, 1)
     report("commit", 1, 1)

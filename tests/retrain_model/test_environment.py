@@ -1,7 +1,10 @@
 import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from retrain_model.environment import compute_lock_hash, describe_environment, find_commit
 
@@ -17,6 +20,7 @@ def test_without_a_lock_what_is_installed_counts(tmp_path: Path) -> None:
     assert len(compute_lock_hash(tmp_path)) == 64
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_a_commit_is_found_and_changes_are_marked(tmp_path: Path) -> None:
     assert find_commit(tmp_path) is None
 

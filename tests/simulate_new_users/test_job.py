@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, delete, func, insert, select, update
 
 from recsys.data.preferences import build_preference_rows, compute_preferences
+from recsys.data.splits import assign_groups
 from recsys.exceptions import ArrivalError
 from recsys.storage.database import create_database_engine, read_catalog, read_ratings
 from recsys.storage.tables import future_users, items, ratings, user_preferences, users
@@ -73,6 +74,29 @@ def test_generated_people_depend_on_their_day_alone(
     ours = [row for row in read_tables()["ratings"] if row[0] in alone.user_ids]
     assert ours == rows
     assert len({item_id for _, item_id, _ in rows}) > 4
+
+
+@pytest.mark.parametrize("hidden_group", ["test", "validation"])
+def test_no_generated_training_person_resembles_held_out_people(
+    engine: Engine, read_tables: Callable, forget_arrivals: Callable, hidden_group: str
+) -> None:
+    """Turn the ratings of all held-out people upside down: nobody who will be trained on is generated differently."""
+
+    def generate() -> dict[str, list[tuple[int, ...]]]:
+        forget_arrivals()
+        report = add_new_users(engine, LATE, cohort_size=(25, 25))
+        groups = dict(zip(report.user_ids, assign_groups(report.user_ids).tolist(), strict=True))
+        rows = [row for row in read_tables()["ratings"] if row[0] in groups]
+        return {group: [row for row in rows if groups[row[0]] == group] for group in ("train", hidden_group)}
+
+    before = generate()
+    people = np.arange(1, 31)
+    hidden = people[assign_groups(people) == hidden_group].tolist()
+    assert hidden, "the world has such people"
+    with engine.begin() as connection:
+        connection.execute(update(ratings).where(ratings.c.user_id.in_(hidden)).values(rating=11 - ratings.c.rating))
+    after = generate()
+    assert after["train"] == before["train"] != []
 
 
 def test_a_queue_that_ends_within_a_cohort_is_filled_up(engine: Engine) -> None:

@@ -77,13 +77,15 @@ def test_a_part_that_ends_is_started_again_after_growing_pauses(monkeypatch: pyt
     component.wait(time.monotonic())
 
 
-def test_a_part_that_does_not_want_to_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_does_not_want_to_end_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     component = Component("scheduler")
-    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(99)"
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    stubborn += f"open({str(tmp_path / 'deaf')!r}, 'w').close(); time.sleep(99)"
     monkeypatch.setattr(component, "_command", (sys.executable, "-c", stubborn))
     component.tend(0.0)
     assert component._process is not None
-    time.sleep(0.5)
+    while not (tmp_path / "deaf").exists():
+        time.sleep(0.01)
     component.terminate()
     component.wait(time.monotonic() + 0.2)
     assert component._process.returncode == -9

@@ -145,6 +145,20 @@ def test_a_version_of_another_format_is_refused(tmp_path: Path) -> None:
         Recommender.load(tmp_path)
 
 
+def test_a_watched_title_is_predicted_without_its_own_rating() -> None:
+    model, whole = tiny_recommender(), profile_of(5)
+    shown = whole.item_ids[:3]
+    expected = [
+        model.predict_ratings(
+            Profile(np.delete(whole.item_ids, place), np.delete(whole.ratings, place)), shown[[place]]
+        )
+        for place in range(3)
+    ]
+    assert np.array_equal(model.predict_hidden(whole, shown), np.concatenate(expected))
+    lying = Profile(whole.item_ids, np.concatenate([11 - whole.ratings[:1], whole.ratings[1:]]))
+    assert model.predict_hidden(lying, shown[:1]) == model.predict_hidden(whole, shown[:1])
+
+
 def test_similar_titles_exclude_the_title_itself() -> None:
     model = tiny_recommender()
     found = model.similar_items(1, k=100)
