@@ -20,6 +20,10 @@ from recsys.types import Floats, Positions
 MIN_RATING: Final = 1.0
 MAX_RATING: Final = 10.0
 HEADS: Final = ("relevance", "rating")
+# The rating head learns how far a rating lies from the user's mean, where the schema knows that mean; for somebody
+# without a history the usual mean on MyAnimeList stands in.
+OFFSET_FEATURE: Final = "user_mean_rating"
+USUAL_MEAN: Final = 7.6
 ROWS_PER_THREAD: Final = 200_000
 
 
@@ -116,7 +120,8 @@ class Ranker:
 
     def predict_ratings(self, features: Floats) -> Floats:
         """Predict ratings, `(n_pairs,)`, clipped to 1..10."""
-        return np.clip(_predict(self.rating, features), MIN_RATING, MAX_RATING)
+        ratings = compute_rating_offsets(self.schema, features) + _predict(self.rating, features)
+        return np.asarray(np.clip(ratings, MIN_RATING, MAX_RATING), dtype=np.float32)
 
     def save(self, directory: Path) -> None:
         """Write the schema as JSON and each head in LightGBM's text format."""
@@ -140,6 +145,14 @@ class Ranker:
         for booster in heads.values():
             schema.check(tuple(booster.feature_name()))
         return cls(schema, heads["relevance"], heads["rating"])
+
+
+def compute_rating_offsets(schema: FeatureSchema, features: Floats) -> Floats:
+    """Return what the rating head adds its trees to, `(n_pairs,)`; 0 where the schema has no mean rating."""
+    if OFFSET_FEATURE not in schema.names:
+        return np.zeros(len(features), dtype=np.float32)
+    means = features[:, schema.names.index(OFFSET_FEATURE)]
+    return np.asarray(np.nan_to_num(means, nan=USUAL_MEAN), dtype=np.float32)
 
 
 def _predict(booster: lgb.Booster, features: Floats) -> Floats:

@@ -20,7 +20,7 @@ from recsys.features.item_side import ItemSide
 from recsys.features.ranking_features import Pairs, compute_ranking_features
 from recsys.features.schema import FeatureSchema
 from recsys.ranking.params import Preset
-from recsys.ranking.ranker import Ranker, TrainedHead, TrainingTable, train_head
+from recsys.ranking.ranker import Ranker, TrainedHead, TrainingTable, compute_rating_offsets, train_head
 from recsys.recommender.retrieve import Retriever
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.embedding import Als, LightFm
@@ -197,20 +197,26 @@ def train_ranker(
 ) -> TrainedRanker:
     """Train both heads of a preset."""
     validation.schema.check(train.schema.names)
+    tables = {"relevance": (train.relevance, validation.relevance)}
+    tables["rating"] = (_subtract_offsets(train), _subtract_offsets(validation))
     heads = {
         name: train_head(
             getattr(preset, name),
             train.schema,
-            getattr(train, name),
-            getattr(validation, name),
+            *tables[name],
             seed=seed,
             n_threads=n_threads,
             on_iteration=partial(on_progress, name),
         )
-        for name in ("relevance", "rating")
+        for name in tables
     }
     ranker = Ranker(train.schema, heads["relevance"].booster, heads["rating"].booster)
     return TrainedRanker(ranker, heads, {name: len(getattr(train, name).labels) for name in heads})
+
+
+def _subtract_offsets(tables: HeadTables) -> TrainingTable:
+    offsets = compute_rating_offsets(tables.schema, tables.rating.features)
+    return TrainingTable(tables.rating.features, tables.rating.labels - offsets)
 
 
 def swap_item_vectors(items: ItemSide, first_stage: FirstStage) -> ItemSide:

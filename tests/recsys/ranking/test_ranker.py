@@ -122,3 +122,13 @@ def test_the_seed_preset_is_the_original_one() -> None:
 def test_an_unknown_preset_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"'fast' is unknown; choose one of default, seed"):
         get_preset("fast")
+
+
+def test_ratings_are_learnt_as_distances_from_the_mean_of_a_user() -> None:
+    """Trees that know nothing leave the mean; without a history the usual mean stands in."""
+    schema = FeatureSchema(("user",), ("noise", "user_mean_rating"))
+    features = np.array([[0.0, 4.0], [0.0, 9.0], [0.0, np.nan]] * 40, dtype=np.float32)
+    table = TrainingTable(features, np.zeros(len(features), dtype=np.float32))
+    params = HeadParams("regression", n_estimators=1, learning_rate=0.1, num_leaves=2)
+    booster = train_head(params, schema, table, table, seed=0, n_threads=1).booster
+    np.testing.assert_allclose(Ranker(schema, booster, booster).predict_ratings(features[:3]), [4.0, 9.0, 7.6])
