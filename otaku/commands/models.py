@@ -26,21 +26,19 @@ By = Annotated[str | None, typer.Option(help="Who decides; by default the name o
 
 @contextmanager
 def _open() -> Iterator[tuple["Engine", "Registry"]]:
-    """Connect to the ledger and to the registry of the running platform, put right what a crash left behind."""
+    """Connect to the ledger and to the registry of the running platform."""
     from otaku.console import running_settings
     from recsys.connections import open_engine, open_registry
-    from recsys.storage.promotion import reconcile
 
     settings = running_settings()
     with open_engine(settings) as engine:
-        registry = open_registry(settings)
-        reconcile(engine, registry)
-        yield engine, registry
+        yield engine, open_registry(settings)
 
 
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """List the versions, newest first, and the decisions, oldest first."""
+    from rich.markup import escape
     from rich.table import Table
 
     from otaku.console import console
@@ -66,7 +64,8 @@ def list_models(as_json: AsJson = False) -> None:
     for line in ledger:
         before = "-" if line.champion_version is None else str(line.champion_version)
         when = f"{line.created_at:%Y-%m-%d %H:%M}"
-        history.add_row(when, line.actor, line.action, str(line.challenger_version or "-"), before, line.reason)
+        who, why = escape(line.actor), escape(line.reason)
+        history.add_row(when, who, line.action, str(line.challenger_version or "-"), before, why)
     if ledger:
         console.print(history)
 
@@ -76,6 +75,7 @@ def show_model(
     version: Annotated[int, typer.Argument(min=1, help="Number of the version.")], as_json: AsJson = False
 ) -> None:
     """Show one version with every decision about it and the numbers behind."""
+    from rich.markup import escape
     from rich.table import Table
 
     from otaku.console import console
@@ -90,13 +90,14 @@ def show_model(
     table = Table("", "", title=f"{registry.model_name} {version}", show_header=False)
     for name, value in _describe(found).items():
         if name != "tags":
-            table.add_row(name.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
+            table.add_row(name.replace("_", " "), escape(", ".join(value) if isinstance(value, list) else str(value)))
     for name, text in sorted(found.tags.items()):
-        table.add_row(name, text)
+        table.add_row(name, escape(text))
     console.print(table)
     for line in ledger:
-        console.print(f"{line.created_at:%Y-%m-%d %H:%M} {line.actor}: {line.action} {line.challenger_version}")
-        console.print(f"  {line.reason}", soft_wrap=True)
+        who = escape(line.actor)
+        console.print(f"{line.created_at:%Y-%m-%d %H:%M} {who}: {line.action} {line.challenger_version}")
+        console.print(f"  {escape(line.reason)}", soft_wrap=True)
         for guardrail in line.evidence.get("guardrails", []):
             console.print(f"  {'passed' if guardrail['passed'] else 'FAILED'}: {guardrail['sentence']}", soft_wrap=True)
 
@@ -173,9 +174,13 @@ def prune_models(
     """Delete old versions and the files of their runs; never one that is, was or may soon be in Production."""
     from otaku.console import console, running_settings
     from recsys.connections import open_store
+    from recsys.storage.promotion import reconcile
     from recsys.storage.retention import plan_pruning, prune
 
     with _open() as (engine, registry):
+        if not dry_run:
+            # The aliases say what must stay; a crash may have left them behind the ledger.
+            reconcile(engine, registry)
         act = plan_pruning if dry_run else prune
         plan = act(engine, registry, open_store(running_settings()), keep=keep)
     for version, reason in plan.kept.items():

@@ -20,7 +20,7 @@ from recsys.retrieval.base import read_state, sparse_from_state, sparse_to_state
 from recsys.retrieval.first_stage import FirstStage
 from recsys.types import Floats, Ids, ItemId, Mask, Positions, RatingMatrix
 
-FORMAT: Final = 2
+FORMAT: Final = 1
 
 
 @dataclass(frozen=True)

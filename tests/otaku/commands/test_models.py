@@ -61,7 +61,7 @@ def test_a_person_promotes_rolls_back_and_reads_why(runner: CliRunner, two_versi
     assert "Version 1 is in Production; before it was nothing." in invoke(
         runner, "promote", "1", "--reason", "the first"
     )
-    answer = invoke(runner, "promote", "2", "--reason", "asked for", "--by", "mai")
+    answer = invoke(runner, "promote", "2", "--reason", "asked for [/in chat]", "--by", "mai")
     assert "Version 2 is in Production; before it was version 1." in answer
     answer = invoke(runner, "rollback", "--reason", "strange lists", "--by", "mai")
     assert "Version 1 is in Production again; version 2 is out." in answer
@@ -80,7 +80,7 @@ def test_a_person_promotes_rolls_back_and_reads_why(runner: CliRunner, two_versi
     assert "week-2" in table
     assert "0.2" in table
     shown = invoke(runner, "show", "2")
-    assert "asked for" in shown
+    assert "asked for [/in chat]" in shown
     assert "strange lists" in shown
     assert json.loads(invoke(runner, "show", "2", "--json"))["run_key"] == "week-2"
 
