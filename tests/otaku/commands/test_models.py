@@ -105,11 +105,16 @@ def test_what_cannot_be_done_is_said(runner: CliRunner, two_versions: Registry) 
         invoke(runner, "promote", "1", "--reason", "once more")
 
 
-def test_a_half_done_promotion_is_completed_by_the_next_command(runner: CliRunner, two_versions: Registry) -> None:
+def test_a_half_done_promotion_is_completed_by_the_next_change_and_by_no_look(
+    runner: CliRunner, two_versions: Registry
+) -> None:
     invoke(runner, "promote", "1", "--reason", "the first")
     invoke(runner, "promote", "2", "--reason", "the second")
     two_versions.point_alias(PRODUCTION, 1)
     invoke(runner, "list")
+    invoke(runner, "prune", "--dry-run")
+    assert two_versions.production_version() == 1
+    invoke(runner, "prune")
     assert two_versions.production_version() == 2
 
 
