@@ -73,7 +73,7 @@ def test_without_test_users_there_is_one_clear_sentence() -> None:
     catalog, interactions = tiny_world()
     everybody = interactions.user_ids
     rest = interactions.select_users(everybody[assign_groups(everybody) != TEST])
-    with pytest.raises(RetrainError, match="no test users; ingest more people or let more arrive"):
+    with pytest.raises(RetrainError, match="no test users with two ratings; ingest more, or let more arrive"):
         jury_of(catalog, rest)
 
 
