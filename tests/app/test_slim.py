@@ -97,7 +97,7 @@ def test_a_missing_setting_ends_the_start_with_one_sentence(tmp_path: Path) -> N
     )
 
     assert done.returncode == 1
-    assert done.stderr == "MLFLOW_TRACKING_URI is not set; `otaku serve` brings a registry of its own\n"
+    assert done.stderr == "MLFLOW_TRACKING_URI is not set; `otaku up` brings a registry and prints its URL\n"
 
 
 @pytest.mark.parametrize(
