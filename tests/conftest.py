@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ from recsys.settings import Settings
 
 if TYPE_CHECKING:
     from recsys.storage.artifacts import ArtifactStore
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and every process they start as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no bug: properties are about results, not about time.
 hypothesis_settings.register_profile("otaku", deadline=None, suppress_health_check=[HealthCheck.too_slow])
