@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.features.item_side import ItemSide
-from recsys.features.ranking_features import Pairs
+from recsys.features.pairs import Pairs
 from recsys.retrieval.base import select_top
 from recsys.retrieval.first_stage import FirstStage, ModelScores, select_candidates
 from recsys.types import Floats, Mask, Positions, RatingMatrix

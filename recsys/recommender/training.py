@@ -17,7 +17,8 @@ from recsys.data.interactions import POSITIVE_RATING, Interactions
 from recsys.data.splits import HistoryAndTargets, hash_ids, split_history
 from recsys.exceptions import RetrainError
 from recsys.features.item_side import ItemSide
-from recsys.features.ranking_features import Pairs, compute_ranking_features
+from recsys.features.pairs import Pairs
+from recsys.features.ranking_features import compute_ranking_features
 from recsys.features.schema import FeatureSchema
 from recsys.ranking.params import Preset
 from recsys.ranking.ranker import Ranker, TrainedHead, TrainingTable, compute_rating_offsets, train_head

@@ -11,15 +11,10 @@ from scipy.sparse import csr_matrix
 from recsys.data.interactions import Interactions
 from recsys.data.splits import split_history
 from recsys.exceptions import ArtifactError, SchemaMismatchError
-from recsys.features.ranking_features import (
-    DEFAULT_GROUPS,
-    GROUPS,
-    SEED_GROUPS,
-    SHRINKAGE,
-    Pairs,
-    compute_ranking_features,
-)
+from recsys.features.pairs import Pairs
+from recsys.features.ranking_features import DEFAULT_GROUPS, GROUPS, SEED_GROUPS, compute_ranking_features
 from recsys.features.schema import FeatureSchema
+from recsys.features.taste_features import SHRINKAGE
 from recsys.recommender.training import build_people
 from tests.factories import tiny_recommender, tiny_world
 

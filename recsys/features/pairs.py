@@ -1,0 +1,86 @@
+"""Users' histories side by side with the candidates that are to be described."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.features.item_side import ItemSide
+from recsys.types import Floats, Positions, RatingMatrix
+
+# Feature values by name, each `(n_pairs,)`.
+FeatureColumns: TypeAlias = dict[str, npt.NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Users' histories and the candidates to describe.
+
+    Parameters
+    ----------
+    history
+        CSR `(n_users, n_items)` of ratings 1..10.
+    candidates
+        For each row of the history, positions of candidates; features come out in this order, user by user.
+    scores
+        First-stage scores by model, each `(n_users, n_items)`.
+    tastes
+        Stated genre weights `(n_users, n_genres)`, used where the history is empty.
+    items
+        The item side.
+    """
+
+    history: RatingMatrix
+    candidates: Sequence[Positions]
+    scores: Mapping[str, Floats]
+    tastes: Floats
+    items: ItemSide
+
+    @cached_property
+    def counts(self) -> npt.NDArray[np.intp]:
+        """Candidates of each user, `(n_users,)`."""
+        return np.array([len(positions) for positions in self.candidates], dtype=np.intp)
+
+    @cached_property
+    def rows(self) -> Positions:
+        """User row of each pair, `(n_pairs,)`."""
+        return np.repeat(np.arange(len(self.candidates)), self.counts)
+
+    @cached_property
+    def columns(self) -> Positions:
+        """Item position of each pair, `(n_pairs,)`."""
+        empty = np.empty(0, dtype=np.intp)
+        return np.concatenate([empty, *self.candidates]).astype(np.intp)
+
+    @cached_property
+    def lengths(self) -> npt.NDArray[np.intp]:
+        """Ratings of each user, `(n_users,)`."""
+        return np.asarray(np.diff(self.history.indptr), dtype=np.intp)
+
+    @cached_property
+    def means(self) -> Floats:
+        """Mean rating of each user, `(n_users,)`; NaN for an empty history."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.asarray(self.history.sum(axis=1)).ravel() / self.lengths, dtype=np.float32)
+
+    @cached_property
+    def watched(self) -> RatingMatrix:
+        """The history with ones in place of ratings."""
+        watched = self.history.copy()
+        watched.data = np.ones_like(watched.data)
+        return watched
+
+    @cached_property
+    def deviations(self) -> RatingMatrix:
+        """The history with ratings minus the user's mean."""
+        centred = self.history.copy()
+        centred.data = centred.data - np.repeat(self.means, self.lengths)
+        return centred
+
+    def seen(self, row: int) -> tuple[Positions, Floats]:
+        """Return positions and ratings of one user's history."""
+        part = slice(self.history.indptr[row], self.history.indptr[row + 1])
+        return self.history.indices[part], self.history.data[part]
