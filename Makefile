@@ -64,7 +64,7 @@ fix: install ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
 
-lock: install ## Resolve both locks anew as of a date: AS_OF=YYYY-MM-DD
+lock: install ## Resolve all locks anew as of a date: AS_OF=YYYY-MM-DD
 	@test -n "$(AS_OF)" || { echo "say the date: make lock AS_OF=YYYY-MM-DD" >&2; exit 2; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh $(AS_OF)
 

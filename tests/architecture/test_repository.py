@@ -62,7 +62,7 @@ def test_no_file_holds(kind: str) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["app.txt", "platform.txt"])
+@pytest.mark.parametrize("name", ["app.txt", "platform.txt", "rectools.txt"])
 def test_lock_pins_every_package_exactly(name: str) -> None:
     lines = (REQUIREMENTS / name).read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if not line.startswith("#")]
