@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 from recsys.columns import Columns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING
+from recsys.data.people import People, build_people
 from recsys.data.splits import TEST, select_group
 from recsys.evaluation.list_metrics import compute_list_metrics
 from recsys.evaluation.metrics import PerUser, absolute_rating_error, compute_ranking_metrics
@@ -19,7 +20,6 @@ from recsys.evaluation.reliability import ReliabilityBin, compute_reliability
 from recsys.evaluation.scorecard import Scorecard
 from recsys.exceptions import RetrainError
 from recsys.recommender import Recommender
-from recsys.recommender.training import People, build_people
 from recsys.retrieval.base import CandidateGenerator, select_top
 from recsys.storage.snapshots import Snapshot
 from recsys.types import Floats, Mask, Positions, RatingMatrix

@@ -17,11 +17,11 @@ from typing import Any, Final
 import numpy as np
 
 import recsys
+from recsys.data.people import People, build_people
 from recsys.data.splits import TEST, select_group
 from recsys.exceptions import ArtifactError, RetrainError
 from recsys.ranking.params import Preset
 from recsys.recommender import Recommender
-from recsys.recommender.training import People, build_people
 from recsys.storage.snapshots import Snapshot
 from retrain_model.context import RetrainContext, fetch, publish_once
 from retrain_model.environment import describe_environment, find_commit

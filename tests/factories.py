@@ -10,12 +10,13 @@ import pandas as pd
 from recsys.columns import Columns, ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
+from recsys.data.people import build_people
 from recsys.features.item_side import ItemSide
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import get_preset
 from recsys.recommender import Recommender
 from recsys.recommender.retrieve import Retriever
-from recsys.recommender.training import build_people, build_tables, train_ranker
+from recsys.recommender.training import build_tables, train_ranker
 from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.first_stage import fit_first_stage
 from recsys.retrieval.item_item import Ease, ItemKnn

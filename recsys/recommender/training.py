@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
-from scipy.sparse import csr_matrix, vstack
+from scipy.sparse import vstack
 
 from recsys.data.catalog import Catalog
-from recsys.data.interactions import POSITIVE_RATING, Interactions
-from recsys.data.splits import HistoryAndTargets, hash_ids, split_history
+from recsys.data.interactions import POSITIVE_RATING
+from recsys.data.people import People, shorten_histories
+from recsys.data.splits import hash_ids
 from recsys.exceptions import RetrainError
 from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
@@ -28,10 +28,9 @@ from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.first_stage import FirstStage
 from recsys.retrieval.item_item import Ease, ItemKnn
 from recsys.retrieval.popular import Popular
-from recsys.types import Floats, Ids, Positions, RatingMatrix
+from recsys.types import Floats, Positions, RatingMatrix
 
 N_FOLDS = 4
-BATCH_USERS = 256
 # Histories are also cut to these lengths for some users, so that the ranker learns to serve people who just arrived.
 COLD_LENGTHS = (0, 1, 2, 5, 10)
 COLD_SHARE = 4
@@ -41,52 +40,6 @@ STATED_GENRES = 3
 def make_models(seed: int) -> Sequence[CandidateGenerator]:
     """Return the first-stage models of this version, unfitted."""
     return [Ease(), Als(seed=seed), ItemKnn(), LightFm(seed=seed), Popular()]
-
-
-@dataclass(frozen=True)
-class People:
-    """Users with what may be seen of them and what must be predicted.
-
-    Parameters
-    ----------
-    history, targets
-        CSR `(n_users, n_items)` of ratings 1..10, disjoint.
-    tastes
-        Stated genre weights `(n_users, n_genres)`.
-    """
-
-    user_ids: Ids
-    history: RatingMatrix
-    targets: RatingMatrix
-    tastes: Floats
-
-    def select(self, rows: Positions) -> "People":
-        """Keep some rows."""
-        return People(self.user_ids[rows], self.history[rows], self.targets[rows], self.tastes[rows])
-
-    def batches(self) -> Iterable["People"]:
-        """Yield everybody in batches, to bound the memory of dense scores."""
-        for start in range(0, len(self.user_ids), BATCH_USERS):
-            yield self.select(np.arange(start, min(start + BATCH_USERS, len(self.user_ids))))
-
-
-def _to_matrix(interactions: Interactions, user_ids: Ids, catalog: Catalog) -> RatingMatrix:
-    table = interactions.table
-    rows = np.searchsorted(user_ids, table["user_id"].to_numpy())
-    columns = catalog.positions(table["item_id"].to_numpy())
-    values = table["rating"].to_numpy(dtype=np.float32)
-    return csr_matrix((values, (rows, columns)), shape=(len(user_ids), len(catalog)))
-
-
-def build_people(interactions: Interactions, catalog: Catalog) -> People:
-    """Split the ratings of users into history and targets; those without targets are left out."""
-    split: HistoryAndTargets = split_history(interactions)
-    user_ids = split.targets.user_ids
-    no_tastes = np.zeros((len(user_ids), len(catalog.genres)), dtype=np.float32)
-    history = split.history.select_users(user_ids)
-    return People(
-        user_ids, _to_matrix(history, user_ids, catalog), _to_matrix(split.targets, user_ids, catalog), no_tastes
-    )
 
 
 def add_newcomers(people: People, catalog: Catalog) -> People:
@@ -108,24 +61,13 @@ def add_newcomers(people: People, catalog: Catalog) -> People:
     silent = hash_ids(cold.user_ids, salt=6) % np.uint64(2) == 0
     stating = np.flatnonzero((lengths == 0) & ~silent)
     tastes[stating[:, None], favourites[stating]] = 1.0
-    cut = replace(cold, history=_shorten(cold, lengths), tastes=tastes)
+    cut = replace(cold, history=shorten_histories(cold, lengths), tastes=tastes)
     return People(
         np.concatenate([people.user_ids, cut.user_ids]),
         vstack([people.history, cut.history], format="csr"),
         vstack([people.targets, cut.targets], format="csr"),
         np.vstack([people.tastes, cut.tastes]),
     )
-
-
-def _shorten(people: People, lengths: npt.NDArray[np.integer]) -> RatingMatrix:
-    """Keep the first ratings of each user in the order of a hash."""
-    entries = people.history.tocoo()
-    order = np.lexsort((hash_ids(people.user_ids[entries.row], entries.col, salt=7), entries.row))
-    rows = entries.row[order]
-    _, starts, counts = np.unique(rows, return_index=True, return_counts=True)
-    place = np.arange(len(rows)) - np.repeat(starts, counts)
-    kept = order[place < lengths[rows]]
-    return csr_matrix((entries.data[kept], (entries.row[kept], entries.col[kept])), shape=people.history.shape)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ import pandas as pd
 from recsys.columns import Columns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING, Interactions
+from recsys.data.people import People, build_people
 from recsys.data.sources.reading import read_source
 from recsys.data.splits import assign_folds
 from recsys.evaluation.metrics import PerUser, absolute_rating_error, ndcg_at_k
-from recsys.recommender.training import People, build_people
 from recsys.retrieval.base import CandidateGenerator, select_top
 from recsys.retrieval.embedding import Als
 from recsys.retrieval.item_item import Ease, ItemKnn

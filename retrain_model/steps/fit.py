@@ -8,20 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from recsys.data.people import build_people
 from recsys.data.splits import TRAIN, VALIDATION, assign_folds, select_group
 from recsys.features.item_side import ItemSide
 from recsys.features.text_embeddings import select_synopses
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.recommender import Recommender
 from recsys.recommender.retrieve import Retriever
-from recsys.recommender.training import (
-    N_FOLDS,
-    add_newcomers,
-    build_people,
-    build_tables,
-    make_models,
-    swap_item_vectors,
-)
+from recsys.recommender.training import N_FOLDS, add_newcomers, build_tables, make_models, swap_item_vectors
 from recsys.recommender.training import (
     train_ranker as train_heads,
 )

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import select, update
 
 from recsys.connections import open_engine
+from recsys.data.people import build_people
 from recsys.data.splits import TEST, VALIDATION, select_group, split_history
 from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import DEFAULT_GROUPS, SEED_GROUPS, compute_ranking_features
 from recsys.recommender.retrieve import Retriever
-from recsys.recommender.training import build_people
 from recsys.retrieval.base import read_state, sparse_from_state
 from recsys.retrieval.first_stage import FirstStage
 from recsys.settings import Settings

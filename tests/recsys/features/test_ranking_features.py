@@ -9,13 +9,13 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from recsys.data.interactions import Interactions
+from recsys.data.people import build_people
 from recsys.data.splits import split_history
 from recsys.exceptions import ArtifactError, SchemaMismatchError
 from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import DEFAULT_GROUPS, GROUPS, SEED_GROUPS, compute_ranking_features
 from recsys.features.schema import FeatureSchema
 from recsys.features.taste_features import SHRINKAGE
-from recsys.recommender.training import build_people
 from tests.factories import tiny_recommender, tiny_world
 
 CANDIDATES = [np.array([0, 3, 9]), np.array([1, 2, 20, 40])]

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import vstack
 
+from recsys.data.people import build_people
 from recsys.exceptions import ArtifactError, DataContractError, UnknownItemError
 from recsys.recommender import Profile, Recommender
-from recsys.recommender.training import COLD_LENGTHS, add_newcomers, build_people, build_tables
+from recsys.recommender.training import COLD_LENGTHS, add_newcomers, build_tables
 from tests.factories import tiny_recommender, tiny_world
 
 N_ITEMS = 48
