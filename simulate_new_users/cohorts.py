@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Row, select
 
-from recsys.columns import Columns, ItemColumns
-from recsys.data.catalog import Catalog
+from recsys.columns import Columns
 from recsys.data.interactions import Interactions
 from recsys.data.splits import TRAIN, assign_groups
-from recsys.exceptions import ArrivalError
+from recsys.exceptions import ArrivalError, NothingIngestedError
 from recsys.storage.database import read_frame
-from recsys.storage.tables import future_users, items, ratings, users
+from recsys.storage.tables import future_users, ratings, users
 from recsys.types import Ids
 from simulate_new_users.arrivals import FIRST_GENERATED_ID, IDS_PER_DAY, build_generated_id
 from simulate_new_users.generation import fit_population, generate_ratings
@@ -42,7 +41,9 @@ def read_cohort(connection: Connection, day: dt.date, positions: range) -> Cohor
     Raises
     ------
     ArrivalError
-        If people must be generated and there is nobody to model them on, or if an id is not free.
+        If an id is not free.
+    NothingIngestedError
+        If people must be generated and there is nobody to model them on.
     """
     query = select(future_users).where(future_users.c.position.in_(positions)).order_by(future_users.c.position)
     queue = connection.execute(query).all()
@@ -67,14 +68,6 @@ def read_cohort(connection: Connection, day: dt.date, positions: range) -> Cohor
         interactions=Interactions(pd.concat(tables, ignore_index=True)),
         n_generated=len(places),
     )
-
-
-def read_genres(connection: Connection, item_ids: Ids) -> Catalog:
-    """Read a catalog of these titles alone that knows ids, titles and genres; all else is missing."""
-    columns = [Columns.Item, ItemColumns.Title, ItemColumns.Genres]
-    query = select(*(items.c[name] for name in columns)).where(items.c.item_id.in_(item_ids.tolist()))
-    rows = pd.DataFrame([tuple(row) for row in connection.execute(query)], columns=columns)
-    return Catalog(rows.reindex(columns=ItemColumns.All))
 
 
 def _read_known(connection: Connection, user_ids: Ids) -> Ids:
@@ -123,7 +116,7 @@ def _read_models(connection: Connection, day: dt.date, group: str) -> Interactio
     tables = [read_frame(connection, rated), _unnest(connection.execute(held_back).all())]
     interactions = Interactions(pd.concat([table for table in tables if len(table)] or tables[1:], ignore_index=True))
     if not len(interactions):
-        raise ArrivalError(
+        raise NothingIngestedError(
             f"nobody waits in the queue for {day} and there is nobody to model new people on; "
             "ingest ratings first (`otaku ingest DIR`)"
         )

@@ -14,11 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from recsys.columns import Columns
 from recsys.data.preferences import build_preference_rows, compute_preferences
-from recsys.exceptions import ArrivalError, ServiceUnavailableError
+from recsys.exceptions import ArrivalError, NothingIngestedError, ServiceUnavailableError
 from recsys.storage.database import advisory_lock, upsert_rows
+from recsys.storage.people import read_genres
 from recsys.storage.tables import arrivals, ratings, user_preferences, users
 from simulate_new_users.arrivals import DEFAULT_COHORT_SIZE, CohortSize, select_positions
-from simulate_new_users.cohorts import Cohort, read_cohort, read_genres
+from simulate_new_users.cohorts import Cohort, read_cohort
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +74,9 @@ def add_new_users(
     Raises
     ------
     ArrivalError
-        If the day or size is not possible, the database holds nobody to draw from or no tables, or another process
-        changed the same people meanwhile.
+        If the day or size is not possible, or another process changed the same people meanwhile.
+    NothingIngestedError
+        If the database holds nobody to draw from, or no tables.
     ServiceUnavailableError
         If the database does not answer; nothing is written then.
     """
@@ -158,7 +160,9 @@ def _plain_errors() -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         reason = " ".join(str(cause).split())
         if isinstance(cause, psycopg2.errors.UndefinedTable | psycopg2.errors.InvalidSchemaName):
-            raise ArrivalError("the database has no tables yet; ingest ratings first (`otaku ingest DIR`)") from error
+            raise NothingIngestedError(
+                "the database has no tables yet; ingest ratings first (`otaku ingest DIR`)"
+            ) from error
         if isinstance(cause, psycopg2.errors.UniqueViolation):
             raise ArrivalError(
                 f"another process added the same people; nothing was written, run again ({reason})"

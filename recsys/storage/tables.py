@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Sequence,
     SmallInteger,
     Table,
     Text,
@@ -75,6 +77,10 @@ ratings = Table(
     CheckConstraint("rating BETWEEN 1 AND 10", name="rating_range"),
 )
 
+# Ids of people who register with the service: far above those of sources (and of generated people, from 10**12 on),
+# and small enough for the numbers of JavaScript.
+new_user_ids = Sequence("new_user_ids", start=2 * 10**12, metadata=metadata, schema=SCHEMA)
+
 # genre_shares: genre -> share of the watched titles that carry it, 0..1; mean_rating over all ratings.
 user_preferences = Table(
     "user_preferences",
@@ -107,13 +113,17 @@ arrivals = Table(
     _created_at(),
 )
 
+# What people did with what they were shown, append-only; a daily job takes the ratings over into `ratings`. Who shows a
+# list names the rank and the propensity (the probability 0..1 that the item was shown there), so that later evaluations
+# can undo the bias of showing.
+FEEDBACK_KINDS = ("impression", "click", "rating", "dismissal")
 feedback = Table(
     "feedback",
     metadata,
     Column("feedback_id", BigInteger, Identity(), primary_key=True),
     Column("idempotency_key", Text, nullable=False, unique=True),
-    Column("user_id", BigInteger, nullable=False, index=True),
-    Column("item_id", BigInteger, nullable=False),
+    Column("user_id", BigInteger, ForeignKey(users.c.user_id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("item_id", BigInteger, ForeignKey(items.c.item_id), nullable=False),
     Column("kind", Text, nullable=False),
     Column("rating", SmallInteger),
     Column("rank", Integer),
@@ -122,6 +132,12 @@ feedback = Table(
     _created_at(),
     CheckConstraint("kind IN ('impression', 'click', 'rating', 'dismissal')", name="kind"),
     CheckConstraint("rating BETWEEN 1 AND 10", name="rating_range"),
+    CheckConstraint("(kind = 'rating') = (rating IS NOT NULL)", name="rating_given"),
+    CheckConstraint("rank >= 1", name="rank_range"),
+    CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity_range"),
+    Index("ix_feedback_created_at", "created_at"),
+    # What changes the lists of a person, read with every request; impressions are many times more.
+    Index("ix_feedback_opinions", "user_id", postgresql_where=text("kind IN ('rating', 'dismissal')")),
 )
 
 # One row per refused row of an input file; a second ingest of the same bytes adds nothing.
@@ -153,11 +169,40 @@ decisions = Table(
     CheckConstraint("action IN ('promote', 'keep', 'rollback')", name="action"),
 )
 
+# Only the SHA-256 of a key is kept; a revoked one stays, so that it is known what it was.
 api_keys = Table(
     "api_keys",
     metadata,
     Column("key_digest", Text, primary_key=True),
     Column("name", Text, nullable=False),
     Column("scopes", ARRAY(Text), nullable=False),
+    _created_at(),
+    Column("rate_limit", Text),
+    Column("revoked_at", DateTime(timezone=True)),
+)
+
+# How far feedback has been folded into `ratings`: everything up to the greatest `last_feedback_id`, and nothing later.
+feedback_folds = Table(
+    "feedback_folds",
+    metadata,
+    Column("last_feedback_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("day", Date, nullable=False, index=True),
+    Column("n_feedback", Integer, nullable=False),
+    Column("n_ratings", Integer, nullable=False),
+    Column("n_refused", Integer, nullable=False),
+    _created_at(),
+)
+
+# One row per day on which the production model was compared with the people of the last days.
+drift_reports = Table(
+    "drift_reports",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("model_version", Integer, nullable=False),
+    Column("breached", Boolean, nullable=False),
+    Column("retraining_wanted", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("report", JSONB, nullable=False),
+    Column("report_uri", Text, nullable=False),
     _created_at(),
 )
