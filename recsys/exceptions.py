@@ -5,20 +5,27 @@ RecsysError
 ├── DataContractError       input that breaks a contract
 │   ├── SourceLayoutError   a file or folder is not in a known layout
 │   └── EmptyCatalogError   nothing to recommend
+│       └── NothingIngestedError  the database holds nothing yet
 ├── UnknownItemError        an item id that the catalog does not hold
 ├── UnknownTitleError       a title that matches nothing; carries suggestions
 ├── UnknownUserError        a user id without any record
 ├── SchemaMismatchError     features differ from what the ranker was trained on
+├── UnsupportedForestError  trees of a kind that only LightGBM itself can evaluate
 ├── NotFittedError          used before `fit`
 ├── ArtifactError           a stored artefact is missing, truncated or altered
 ├── NoProductionModelError  nothing has been promoted yet
 ├── ArrivalError            a cohort cannot arrive
+├── EvaluationError         there is nobody or nothing to judge
 ├── RetrainError            a retraining step cannot go on
 │   └── StaleChampionError  another version took over in the meantime
 └── ServiceUnavailableError a part that is needed does not answer
 """
 
 from collections.abc import Sequence
+from typing import Final
+
+# Exit code of a job that has nothing to work on yet; operators of Airflow read it as "skipped", not as "failed".
+EXIT_NOT_YET: Final = 99
 
 
 class RecsysError(Exception):
@@ -39,6 +46,10 @@ class SourceLayoutError(DataContractError):
 
 class EmptyCatalogError(DataContractError):
     """There is no item to recommend."""
+
+
+class NothingIngestedError(EmptyCatalogError):
+    """The database holds nothing to work on yet."""
 
 
 class UnknownItemError(RecsysError, KeyError):
@@ -75,6 +86,10 @@ class SchemaMismatchError(RecsysError):
     """Features differ in name, order or type from what the ranker was trained on."""
 
 
+class UnsupportedForestError(RecsysError):
+    """A forest holds trees of a kind that only LightGBM itself can evaluate."""
+
+
 class NotFittedError(RecsysError):
     """A model is used before it was fitted."""
 
@@ -94,6 +109,10 @@ class ArrivalError(RecsysError):
     """A cohort cannot arrive: the day, its size or the people to draw from do not allow it."""
 
 
+class EvaluationError(RecsysError):
+    """There is nobody to judge a model by, or nothing to judge."""
+
+
 class RetrainError(RecsysError):
     """A retraining step cannot go on."""
 
@@ -104,3 +123,8 @@ class StaleChampionError(RetrainError):
 
 class ServiceUnavailableError(RecsysError):
     """A part that is needed (database, object store, registry) does not answer."""
+
+
+def compute_exit_code(error: RecsysError) -> int:
+    """Tell the exit code of a job: 1 for a failure, 99 where there is nothing to work on yet."""
+    return EXIT_NOT_YET if isinstance(error, NothingIngestedError | NoProductionModelError) else 1

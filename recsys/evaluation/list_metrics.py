@@ -1,4 +1,4 @@
-"""Judge what a model shows to everyone together: how much of the catalog, how novel, how popular.
+"""Judge what a model shows, right or wrong: how much of the catalog, how novel, how popular, how diverse.
 
 Lists are rows of catalog positions padded with -1, as in `recsys.evaluation.metrics`; popularity is the number of
 training users who rated each item, `(n_items,)`.
@@ -6,10 +6,12 @@ training users who rated each item, `(n_items,)`.
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
+from recsys.evaluation.intervals import Interval
 from recsys.evaluation.metrics import EMPTY, PerUser
 from recsys.exceptions import DataContractError, SchemaMismatchError
-from recsys.types import Mask, Positions
+from recsys.types import Floats, Mask, Positions
 
 Counts = npt.NDArray[np.int64]
 
@@ -60,6 +62,44 @@ def popularity_share(ranked: Positions, item_counts: Counts, share: float = 0.5)
     head cut by the mass of ratings rather than by the number of titles: the same for catalogs of any size.
     """
     return _mean_per_list(find_popular_items(item_counts, share).astype(np.float64), ranked)
+
+
+def intra_list_diversity(ranked: Positions, units: Floats) -> PerUser:
+    """Compute the mean distance of all pairs in each list, 1 minus the cosine, in 0..1, `(n_lists,)`.
+
+    The intra-list similarity of Ziegler et al., "Improving recommendation lists through topic diversification" (WWW
+    2005), turned round. NaN for a list of fewer than two items.
+
+    Parameters
+    ----------
+    units
+        What items are compared by, non-negative rows of length 1 or 0, `(n_items, n_dimensions)`; an item without any
+        mark, a row of zeros, is unlike every other.
+    """
+    filled = ranked != EMPTY
+    lengths = filled.sum(axis=1)
+    vectors = np.where(filled[..., np.newaxis], units[np.where(filled, ranked, 0)], 0.0)
+    sums = vectors.sum(axis=1)
+    cosines = ((sums**2).sum(axis=1) - (vectors**2).sum(axis=(1, 2))) / 2
+    n_pairs = lengths * (lengths - 1) / 2
+    return np.where(n_pairs > 0, 1.0 - cosines / np.maximum(n_pairs, 1), np.nan).astype(np.float64)
+
+
+def coverage_interval(ranked: Positions, n_items: int, *, level: float = 0.95) -> Interval:
+    """Compute the catalog coverage of as many lists, with its interval over users.
+
+    Drawing users anew would repeat some and cover less each time, so the bootstrap is off centre here; the jackknife is
+    not. Its variance is the exact effect of leaving each user out, and never too small on average (Efron and Stein,
+    "The jackknife estimate of variance", 1981).
+    """
+    coverage = catalog_coverage(ranked, n_items)
+    counts = np.bincount(ranked[ranked != EMPTY], minlength=n_items)
+    # Leaving a user out loses the items that nobody else is shown.
+    only_here = (np.where(ranked != EMPTY, counts[np.where(ranked != EMPTY, ranked, 0)], 0) == 1).sum(axis=1) / n_items
+    n_users = len(ranked)
+    spread = np.sqrt((n_users - 1) / max(n_users, 1) * ((only_here - only_here.mean()) ** 2).sum())
+    half = float(stats.norm.ppf((1 + level) / 2)) * spread
+    return Interval(coverage, max(0.0, coverage - half), min(1.0, coverage + half), level, n_users)
 
 
 def compute_list_metrics(ranked: Positions, item_counts: Counts, n_users: int) -> dict[str, float]:

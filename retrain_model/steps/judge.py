@@ -13,6 +13,8 @@ from recsys.columns import Columns
 from recsys.data.splits import TRAIN, select_group
 from recsys.evaluation.decision import Action, Decision
 from recsys.evaluation.gate import PromotionGate
+from recsys.evaluation.judging import Judgement, judge_generator, judge_recommender
+from recsys.evaluation.jury import Jury
 from recsys.evaluation.plots import plot_differences
 from recsys.evaluation.scorecard import Scorecard
 from recsys.exceptions import RetrainError
@@ -27,7 +29,7 @@ from recsys.storage.promotion import (
 )
 from retrain_model.context import RetrainContext, compute_digest, fetch, publish_once
 from retrain_model.evidence import CARD, ENVIRONMENT, RECIPE, TRAINING, build_evidence, build_recipe, to_tags
-from retrain_model.judging import Judgement, Jury, judge_generator, judge_recommender, summon_jury
+from retrain_model.judging import summon_jury
 from retrain_model.steps.fit import load_snapshot
 
 CHALLENGER = "challenger"

@@ -40,11 +40,12 @@ def embed(texts: Sequence[str], *_: Any, **__: Any) -> np.ndarray:
 
 def shrink() -> None:
     """Replace what is slow by something small."""
+    from recsys.evaluation import judging
     from recsys.ranking import params
     from recsys.retrieval.embedding import Als, LightFm
     from recsys.retrieval.item_item import Ease, ItemKnn
     from recsys.retrieval.popular import Popular
-    from retrain_model import job, judging, text_cache
+    from retrain_model import job, text_cache
     from retrain_model.steps import fit
 
     small = {"n_estimators": 5, "num_leaves": 4}

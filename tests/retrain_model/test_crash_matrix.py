@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from recsys.evaluation import judging
 from recsys.exceptions import ServiceUnavailableError
 from recsys.settings import Settings
 from recsys.storage import promotion
 from recsys.storage.artifacts import MANIFEST
 from recsys.storage.registry import PREVIOUS, runs
-from retrain_model import judging, steps
+from retrain_model import steps
 from retrain_model.context import COMMIT_POINTS, RetrainContext
 from retrain_model.job import open_context
 from retrain_model.steps import judge

@@ -1,7 +1,5 @@
 """Models are judged on the same people, also a champion that knows other titles than the jury."""
 
-from datetime import date
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,25 +8,21 @@ from recsys.columns import Columns, ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.data.splits import TEST, assign_groups, split_history
-from recsys.exceptions import RetrainError
+from recsys.evaluation.judging import Judgement, K, judge_generator, judge_recommender
+from recsys.evaluation.jury import Jury, World, summon_jury
+from recsys.evaluation.metrics import EMPTY
+from recsys.exceptions import EvaluationError
 from recsys.recommender import Recommender
 from recsys.recommender.profile import Profile
-from recsys.storage.snapshots import Snapshot
-from retrain_model.judging import EMPTY, Judgement, Jury, K, judge_generator, judge_recommender, summon_jury
 from tests.factories import tiny_recommender, tiny_world
 
 NEW_IDS = [3, 9_999, 99_999]
 
 
-def snapshot_of(catalog: Catalog, interactions: Interactions) -> Snapshot:
-    user_ids = interactions.user_ids
-    arrived = [date(2026, 1, 7) if user_id % 4 == 0 else None for user_id in user_ids]
-    users = pd.DataFrame({Columns.User: user_ids, Columns.ArrivedOn: pd.Series(arrived, dtype=object)})
-    return Snapshot(catalog, interactions, users, "digest")
-
-
 def jury_of(catalog: Catalog, interactions: Interactions) -> Jury:
-    return summon_jury(snapshot_of(catalog, interactions), interactions.to_matrix(catalog))
+    user_ids = interactions.user_ids
+    world = World(catalog, interactions, user_ids[user_ids % 4 == 0], "tiny")
+    return summon_jury(world, interactions.to_matrix(catalog))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +67,7 @@ def test_without_test_users_there_is_one_clear_sentence() -> None:
     catalog, interactions = tiny_world()
     everybody = interactions.user_ids
     rest = interactions.select_users(everybody[assign_groups(everybody) != TEST])
-    with pytest.raises(RetrainError, match="no test users with two ratings; ingest more, or let more arrive"):
+    with pytest.raises(EvaluationError, match="no test users with two ratings; ingest more, or let more arrive"):
         jury_of(catalog, rest)
 
 

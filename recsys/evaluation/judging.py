@@ -1,0 +1,267 @@
+"""Score models on the held-out users: the same people, the same hidden ratings, for every model."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import numpy as np
+import pandas as pd
+
+from recsys.columns import Columns
+from recsys.data.catalog import Catalog
+from recsys.data.people import People
+from recsys.evaluation.intervals import Interval
+from recsys.evaluation.jury import Jury, close_ranks, drop_known, find_known, find_relevant
+from recsys.evaluation.list_metrics import (
+    compute_list_metrics,
+    coverage_interval,
+    intra_list_diversity,
+    novelty,
+    popularity_share,
+)
+from recsys.evaluation.metrics import EMPTY, PerUser, absolute_rating_error, compute_ranking_metrics, recall_at_k
+from recsys.evaluation.reliability import ReliabilityBin, compute_reliability
+from recsys.evaluation.scorecard import Scorecard
+from recsys.evaluation.translation import Translation
+from recsys.features.item_side import normalise_rows
+from recsys.retrieval.base import CandidateGenerator, select_top
+from recsys.types import Floats, Mask, Positions, RatingMatrix
+
+K: Final = 10
+FAR: Final = 100
+# Deep enough for a look at the first hundred, and for ten titles of unknown franchises.
+DEEP: Final = 200
+N_TIMED: Final = 50
+
+OnProgress = Callable[[int, int], None]
+# Answers a batch of people with lists of positions in the jury's catalog, best first, `(n_users, depth)`.
+Answer = Callable[[People], Positions]
+
+
+class RankingModel(Protocol):
+    """A whole recommender: ranks for many people at once and predicts ratings."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The titles it knows."""
+        ...
+
+    def rank(
+        self, history: RatingMatrix, tastes: Floats | None = None, *, k: int = 10, allowed: Mask | None = None
+    ) -> list[tuple[Positions, Floats]]:
+        """Return positions and scores for each user, best first."""
+        ...
+
+    def rate(self, history: RatingMatrix, tastes: Floats, candidates: list[Positions]) -> Floats:
+        """Predict ratings of given positions for many people, flat in their order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One model before the jury.
+
+    Parameters
+    ----------
+    ranked
+        Lists of positions in the jury's catalog, padded with -1, `(n_users, K)`.
+    metrics
+        Per-user values by metric name, each `(n_users,)`.
+    rating_error
+        Mean absolute error per user, or None where the model predicts no ratings.
+    facts
+        Numbers about all lists together.
+    reliability
+        Predicted beside given ratings by tenths; empty where the model predicts no ratings.
+    """
+
+    name: str
+    ranked: Positions
+    metrics: Mapping[str, PerUser]
+    rating_error: PerUser | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+    reliability: tuple[ReliabilityBin, ...] = ()
+
+    def to_scorecard(self, jury: Jury) -> Scorecard:
+        """Reduce to what the gate looks at."""
+        return Scorecard(
+            user_ids=jury.people.user_ids,
+            ndcg=self.metrics["ndcg_at_10"],
+            rating_error=self.rating_error,
+            arrived=jury.arrived,
+            facts=self.facts,
+        )
+
+    def means(self) -> dict[str, float]:
+        """Average every metric over the users that it is defined for; one that is defined for nobody is left out."""
+        table = dict(self.metrics)
+        if self.rating_error is not None:
+            table["mae"] = self.rating_error
+        defined = {name: values for name, values in table.items() if not np.isnan(values).all()}
+        return {name: float(np.nanmean(values)) for name, values in defined.items()} | dict(self.facts)
+
+    def coverage(self, jury: Jury) -> Interval:
+        """Estimate the share of the catalog that so many people are shown."""
+        return coverage_interval(self.ranked, len(jury.catalog))
+
+    def to_table(self, jury: Jury) -> pd.DataFrame:
+        """Lay out the per-user values as one table."""
+        n_history = np.diff(jury.people.history.tocsr().indptr)
+        columns = {Columns.User: jury.people.user_ids, "n_history": n_history, **self.metrics}
+        if self.rating_error is not None:
+            columns["mae"] = self.rating_error
+        return pd.DataFrame(columns).assign(model=self.name)
+
+
+def judge_generator(
+    model: CandidateGenerator,
+    jury: Jury,
+    *,
+    name: str | None = None,
+    depth: int = K,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> Judgement:
+    """Rank the whole catalog but the history by one first-stage model alone.
+
+    Parameters
+    ----------
+    depth
+        Length of the lists; `DEEP` for everything that can be measured, `K` for what the gate needs.
+    on_progress
+        Called with people done and in total.
+    """
+    popularity = np.log1p(jury.item_counts).astype(np.float32)
+
+    def answer(batch: People) -> Positions:
+        # Without a history a personal score says nothing: there every single model shows what is popular.
+        scores = np.array(model.score(batch.history))
+        scores[np.diff(batch.history.indptr) == 0] = popularity
+        allowed = np.ones(batch.history.shape, dtype=bool)
+        allowed[batch.history.nonzero()] = False
+        return pad_lists(select_top(scores, allowed, depth), depth)
+
+    return judge_answers(name or model.name, answer, jury, on_progress=on_progress)
+
+
+def judge_recommender(
+    name: str,
+    model: RankingModel,
+    jury: Jury,
+    *,
+    depth: int = K,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> Judgement:
+    """Let a whole recommender answer, also one that knows another catalog than the jury's."""
+    there = Translation(jury.catalog, model.catalog)
+    predictions: list[Floats] = []
+
+    def answer(batch: People) -> Positions:
+        history, tastes = there.translate(batch.history), _translate_tastes(batch, jury.catalog, model.catalog)
+        predictions.append(_predict_targets(model, history, batch, there))
+        return pad_lists([there.back(found) for found, _ in model.rank(history, tastes, k=depth)], depth)
+
+    judgement = judge_answers(name, answer, jury, on_progress=on_progress)
+    targets = jury.people.targets.tocsr()
+    rows = np.repeat(np.arange(targets.shape[0]), np.diff(targets.indptr))
+    predicted = np.concatenate(predictions)
+    return Judgement(
+        name,
+        judgement.ranked,
+        judgement.metrics,
+        rating_error=absolute_rating_error(predicted, targets.data, rows, n_users=targets.shape[0]),
+        facts={
+            **judgement.facts,
+            "scoring_p95_ms": measure_scoring_ms(model, there.translate(jury.people.history)),
+        },
+        reliability=compute_reliability(predicted, targets.data),
+    )
+
+
+def judge_answers(
+    name: str, answer: Answer, jury: Jury, *, on_progress: OnProgress = lambda _done, _total: None
+) -> Judgement:
+    """Measure what a model answers, batch by batch, so that only ten places of each list are kept."""
+    ranked, tables, done = [], [], 0
+    for batch in jury.people.batches():
+        lists = answer(batch)
+        ranked.append(pad_lists(list(lists), K))
+        tables.append(measure_lists(lists, batch, jury))
+        done += len(batch.user_ids)
+        on_progress(done, len(jury.people.user_ids))
+    top = np.concatenate(ranked)
+    metrics = {metric: np.concatenate([table[metric] for table in tables]) for metric in tables[0]}
+    return Judgement(name, top, metrics, facts=compute_list_metrics(top, jury.item_counts, jury.n_training_users))
+
+
+def measure_lists(lists: Positions, people: People, jury: Jury) -> dict[str, PerUser]:
+    """Compute every metric of these people's lists, by name, each `(n_users,)`.
+
+    `recall_at_100` needs lists of at least 100 places; the metrics with `discovery_` look only at titles of franchises
+    that the history does not touch, in the lists and among the targets, and need a jury that knows the franchises.
+    """
+    relevant = find_relevant(people.targets)
+    top = lists[:, :K]
+    found = compute_ranking_metrics(lists, relevant, K)
+    if lists.shape[1] >= FAR:
+        found[f"recall_at_{FAR}"] = recall_at_k(lists, relevant, FAR)
+    found["novelty"] = novelty(top, jury.item_counts, jury.n_training_users)
+    found["popularity_share"] = popularity_share(top, jury.item_counts)
+    found["diversity"] = intra_list_diversity(top, normalise_rows(jury.catalog.genre_matrix))
+    if jury.franchises is not None:
+        known = find_known(people.history, jury.franchises)
+        unknown = ~np.take_along_axis(known, np.where(lists == EMPTY, 0, lists), axis=1)
+        undiscovered = find_relevant(drop_known(people.targets, known))
+        closed = close_ranks(lists, unknown, K)
+        found |= {f"discovery_{key}": value for key, value in compute_ranking_metrics(closed, undiscovered, K).items()}
+    return found
+
+
+def pad_lists(lists: list[Positions], depth: int) -> Positions:
+    """Arrange lists of any length as `(n_lists, depth)`, padded with -1."""
+    padded = np.full((len(lists), depth), EMPTY, dtype=np.intp)
+    for row, positions in enumerate(lists):
+        padded[row, : len(positions[:depth])] = positions[:depth]
+    return padded
+
+
+def _translate_tastes(batch: People, ours: Catalog, theirs: Catalog) -> Floats:
+    """Arrange stated tastes by the genres of another catalog; a genre that it lacks drops out."""
+    if ours.genres == theirs.genres:
+        return batch.tastes
+    tastes = np.zeros((len(batch.tastes), len(theirs.genres)), dtype=np.float32)
+    shared = [genre for genre in ours.genres if genre in theirs.genres]
+    places = [theirs.genres.index(genre) for genre in shared]
+    tastes[:, places] = batch.tastes[:, [ours.genres.index(genre) for genre in shared]]
+    return tastes
+
+
+def _predict_targets(model: RankingModel, history: RatingMatrix, batch: People, there: Translation) -> Floats:
+    """Predict the hidden ratings, in their order; for a title that the model does not know, the user's mean."""
+    targets = batch.targets.tocsr()
+    counts = np.diff(targets.indptr)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    n_seen = np.maximum(np.diff(batch.history.indptr), 1)
+    predicted = (np.asarray(batch.history.sum(axis=1)).ravel() / n_seen)[rows].astype(np.float32)
+    positions = there.positions[targets.indices]
+    known = positions >= 0
+    per_user = np.split(positions[known], np.cumsum(np.bincount(rows[known], minlength=len(counts)))[:-1])
+    no_tastes = np.zeros((len(counts), len(model.catalog.genres)), dtype=np.float32)
+    predicted[known] = model.rate(history, no_tastes, per_user)
+    return np.asarray(predicted, dtype=np.float32)
+
+
+def measure_scoring_ms(model: RankingModel, history: RatingMatrix) -> float:
+    """Measure single requests of the first users and return the 95th percentile in milliseconds.
+
+    CPU time of this thread, the better of two rounds: what else the machine does must not decide about a model.
+    """
+    rounds = []
+    for _ in range(2):
+        times = []
+        for row in range(min(N_TIMED, history.shape[0])):
+            start = time.thread_time()
+            model.rank(history[row], k=K)
+            times.append(1000 * (time.thread_time() - start))
+        rounds.append(float(np.percentile(times, 95)))
+    return min(rounds)
