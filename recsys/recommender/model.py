@@ -14,6 +14,7 @@ from recsys.exceptions import ArtifactError
 from recsys.features.item_side import ItemSide
 from recsys.features.ranking_features import compute_ranking_features
 from recsys.ranking.ranker import Ranker
+from recsys.recommender.golden import write_golden_requests
 from recsys.recommender.profile import Profile, Recommendations
 from recsys.recommender.retrieve import Retriever, find_allowed
 from recsys.retrieval.base import read_state, sparse_from_state, sparse_to_state, write_state
@@ -140,7 +141,7 @@ class Recommender:
         return Recommendations(self.catalog.item_ids[positions], scores, ratings)
 
     def save(self, directory: Path) -> None:
-        """Write the whole version in open formats: Parquet, NPZ, JSON, LightGBM text."""
+        """Write the whole version in open formats: Parquet, NPZ, JSON, LightGBM text; and its golden requests."""
         directory.mkdir(parents=True, exist_ok=True)
         items = self.retriever.items
         self.catalog.items.to_parquet(directory / "catalog.parquet", index=False)
@@ -150,6 +151,7 @@ class Recommender:
         self.ranker.save(directory)
         settings = {"format": FORMAT, "n_per_model": self.retriever.n_per_model}
         (directory / "recommender.json").write_text(json.dumps(settings, indent=1))
+        write_golden_requests(self, directory)
 
     @classmethod
     def load(cls, directory: Path) -> "Recommender":

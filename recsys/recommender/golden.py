@@ -1,0 +1,102 @@
+"""Golden requests: questions and the answers a version gave when it was made, stored with it.
+
+Whoever loads the version asks them again. Other answers mean that files were exchanged, that the code computes features
+differently by now, or that a library ranks differently: whatever the reason, it is not the model that was judged.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from recsys.exceptions import ArtifactError
+from recsys.recommender.profile import Profile, Recommendations
+
+if TYPE_CHECKING:
+    from recsys.recommender.model import Recommender
+
+FILE: Final = "golden_requests.json"
+_LENGTH = 20
+_TOLERANCE = 1e-3  # of a score or 1 if that is larger; far above what another processor changes
+
+
+def write_golden_requests(recommender: "Recommender", directory: Path) -> None:
+    """Ask a recommender for somebody new, for somebody with tastes, for three histories and for similar titles."""
+    content = [
+        {"request": request, "answer": _answer(recommender, request)} for request in _build_requests(recommender)
+    ]
+    (directory / FILE).write_text(json.dumps(content, indent=1))
+
+
+def check_golden_requests(recommender: "Recommender", directory: Path) -> int:
+    """Ask the golden requests of a version again and return how many there are, 0 if it was stored without any.
+
+    Raises
+    ------
+    ArtifactError
+        If the file cannot be read or an answer differs by more than rounding.
+    """
+    path = directory / FILE
+    if not path.exists():
+        return 0
+    try:
+        content = json.loads(path.read_text())
+        pairs = [(entry["request"], entry["answer"]) for entry in content]
+        wrong = [request for request, answer in pairs if not is_same_answer(_answer(recommender, request), answer)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{FILE} cannot be read: {error}") from error
+    if wrong:
+        raise ArtifactError(
+            f"{len(wrong)} of {len(pairs)} golden requests are answered otherwise than when the version was made, "
+            f"the first is {json.dumps(wrong[0])}; train it anew with the code that runs here"
+        )
+    return len(pairs)
+
+
+def _build_requests(recommender: "Recommender") -> list[dict[str, Any]]:
+    """Choose titles evenly over the catalog, so that equal catalogs get equal requests."""
+    catalog = recommender.catalog
+    item_ids = catalog.item_ids[np.linspace(0, len(catalog) - 1, 24).astype(np.intp)].tolist()
+    item_ids = list(dict.fromkeys(item_ids))
+    histories = [item_ids[:1], item_ids[1:5], item_ids[5:]]
+    requests: list[dict[str, Any]] = [{"ratings": {}}]
+    requests += [{"ratings": {str(item): 10 - place % 6 for place, item in enumerate(ids)}} for ids in histories if ids]
+    requests += [{"genres": {genre: 1.0}} for genre in catalog.genres[:1]]
+    return [*requests, {"similar_to": item_ids[0]}]
+
+
+def _answer(recommender: "Recommender", request: dict[str, Any]) -> dict[str, Any]:
+    if "similar_to" in request:
+        return _round(recommender.similar_items(int(request["similar_to"]), k=_LENGTH))
+    given = {int(item_id): float(rating) for item_id, rating in request.get("ratings", {}).items()}
+    profile = Profile(
+        np.array(list(given), dtype=np.int64),
+        np.array(list(given.values()), dtype=np.float32),
+        request.get("genres", {}),
+    )
+    return _round(recommender.recommend(profile, k=_LENGTH))
+
+
+def _round(found: Recommendations) -> dict[str, Any]:
+    return {
+        "item_ids": found.item_ids.tolist(),
+        "scores": np.round(found.scores.astype(np.float64), 4).tolist(),
+        "predicted_ratings": np.round(found.predicted_ratings.astype(np.float64), 4).tolist(),
+    }
+
+
+def is_same_answer(found: dict[str, Any], expected: dict[str, Any]) -> bool:
+    """Compare two answers title by title: titles of equal score may change places, at the end of the list too."""
+    if len(found["item_ids"]) != len(expected["item_ids"]):
+        return False
+    for name in ("scores", "predicted_ratings"):
+        known = dict(zip(expected["item_ids"], expected[name], strict=True))
+        for item_id, value in zip(found["item_ids"], found[name], strict=True):
+            if item_id not in known and name == "predicted_ratings":
+                continue
+            was = known.get(item_id, expected[name][-1])
+            # Written so that a value that is no number is never the same.
+            if not abs(value - was) <= _TOLERANCE * max(1.0, abs(was)):
+                return False
+    return True
