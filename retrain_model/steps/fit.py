@@ -4,21 +4,12 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from recsys.data.people import build_people
-from recsys.data.splits import TRAIN, VALIDATION, assign_folds, select_group
-from recsys.features.item_side import ItemSide
+from recsys.data.splits import TRAIN, select_group
 from recsys.features.text_embeddings import select_synopses
 from recsys.features.title_neighbours import compute_title_neighbours
-from recsys.recommender import Recommender
-from recsys.recommender.retrieve import Retriever
-from recsys.recommender.training import N_FOLDS, add_newcomers, build_tables, make_models, swap_item_vectors
-from recsys.recommender.training import (
-    train_ranker as train_heads,
-)
+from recsys.recommender.fitting import train_recommender
+from recsys.recommender.training import N_FOLDS, make_models
 from recsys.retrieval.base import read_state, sparse_from_state, sparse_to_state, write_state
 from recsys.retrieval.first_stage import FirstStage, cross_fit
 from recsys.storage.snapshots import Snapshot, read_snapshot, write_snapshot
@@ -112,48 +103,28 @@ def train_ranker(context: RetrainContext) -> str:
 def _train(context: RetrainContext, scratch: Path, folder: Path) -> None:
     frozen = load_snapshot(context)
     text, retrieval = fetch(context, "embed_text", scratch), fetch(context, "fit_retrieval", scratch)
-    full = FirstStage.load(retrieval / FULL)
-    items = ItemSide(
-        catalog=frozen.catalog,
-        text_vectors=read_state(text / "text_vectors.npz")["vectors"],
-        title_neighbours=sparse_from_state(read_state(text / "title_neighbours.npz")),
-        lightfm_vectors=full.models["lightfm"].state()["vectors"],
-    )
-    preset = context.preset
-    final = Retriever(full, items, preset.n_per_model)
-    people = add_newcomers(build_people(select_group(frozen.interactions, TRAIN), frozen.catalog), frozen.catalog)
-    folds = assign_folds(people.user_ids, N_FOLDS)
-    # Raw LightFM dimensions have a meaning within one fit only, so a preset that uses them reads the final fit.
-    raw = "lightfm_raw" in preset.groups
-
-    def parts() -> Any:
-        for fold in range(N_FOLDS):
-            first_stage = FirstStage.load(retrieval / f"fold-{fold}")
-            side = items if raw else swap_item_vectors(items, first_stage)
-            yield Retriever(first_stage, side, preset.n_per_model), people.select(np.flatnonzero(folds == fold))
-            context.progress("featurise", fold + 1, N_FOLDS + 1)
-
-    train = build_tables(parts(), preset.groups)
-    validators = build_people(select_group(frozen.interactions, VALIDATION), frozen.catalog)
-    validation = build_tables([(final, validators)], preset.groups)
-    context.progress("featurise", N_FOLDS + 1, N_FOLDS + 1)
-    trained = train_heads(
-        train,
-        validation,
-        preset,
+    vectors = read_state(text / "text_vectors.npz")["vectors"]
+    neighbours = sparse_from_state(read_state(text / "title_neighbours.npz"))
+    fitted = train_recommender(
+        FirstStage.load(retrieval / FULL),
+        (FirstStage.load(retrieval / f"fold-{fold}") for fold in range(N_FOLDS)),
+        frozen.interactions,
+        (frozen.catalog, vectors, neighbours),
+        context.preset,
         seed=context.seed,
         n_threads=context.n_threads,
-        on_progress=lambda head, done, total: context.progress(f"train {head} head", done, total),
+        on_progress=context.progress,
     )
-    Recommender(final, trained.ranker).save(folder / "model")
+    fitted.recommender.save(folder / "model")
+    trained = fitted.trained
     report = {
-        "n_users": len(people.user_ids),
+        "n_users": fitted.n_users,
         "n_rows": trained.n_rows,
-        "n_features": len(train.schema.names),
+        "n_features": len(trained.ranker.schema.names),
         "best_iterations": {name: head.booster.best_iteration for name, head in trained.heads.items()},
         "curves": {name: head.curves for name, head in trained.heads.items()},
         "importance": {
-            name: dict(zip(train.schema.names, head.booster.feature_importance("gain").tolist(), strict=True))
+            name: dict(zip(trained.ranker.schema.names, head.booster.feature_importance("gain").tolist(), strict=True))
             for name, head in trained.heads.items()
         },
     }

@@ -12,11 +12,11 @@ import pytest
 
 from recsys.connections import open_engine, open_registry
 from recsys.ranking.ranker import TrainingTable
+from recsys.recommender import fitting
 from recsys.recommender.training import HeadTables
 from recsys.settings import Settings
 from recsys.storage import promotion
 from retrain_model.job import open_context, retrain
-from retrain_model.steps import fit
 from tests.retrain_model.conftest import SUNDAY, OpenWorld
 from tests.retrain_model.crash import FAILED
 from tests.retrain_model.forks import Jobs
@@ -87,7 +87,7 @@ def test_a_challenger_trained_on_shuffled_labels_is_kept_out(
         promotion.promote(
             engine, registry, 1, run_key="champion", champion=None, actor="person:test", reason="trained with care"
         )
-    rng, build_tables = np.random.default_rng(5), fit.build_tables
+    rng, build_tables = np.random.default_rng(5), fitting.build_tables
 
     def shuffle(table: TrainingTable) -> TrainingTable:
         return replace(table, labels=rng.permutation(table.labels))
@@ -96,7 +96,7 @@ def test_a_challenger_trained_on_shuffled_labels_is_kept_out(
         tables = build_tables(*args)
         return replace(tables, relevance=shuffle(tables.relevance), rating=shuffle(tables.rating))
 
-    monkeypatch.setattr(fit, "build_tables", build_shuffled)
+    monkeypatch.setattr(fitting, "build_tables", build_shuffled)
     with open_context(SUNDAY, settings=settings) as context:
         report = retrain(context)
     assert report.action == "keep"

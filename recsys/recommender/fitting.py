@@ -1,0 +1,140 @@
+"""Train a whole recommender in memory: first stage, cross-fitted tables, both heads."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.data.catalog import Catalog
+from recsys.data.interactions import Interactions
+from recsys.data.people import People, build_people
+from recsys.data.splits import TRAIN, VALIDATION, assign_folds, select_group
+from recsys.features.item_side import ItemSide
+from recsys.features.title_neighbours import compute_title_neighbours
+from recsys.ranking.params import Preset
+from recsys.recommender.model import Recommender
+from recsys.recommender.retrieve import Retriever
+from recsys.recommender.training import (
+    N_FOLDS,
+    TrainedRanker,
+    add_newcomers,
+    build_tables,
+    make_models,
+    swap_item_vectors,
+    train_ranker,
+)
+from recsys.retrieval.base import CandidateGenerator
+from recsys.retrieval.first_stage import FirstStage, cross_fit
+from recsys.types import Floats, RatingMatrix
+
+# Called with a stage, how much of it is done and out of how much.
+OnProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class FittedRecommender:
+    """A recommender and how its heads were learnt."""
+
+    recommender: Recommender
+    trained: TrainedRanker
+    n_users: int
+
+
+def fit_recommender(
+    catalog: Catalog,
+    interactions: Interactions,
+    text_vectors: Floats,
+    preset: Preset,
+    *,
+    seed: int,
+    n_threads: int,
+    models: Callable[[int], Sequence[CandidateGenerator]] = make_models,
+    on_progress: OnProgress = lambda _stage, _done, _total: None,
+) -> FittedRecommender:
+    """Fit on the training users of some ratings and stop early on the validation users; test users are not looked at.
+
+    Parameters
+    ----------
+    text_vectors
+        Synopsis embeddings in catalog order, `(n_items, 384)`.
+    models
+        Makes the unfitted first-stage models from a seed.
+    """
+    training = select_group(interactions, TRAIN)
+    stages = cross_fit(
+        training.to_matrix(catalog),
+        training.user_ids,
+        catalog,
+        lambda: models(seed),
+        n_folds=N_FOLDS,
+        n_threads=n_threads,
+    )
+    counted = _count(stages, lambda done: on_progress("fit retrieval", done, N_FOLDS + 1))
+    full = next(counted)
+    return train_recommender(
+        full,
+        counted,
+        interactions,
+        (catalog, text_vectors, compute_title_neighbours(catalog)),
+        preset,
+        seed=seed,
+        n_threads=n_threads,
+        on_progress=on_progress,
+    )
+
+
+def _count(stages: Iterable[FirstStage], report: Callable[[int], None]) -> Iterator[FirstStage]:
+    for done, stage in enumerate(stages, start=1):
+        report(done)
+        yield stage
+
+
+def train_recommender(
+    full: FirstStage,
+    folds: Iterable[FirstStage],
+    interactions: Interactions,
+    titles: tuple[Catalog, Floats, RatingMatrix],
+    preset: Preset,
+    *,
+    seed: int,
+    n_threads: int,
+    on_progress: OnProgress = lambda _stage, _done, _total: None,
+) -> FittedRecommender:
+    """Train both heads on top of fitted first stages and put the whole recommender together.
+
+    Parameters
+    ----------
+    full
+        Fitted on all training users; serves, and describes the validation users.
+    folds
+        Fold by fold, fitted without the training users of that fold.
+    titles
+        The catalog, its synopsis embeddings and its title neighbours.
+    """
+    catalog, text_vectors, neighbours = titles
+    items = ItemSide(catalog, text_vectors, neighbours, full.models["lightfm"].state()["vectors"])
+    final = Retriever(full, items, preset.n_per_model)
+    people = add_newcomers(build_people(select_group(interactions, TRAIN), catalog), catalog)
+    places = assign_folds(people.user_ids, N_FOLDS)
+    # Raw LightFM dimensions have a meaning within one fit only, so a preset that uses them reads the final fit.
+    raw = "lightfm_raw" in preset.groups
+
+    def parts() -> Iterator[tuple[Retriever, People]]:
+        for fold, first_stage in enumerate(folds):
+            side = items if raw else swap_item_vectors(items, first_stage)
+            yield Retriever(first_stage, side, preset.n_per_model), people.select(np.flatnonzero(places == fold))
+            on_progress("featurise", fold + 1, N_FOLDS + 1)
+
+    train = build_tables(parts(), preset.groups)
+    validators = build_people(select_group(interactions, VALIDATION), catalog)
+    validation = build_tables([(final, validators)], preset.groups)
+    on_progress("featurise", N_FOLDS + 1, N_FOLDS + 1)
+    trained = train_ranker(
+        train,
+        validation,
+        preset,
+        seed=seed,
+        n_threads=n_threads,
+        on_progress=lambda head, done, total: on_progress(f"train {head} head", done, total),
+    )
+    return FittedRecommender(Recommender(final, trained.ranker), trained, len(people.user_ids))
