@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 
-from recsys.exceptions import RecsysError
+from recsys.exceptions import RecsysError, compute_exit_code
 from recsys.ranking.params import PRESETS
 from recsys.settings import load_settings
 
@@ -26,24 +26,28 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and return the exit code: 0 done, 1 failed with one sentence on stderr, 2 wrong usage."""
+def run(arguments: Sequence[str] | None = None) -> object:
+    """Do the job or one step of it and return what it ended with, JSON-ready; wrong usage exits with 2."""
     options = build_parser().parse_args(arguments)
-    try:
-        settings = load_settings()
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        from retrain_model import steps
-        from retrain_model.job import open_context, retrain
+    from retrain_model import steps
+    from retrain_model.job import open_context, retrain
 
-        with open_context(options.as_of, options.preset, settings=settings) as context:
-            if options.step is None:
-                result: object = retrain(context, dry_run=options.dry_run).to_dict()
-            else:
-                result = getattr(steps, options.step)(context)
-        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+    with open_context(options.as_of, options.preset) as context:
+        if options.step is None:
+            return retrain(context, dry_run=options.dry_run).to_dict()
+        return getattr(steps, options.step)(context)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run and return the exit code: 0 done, 1 failed with one sentence, 2 wrong usage, 99 nothing was ingested yet."""
+    build_parser().parse_args(arguments)
+    try:
+        level = load_settings().log_level
+        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        sys.stdout.write(json.dumps(run(arguments), indent=1) + "\n")
     except RecsysError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return compute_exit_code(error)
     return 0
 
 

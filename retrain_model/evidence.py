@@ -24,7 +24,9 @@ from recsys.evaluation.card import CardFacts, build_card
 from recsys.evaluation.decision import Decision
 from recsys.evaluation.reliability import ReliabilityBin, compute_calibration_error
 from recsys.evaluation.training_plots import plot_importance, plot_learning_curves, plot_reliability
+from recsys.exceptions import ArtifactError, RetrainError
 from recsys.storage.artifacts import MANIFEST
+from recsys.storage.registry import Registry
 from retrain_model.context import RetrainContext
 from retrain_model.environment import find_commit
 
@@ -52,6 +54,24 @@ def build_recipe(context: RetrainContext, snapshot_uri: str, environment: Mappin
         "environment": dict(environment),
         "files": {step: read_file_digests(context, step) for step in FITTED},
     }
+
+
+def read_recipe(registry: Registry, version: int) -> dict[str, Any]:
+    """Read what a version was made from.
+
+    Raises
+    ------
+    RetrainError
+        If it has no recipe that can be read.
+    """
+    found = registry.read_version(version)
+    try:
+        recipe: dict[str, Any] = json.loads(registry.read_artifact(found.run_id, RECIPE))
+    except (ArtifactError, ValueError) as error:
+        raise RetrainError(
+            f"version {version} has no readable recipe, so that nobody knows what it was made from: {error}"
+        ) from error
+    return recipe
 
 
 def read_file_digests(context: RetrainContext, step: str) -> dict[str, str]:

@@ -19,13 +19,12 @@ import numpy as np
 import recsys
 from recsys.data.people import People, build_people
 from recsys.data.splits import TEST, select_group
-from recsys.exceptions import ArtifactError, RetrainError
 from recsys.ranking.params import Preset
 from recsys.recommender import Recommender
 from recsys.storage.snapshots import Snapshot
 from retrain_model.context import RetrainContext, fetch, publish_once
 from retrain_model.environment import describe_environment, find_commit
-from retrain_model.evidence import FITTED, RECIPE, read_file_digests
+from retrain_model.evidence import FITTED, read_file_digests, read_recipe
 from retrain_model.steps.fit import embed_text, fit_retrieval, load_snapshot, train_ranker
 
 log = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ def reproduce(context: RetrainContext, version: int) -> Reproduction:
     RetrainError
         If the version has no recipe.
     """
-    recipe = read_recipe(context, version)
+    recipe = read_recipe(context.registry, version)
     place = f"reproduce/{version}"
     context.store.delete_prefix(f"{place}/")
     rebuilt = follow(recipe, context, place)
@@ -83,18 +82,6 @@ def reproduce(context: RetrainContext, version: int) -> Reproduction:
         largest = compare_predictions(ours, theirs, people)
     differences = (*find_other_circumstances(recipe), *_find_other_files(recipe, rebuilt))
     return Reproduction(version, largest == 0, len(people.user_ids), largest, differences)
-
-
-def read_recipe(context: RetrainContext, version: int) -> dict[str, Any]:
-    """Read what the version was made from."""
-    found = context.registry.read_version(version)
-    try:
-        recipe: dict[str, Any] = json.loads(context.registry.read_artifact(found.run_id, RECIPE))
-    except (ArtifactError, ValueError) as error:
-        raise RetrainError(
-            f"version {version} has no readable recipe, so that it cannot be rebuilt: {error}"
-        ) from error
-    return recipe
 
 
 def follow(recipe: Mapping[str, Any], context: RetrainContext, place: str) -> RetrainContext:

@@ -2,26 +2,38 @@
 
 import argparse
 import datetime as dt
+import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from recsys.connections import open_engine
-from recsys.exceptions import ArrivalError, RecsysError
+from recsys.exceptions import ArrivalError, RecsysError, compute_exit_code
 from recsys.settings import load_settings
 from simulate_new_users.arrivals import DEFAULT_COHORT_SIZE, check_cohort_size, check_day
 from simulate_new_users.job import ArrivalReport, add_new_users
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return 0, or 1 after a sentence on stderr; wrong usage exits with 2."""
+    """Run the command and return 0, 99 before anything was ingested, 1 after a sentence; wrong usage exits with 2."""
     options = _parse(arguments)
     try:
-        report = _run(options.day, tuple(options.cohort_size), dry_run=options.dry_run)
+        report = _run(options)
     except RecsysError as error:
         sys.stderr.write(f"simulate_new_users: {' '.join(str(error).split())}\n")
-        return 1
-    sys.stdout.write(f"{describe(report)}\n")
+        return compute_exit_code(error)
+    sys.stdout.write(f"{json.dumps(to_dict(report)) if options.json else describe(report)}\n")
     return 0
+
+
+def run(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Do the job and return its report, JSON-ready; wrong usage exits with 2."""
+    return to_dict(_run(_parse(arguments)))
+
+
+def to_dict(report: ArrivalReport) -> dict[str, Any]:
+    """Return the numbers of a report, JSON-ready."""
+    return {"day": report.day.isoformat(), "n_users": report.n_users, "n_ratings": report.n_ratings}
 
 
 def describe(report: ArrivalReport) -> str:
@@ -45,6 +57,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar=("MIN", "MAX"),
         help="bounds of the size of a cohort, the same for all days (default: %(default)s)",
     )
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON instead of a sentence")
     options = parser.parse_args(arguments)
     try:
         check_day(options.day)
@@ -54,9 +67,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _run(day: dt.date, cohort_size: tuple[int, int], *, dry_run: bool) -> ArrivalReport:
+def _run(options: argparse.Namespace) -> ArrivalReport:
     with open_engine(load_settings()) as engine:
-        return add_new_users(engine, day, cohort_size=cohort_size, dry_run=dry_run)
+        return add_new_users(engine, options.day, cohort_size=tuple(options.cohort_size), dry_run=options.dry_run)
 
 
 if __name__ == "__main__":

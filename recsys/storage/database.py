@@ -21,14 +21,16 @@ from sqlalchemy.sql import Select
 from recsys.columns import Columns, ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
-from recsys.exceptions import ServiceUnavailableError
+from recsys.exceptions import NothingIngestedError, ServiceUnavailableError
 from recsys.storage.tables import SCHEMA, items, ratings, user_preferences, users
 from recsys.types import Genre, Ids, UserId
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def create_database_engine(url: str, *, statement_timeout: float = 300.0) -> Engine:
+def create_database_engine(
+    url: str, *, statement_timeout: float = 300.0, connect_timeout: int = 10, pool_size: int = 5
+) -> Engine:
     """Create an engine for PostgreSQL through psycopg2; nothing connects yet.
 
     Parameters
@@ -37,6 +39,10 @@ def create_database_engine(url: str, *, statement_timeout: float = 300.0) -> Eng
         `postgresql://...`
     statement_timeout
         Seconds after which the server cancels a statement, so that no request or job hangs for ever.
+    connect_timeout
+        Seconds after which connecting is given up, and after which a server that acknowledges nothing counts as gone.
+    pool_size
+        Connections that are kept open; ten more may be opened for a while.
     """
     milliseconds = int(statement_timeout * 1000)
     options = (
@@ -45,7 +51,13 @@ def create_database_engine(url: str, *, statement_timeout: float = 300.0) -> Eng
     engine = create_engine(
         url,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "application_name": "otaku", "options": options},
+        pool_size=pool_size,
+        connect_args={
+            "connect_timeout": connect_timeout,
+            "tcp_user_timeout": connect_timeout * 1000,
+            "application_name": "otaku",
+            "options": options,
+        },
     )
     event.listen(engine, "handle_error", _translate_disconnect)
     return engine
@@ -168,11 +180,13 @@ def read_catalog(source: Engine | Connection) -> Catalog:
 
     Raises
     ------
-    EmptyCatalogError
-        If nothing was ingested yet.
+    NothingIngestedError
+        If there is none yet.
     """
     with _connected(source) as connection:
         rows = connection.execute(select(*(items.c[name] for name in ItemColumns.All)).order_by(items.c.item_id)).all()
+    if not rows:
+        raise NothingIngestedError("the catalog is empty: nothing was ingested yet (`otaku ingest DIR`)")
     frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=ItemColumns.All)
     return Catalog(frame.astype(dict.fromkeys(ItemColumns.Numericals, np.float64)))
 

@@ -67,8 +67,8 @@ def write_snapshot(engine: Engine, store: ArtifactStore, as_of: date | None) -> 
 
     Raises
     ------
-    EmptyCatalogError
-        If nothing was ingested yet.
+    NothingIngestedError
+        If there is no item yet.
     """
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         catalog = read_catalog(connection)

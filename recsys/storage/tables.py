@@ -189,7 +189,6 @@ feedback_folds = Table(
     Column("day", Date, nullable=False, index=True),
     Column("n_feedback", Integer, nullable=False),
     Column("n_ratings", Integer, nullable=False),
-    Column("n_refused", Integer, nullable=False),
     _created_at(),
 )
 

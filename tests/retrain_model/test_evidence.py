@@ -16,6 +16,7 @@ from otaku.cli import app
 from recsys.connections import open_registry, open_store
 from recsys.exceptions import NoProductionModelError, RetrainError
 from recsys.settings import Settings
+from recsys.storage.registry import Registry
 from retrain_model import reproduce as rebuilding
 from retrain_model.context import RetrainContext
 from retrain_model.environment import compute_lock_hash
@@ -115,8 +116,8 @@ def test_what_differs_is_named(undisturbed: Settings, monkeypatch: pytest.Monkey
     """With another seed the rebuild is another model, and the report says where it parted."""
     original = rebuilding.read_recipe
 
-    def altered(context: RetrainContext, version: int) -> dict[str, Any]:
-        recipe = original(context, version)
+    def altered(registry: Registry, version: int) -> dict[str, Any]:
+        recipe = original(registry, version)
         recipe["environment"] |= {"lock": "another", "packages": {"lightgbm": "0.1"}}
         return recipe | {"seed": 1}
 

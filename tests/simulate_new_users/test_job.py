@@ -9,7 +9,7 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 
 from recsys.data.preferences import build_preference_rows, compute_preferences
 from recsys.data.splits import assign_groups
-from recsys.exceptions import ArrivalError
+from recsys.exceptions import ArrivalError, NothingIngestedError
 from recsys.storage.database import create_database_engine, read_catalog, read_ratings
 from recsys.storage.tables import future_users, items, ratings, user_preferences, users
 from simulate_new_users.arrivals import EPOCH, FIRST_GENERATED_ID, build_generated_id, select_positions
@@ -181,7 +181,7 @@ def test_nobody_at_all_is_one_clear_error(engine: Engine) -> None:
         connection.execute(delete(users))
         connection.execute(delete(future_users))
         assert connection.scalar(select(func.count()).select_from(items)) == 60
-    with pytest.raises(ArrivalError, match="ingest ratings first"):
+    with pytest.raises(NothingIngestedError, match="ingest ratings first"):
         add_new_users(engine, EPOCH)
 
 
@@ -205,6 +205,6 @@ def test_a_day_before_the_queue_is_refused(engine: Engine, read_tables: Callable
 
 def test_a_database_without_tables_is_one_clear_error(empty_database_url: str) -> None:
     engine = create_database_engine(empty_database_url)
-    with pytest.raises(ArrivalError, match="no tables yet"):
+    with pytest.raises(NothingIngestedError, match="no tables yet"):
         add_new_users(engine, EPOCH)
     engine.dispose()

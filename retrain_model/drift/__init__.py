@@ -1,0 +1,1 @@
+"""The daily job after arrivals: tell whether the model in Production still fits the people."""
