@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import csr_matrix
 
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
+from recsys.features.franchises import compute_franchises
 from recsys.features.item_features import compute_decades, compute_memberships, compute_one_hot
-from recsys.types import Floats, RatingMatrix
+from recsys.types import Floats, Positions, RatingMatrix
 
 
 def normalise_rows(vectors: Floats) -> Floats:
@@ -64,6 +67,8 @@ class ItemSide:
                 "item_log_episodes": np.log1p(items[ItemColumns.Episodes]),
                 "item_duration_minutes": items[ItemColumns.DurationMinutes],
                 "item_year": years,
+                "item_franchise_size": self.franchise_sizes,
+                "item_franchise_place": self.franchise_places,
                 "item_has_synopsis": (np.abs(self.text_vectors).sum(axis=1) > 0).astype(float),
             },
             dtype=np.float32,
@@ -80,3 +85,48 @@ class ItemSide:
             "decade": compute_one_hot(compute_decades(self.catalog), "decade").values,
             "type": compute_one_hot(items[ItemColumns.Type], "type").values,
         }
+
+    @cached_property
+    def franchises(self) -> npt.NDArray[np.int64]:
+        """Number of each title's franchise, `(n_items,)`."""
+        return compute_franchises(self.catalog)
+
+    @cached_property
+    def franchise_members(self) -> RatingMatrix:
+        """CSR `(n_items, n_franchises)`, one where a title belongs."""
+        places = (np.arange(len(self.catalog)), self.franchises)
+        return csr_matrix((np.ones(len(self.catalog), dtype=np.float32), places))
+
+    @cached_property
+    def franchise_sizes(self) -> Floats:
+        """Titles in each title's franchise, itself included, `(n_items,)`."""
+        return np.bincount(self.franchises)[self.franchises].astype(np.float32)
+
+    @cached_property
+    def _broadcast_order(self) -> Positions:
+        """Positions sorted by franchise and, within it, by the first day on air; unknown days come last."""
+        days = pd.to_datetime(self.catalog.items[ItemColumns.AiredFrom]).to_numpy()
+        return np.lexsort((np.arange(len(days)), days, np.isnat(days), self.franchises))
+
+    @cached_property
+    def franchise_places(self) -> Floats:
+        """Place of each title in its franchise by the first day on air, from 1, `(n_items,)`."""
+        order = self._broadcast_order
+        starts = np.searchsorted(self.franchises[order], self.franchises[order])
+        places = np.empty(len(order), dtype=np.float32)
+        places[order] = np.arange(len(order)) - starts + 1
+        return places
+
+    @cached_property
+    def franchise_neighbours(self) -> tuple[Positions, Positions]:
+        """Titles that aired just before and just after within the franchise, each `(n_items,)`.
+
+        Where there is none, the number of titles: one past the last position.
+        """
+        order = self._broadcast_order
+        none = len(order)
+        earlier, later = np.full(none, none), np.full(none, none)
+        same = self.franchises[order[1:]] == self.franchises[order[:-1]]
+        earlier[order[1:][same]] = order[:-1][same]
+        later[order[:-1][same]] = order[1:][same]
+        return earlier, later

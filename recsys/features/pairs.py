@@ -1,7 +1,7 @@
 """Users' histories side by side with the candidates that are to be described."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
@@ -31,6 +31,8 @@ class Pairs:
         Stated genre weights `(n_users, n_genres)`, used where the history is empty.
     items
         The item side.
+    supporters
+        By item-item model, CSR `(n_items, n_items)`: row j holds how much each watched title speaks for title j.
     """
 
     history: RatingMatrix
@@ -38,6 +40,7 @@ class Pairs:
     scores: Mapping[str, Floats]
     tastes: Floats
     items: ItemSide
+    supporters: Mapping[str, RatingMatrix] = field(default_factory=dict)
 
     @cached_property
     def counts(self) -> npt.NDArray[np.intp]:

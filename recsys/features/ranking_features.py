@@ -10,7 +10,9 @@ from urllib.parse import quote
 import numpy as np
 
 from recsys.data.interactions import POSITIVE_RATING
+from recsys.features.franchise_features import compute_franchise_relations
 from recsys.features.item_side import ItemSide
+from recsys.features.neighbour_features import compute_neighbour_support
 from recsys.features.pairs import FeatureColumns, Pairs
 from recsys.features.schema import FeatureSchema
 from recsys.features.similarity_features import (
@@ -18,7 +20,7 @@ from recsys.features.similarity_features import (
     compute_name_relations,
     compute_text_similarities,
 )
-from recsys.features.taste_features import compute_affinities, compute_genre_match
+from recsys.features.taste_features import compute_affinities, compute_genre_match, compute_habit_gaps
 from recsys.types import Floats
 
 
@@ -77,13 +79,28 @@ GROUPS: Final[Mapping[str, Callable[[Pairs], FeatureColumns]]] = {
     "affinity": compute_affinities,
     "text": compute_text_similarities,
     "lightfm": compute_lightfm_similarities,
-    "franchise": compute_name_relations,
+    "name": compute_name_relations,
+    "franchise": compute_franchise_relations,
+    "neighbours": compute_neighbour_support,
+    "habits": compute_habit_gaps,
     "tastes": compute_genre_match,
     "user_profile": _user_profile,
     "lightfm_raw": _raw("lightfm", lambda items: items.lightfm_vectors),
     "text_raw": _raw("text", lambda items: items.text_vectors),
 }
-DEFAULT_GROUPS: Final = ("user", "item", "retrieval", "affinity", "text", "lightfm", "franchise", "tastes")
+DEFAULT_GROUPS: Final = (
+    "user",
+    "item",
+    "retrieval",
+    "neighbours",
+    "affinity",
+    "habits",
+    "text",
+    "lightfm",
+    "name",
+    "franchise",
+    "tastes",
+)
 SEED_GROUPS: Final = ("user_profile", "lightfm_raw", "text_raw")
 
 

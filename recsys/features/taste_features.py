@@ -1,5 +1,7 @@
 """How a person's taste in genres, studios, sources, decades and types meets a candidate."""
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
@@ -42,3 +44,17 @@ def compute_genre_match(pairs: Pairs) -> FeatureColumns:
     sizes = np.sqrt(np.maximum(genres.sum(axis=1), 1))
     matches = np.einsum("ij,ij->i", profile[pairs.rows], genres[pairs.columns])
     return {"genre_match": matches / norms[pairs.rows] / sizes[pairs.columns]}
+
+
+# Numbers of a title in which people have habits: famous or obscure, old or new, long or short, acclaimed or not.
+HABITS: Final = ("item_log_members", "item_year", "item_log_episodes", "item_duration_minutes", "item_mean_score")
+
+
+def compute_habit_gaps(pairs: Pairs) -> FeatureColumns:
+    """Tell how far a candidate lies from the mean of the history in popularity, year, length and score."""
+    numbers = pairs.items.statistics[list(HABITS)].to_numpy()
+    known = ~np.isnan(numbers)
+    with np.errstate(invalid="ignore"):
+        means = (pairs.watched @ np.where(known, numbers, 0.0)) / (pairs.watched @ known.astype(np.float32))
+    gaps = numbers[pairs.columns] - means[pairs.rows]
+    return {f"{name}_gap": gaps[:, place] for place, name in enumerate(HABITS)}

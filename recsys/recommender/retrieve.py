@@ -42,7 +42,7 @@ class Retriever:
 
     def describe(self, history: RatingMatrix, tastes: Floats, candidates: Sequence[Positions]) -> Pairs:
         """Prepare given candidates for featurising."""
-        return Pairs(history, candidates, self.score(history), tastes, self.items)
+        return Pairs(history, candidates, self.score(history), tastes, self.items, self.first_stage.supporters)
 
     def retrieve(self, history: RatingMatrix, tastes: Floats, allowed: Mask | None = None) -> Pairs:
         """Find candidates for each row of a history.
@@ -60,4 +60,4 @@ class Retriever:
             candidates[row] = np.sort(
                 select_top(scores["popular"][row : row + 1], mask[row : row + 1], 2 * self.n_per_model)[0]
             )
-        return Pairs(history, candidates, scores, tastes, self.items)
+        return Pairs(history, candidates, scores, tastes, self.items, self.first_stage.supporters)

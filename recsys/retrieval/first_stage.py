@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +13,14 @@ from recsys.data.catalog import Catalog
 from recsys.data.splits import assign_folds
 from recsys.exceptions import ArtifactError
 from recsys.retrieval.base import CandidateGenerator, read_state, select_top, write_state
+from recsys.retrieval.content import GenreTfidf, TextProfile
 from recsys.retrieval.embedding import Als, LightFm
-from recsys.retrieval.item_item import Ease, ItemKnn
+from recsys.retrieval.item_item import Ease, ItemItem, ItemKnn
 from recsys.retrieval.popular import Popular
 from recsys.types import Floats, Ids, Mask, Positions, RatingMatrix
 
 GENERATORS: Final[Mapping[str, type[CandidateGenerator]]] = {
-    model.name: model for model in (Ease, Als, ItemKnn, LightFm, Popular)
+    model.name: model for model in (Ease, Als, ItemKnn, LightFm, TextProfile, GenreTfidf, Popular)
 }
 ModelScores = dict[str, Floats]
 
@@ -32,6 +34,11 @@ class FirstStage:
     def score(self, history: RatingMatrix) -> ModelScores:
         """Score the whole catalog with every model, each `(n_users, n_items)`."""
         return {name: model.score(history) for name, model in self.models.items()}
+
+    @cached_property
+    def supporters(self) -> Mapping[str, RatingMatrix]:
+        """By item-item model, CSR `(n_items, n_items)`: row j holds the weights of the titles that speak for j."""
+        return {name: model.supporters for name, model in self.models.items() if isinstance(model, ItemItem)}
 
     def save(self, directory: Path) -> None:
         """Write one NPZ file a model."""

@@ -30,6 +30,13 @@ class ItemItem:
             raise NotFittedError(self)
         return np.asarray((map_values(history, EVIDENCE) @ self.weights_).toarray(), dtype=np.float32)
 
+    @property
+    def supporters(self) -> RatingMatrix:
+        """CSR `(n_items, n_items)`: row j holds the weights of the titles that speak for title j."""
+        if self.weights_ is None:
+            raise NotFittedError(self)
+        return self.weights_.T.tocsr()
+
     def state(self) -> State:
         """Return the sparse weights."""
         if self.weights_ is None:

@@ -12,6 +12,7 @@ from recsys.data.interactions import Interactions
 from recsys.data.people import build_people
 from recsys.data.splits import split_history
 from recsys.exceptions import ArtifactError, SchemaMismatchError
+from recsys.features.neighbour_features import WEIGHT_SHRINKAGE
 from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import DEFAULT_GROUPS, GROUPS, SEED_GROUPS, compute_ranking_features
 from recsys.features.schema import FeatureSchema
@@ -75,6 +76,36 @@ def test_every_feature_matches_a_slow_reference(pairs: Pairs) -> None:
         match = profile @ carried / np.linalg.norm(profile) / np.linalg.norm(carried)
         assert line["genre_match"] == pytest.approx(match, rel=1e-4)
         assert line["lightfm_3"] == items.lightfm_vectors[column, 3]
+
+
+def test_the_titles_that_speak_for_a_candidate_match_a_slow_reference(pairs: Pairs) -> None:
+    found = table_of(pairs, "neighbours")
+    for place, (row, column) in enumerate(zip(pairs.rows, pairs.columns, strict=True)):
+        seen, ratings = pairs.seen(row)
+        for name in ("ease", "item_knn"):
+            weights = np.maximum(pairs.supporters[name].toarray()[column, seen], 0.0)
+            rating = weights @ (ratings - ratings.mean()) / (weights.sum() + WEIGHT_SHRINKAGE)
+            line = found.iloc[place]
+            assert line[f"{name}_strongest"] == pytest.approx(weights.max(), abs=1e-6)
+            assert line[f"{name}_supporters"] == (weights > 0).sum()
+            assert line[f"{name}_rating"] == pytest.approx(rating, rel=1e-3, abs=1e-5)
+
+
+def test_the_franchise_of_a_candidate_is_looked_up_in_the_history() -> None:
+    """Positions 0 and 1 are Cowboy Bebop (1998) and its film (2001); nothing else belongs to them."""
+    catalog, _ = tiny_world()
+    ratings = np.array([9.0, 5.0], dtype=np.float32)
+    history = csr_matrix((ratings, ([0, 0], [0, 3])), shape=(1, len(catalog)))
+    tastes = np.zeros((1, len(catalog.genres)), dtype=np.float32)
+    film, stranger = table_of(
+        tiny_recommender().retriever.describe(history, tastes, [np.array([1, 2])]), "franchise", "item", "habits"
+    ).to_dict("records")
+    assert (film["franchise_seen"], film["franchise_seen_share"], film["franchise_rating"]) == (1, 1, (9 - 7) / 2)
+    assert (film["franchise_earlier_seen"], film["franchise_later_seen"]) == (1, 0)
+    assert (film["item_franchise_size"], film["item_franchise_place"]) == (2, 2)
+    assert film["item_year_gap"] == 2001 - (1998 + 2004) / 2
+    assert not any(value for name, value in stranger.items() if name.startswith("franchise"))
+    assert (stranger["item_franchise_size"], stranger["item_franchise_place"]) == (1, 1)
 
 
 def test_groups_can_be_taken_alone_or_together(pairs: Pairs) -> None:

@@ -11,18 +11,21 @@ from scipy.sparse import csr_matrix
 from recsys.data.catalog import Catalog
 from recsys.exceptions import ArtifactError, NotFittedError
 from recsys.retrieval.base import CandidateGenerator, read_state, select_top, write_state
+from recsys.retrieval.content import GenreTfidf, TextProfile
 from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.first_stage import GENERATORS, FirstStage, cross_fit, fit_first_stage, select_candidates
 from recsys.retrieval.item_item import EVIDENCE, Ease, ItemKnn
 from recsys.retrieval.popular import Popular
 from recsys.types import RatingMatrix
-from tests.factories import tiny_world
+from tests.factories import tiny_catalog, tiny_world
 
 MODELS: dict[str, Callable[[], CandidateGenerator]] = {
     "ease": Ease,
     "als": lambda: Als(n_factors=8),
     "item_knn": ItemKnn,
     "lightfm": lambda: LightFm(n_components=8, n_epochs=5),
+    "text": lambda: TextProfile(tiny_catalog().genre_matrix),
+    "genre": GenreTfidf,
     "popular": Popular,
 }
 
@@ -107,7 +110,7 @@ def test_tastes_are_learnt(name: str, world: tuple[RatingMatrix, Catalog]) -> No
     assert hits.mean() > 0.75
 
 
-@pytest.mark.parametrize("make", [Ease, ItemKnn, Als, LightFm])
+@pytest.mark.parametrize("make", [Ease, ItemKnn, Als, LightFm, TextProfile, GenreTfidf])
 def test_an_unfitted_model_says_so(make: type[CandidateGenerator]) -> None:
     with pytest.raises(NotFittedError, match="is not fitted"):
         make().score(csr_matrix((1, 3), dtype=np.float32))

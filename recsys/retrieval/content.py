@@ -1,0 +1,78 @@
+"""Content models: a person is the weighted sum of the titles of the history, a candidate is as good as it is near."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import numpy as np
+
+from recsys.data.catalog import Catalog
+from recsys.exceptions import NotFittedError
+from recsys.features.item_side import normalise_rows
+from recsys.retrieval.base import State, map_values
+from recsys.retrieval.item_item import EVIDENCE
+from recsys.types import Floats, RatingMatrix
+
+
+class Content:
+    """Shared part: item vectors of unit length `(n_items, n_dimensions)` and cosines of a profile with them."""
+
+    units_: Floats | None = None
+
+    def score(self, history: RatingMatrix) -> Floats:
+        """Compute the cosine of each profile with each title, `(n_users, n_items)`; 0 for an empty history."""
+        if self.units_ is None:
+            raise NotFittedError(self)
+        profiles = normalise_rows(np.asarray(map_values(history, EVIDENCE) @ self.units_, dtype=np.float32))
+        return np.asarray(profiles @ self.units_.T, dtype=np.float32)
+
+    def state(self) -> State:
+        """Return the vectors."""
+        if self.units_ is None:
+            raise NotFittedError(self)
+        return {"units": self.units_}
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild from the vectors."""
+        model = cls()
+        model.units_ = state["units"]
+        return model
+
+
+@dataclass
+class TextProfile(Content):
+    """Nearness of synopses.
+
+    Parameters
+    ----------
+    text_vectors
+        Synopsis embeddings `(n_items, 384)` in catalog order; a zero row, a title without a synopsis, is near nothing.
+    """
+
+    text_vectors: Floats | None = field(default=None, repr=False)
+    name: ClassVar[str] = "text"
+
+    def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
+        """Learn nothing from ratings: the encoder has learnt from other texts."""
+        if self.text_vectors is None:
+            raise NotFittedError(self)
+        self.units_ = normalise_rows(self.text_vectors)
+        return self
+
+
+@dataclass
+class GenreTfidf(Content):
+    """Nearness of genres, rare ones counting for more.
+
+    The weight of a genre is `log(n_items / n_carrying)`, the inverse document frequency of Spärck Jones, "A statistical
+    interpretation of term specificity and its application in retrieval" (1972).
+    """
+
+    name: ClassVar[str] = "genre"
+
+    def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
+        """Weigh the genres of the catalog; ratings teach it nothing."""
+        carried = catalog.genre_matrix
+        frequency = np.log(len(catalog) / np.maximum(carried.sum(axis=0), 1.0))
+        self.units_ = normalise_rows(np.asarray(carried * frequency, dtype=np.float32))
+        return self
