@@ -136,7 +136,8 @@ def judge_generator(
     def answer(batch: People) -> Positions:
         # Without a history a personal score says nothing: there every single model shows what is popular.
         scores = np.array(model.score(batch.history))
-        scores[np.diff(batch.history.indptr) == 0] = popularity
+        if not getattr(model, "serves_newcomers", False):
+            scores[np.diff(batch.history.indptr) == 0] = popularity
         allowed = np.ones(batch.history.shape, dtype=bool)
         allowed[batch.history.nonzero()] = False
         return pad_lists(select_top(scores, allowed, depth), depth)

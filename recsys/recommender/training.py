@@ -13,7 +13,7 @@ from scipy.sparse import vstack
 
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING
-from recsys.data.people import People, shorten_histories
+from recsys.data.people import People, find_favourite_genres, shorten_histories
 from recsys.data.splits import hash_ids
 from recsys.exceptions import RetrainError
 from recsys.features.item_side import ItemSide
@@ -53,14 +53,9 @@ def add_newcomers(people: People, catalog: Catalog) -> People:
         (hash_ids(people.user_ids[picked], salt=5) % np.uint64(len(COLD_LENGTHS))).astype(int)
     ]
     cold = people.select(picked)
-    shares = np.asarray(cold.history @ catalog.genre_matrix)
-    shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
-    lift = shares - catalog.genre_matrix.mean(axis=0) / max(float(catalog.genre_matrix.mean(axis=0).sum()), 1e-9)
-    tastes = np.zeros_like(cold.tastes)
-    favourites = np.argsort(-lift, axis=1, kind="stable")[:, :STATED_GENRES]
+    tastes = find_favourite_genres(cold.history, catalog, STATED_GENRES)
     silent = hash_ids(cold.user_ids, salt=6) % np.uint64(2) == 0
-    stating = np.flatnonzero((lengths == 0) & ~silent)
-    tastes[stating[:, None], favourites[stating]] = 1.0
+    tastes[(lengths > 0) | silent] = 0.0
     cut = replace(cold, history=shorten_histories(cold, lengths), tastes=tastes)
     return People(
         np.concatenate([people.user_ids, cut.user_ids]),

@@ -1,0 +1,188 @@
+"""Make models by name and let the jury judge them: single ones, the whole ranker, registered versions."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from recsys.data.splits import TEST, TRAIN, hash_ids, select_group
+from recsys.evaluation.comparison import Result
+from recsys.evaluation.contenders import CONTENDERS, Materials, make_contender, normalise_name
+from recsys.evaluation.judging import DEEP, Judgement, judge_generator, judge_recommender
+from recsys.evaluation.jury import Jury, World, summon_jury
+from recsys.exceptions import EvaluationError
+from recsys.features.franchises import compute_franchises
+from recsys.features.title_neighbours import compute_title_neighbours
+from recsys.ranking.params import Preset, get_preset
+from recsys.recommender import Recommender
+from recsys.recommender.fitting import OnProgress, train_recommender
+from recsys.recommender.training import N_FOLDS, make_models
+from recsys.retrieval.base import CandidateGenerator
+from recsys.retrieval.first_stage import FirstStage, cross_fit
+from recsys.types import RatingMatrix
+
+RANKER: Final = "ranker"
+_WITHOUT: Final = "_without_"
+_VERSION: Final = re.compile(r"v(\d+)")
+
+Model = CandidateGenerator | Recommender
+
+
+def ignore(_stage: str, _done: int, _total: int) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A world with its training ratings and its jury, and how models are made.
+
+    Parameters
+    ----------
+    open_version
+        Loads a registered version; None where there is no registry.
+    scratch
+        Keeps what several models share (the fitted first stages); None to keep nothing.
+    """
+
+    world: World
+    training: RatingMatrix
+    jury: Jury
+    materials: Materials
+    preset: Preset
+    open_version: Callable[[int], Recommender] | None = None
+    scratch: Path | None = None
+    on_progress: OnProgress = ignore
+
+    def check(self, name: str) -> str:
+        """Return the name as the code spells it.
+
+        Raises
+        ------
+        EvaluationError
+            Names the models that exist.
+        """
+        spelled = normalise_name(name)
+        base, _, group = spelled.partition(_WITHOUT)
+        known = spelled in CONTENDERS or (base == RANKER and (not group or group in self.preset.groups))
+        if known or (_VERSION.fullmatch(spelled) and self.open_version is not None):
+            return spelled
+        also = "" if self.open_version is None else ", v1 for version 1"
+        raise EvaluationError(f"there is no model {name!r}; choose among {', '.join((*CONTENDERS, RANKER))}{also}")
+
+    def make(self, name: str) -> Model:
+        """Fit a model on the training people, or load a registered version."""
+        spelled = self.check(name)
+        version = _VERSION.fullmatch(spelled)
+        if version and self.open_version is not None:
+            return self.open_version(int(version[1]))
+        base, _, group = spelled.partition(_WITHOUT)
+        if base == RANKER:
+            return self._fit_ranker(tuple(kept for kept in self.preset.groups if kept != group))
+        return make_contender(spelled, self.materials).fit(self.training, self.world.catalog)
+
+    def judge(self, name: str) -> Result:
+        """Make a model and let the jury judge it; the facts tell the seconds of both."""
+        spelled = self.check(name)
+        start = time.perf_counter()
+        model = self.make(spelled)
+        made = time.perf_counter()
+        judgement = self.judge_model(spelled, model)
+        facts = {"fit_seconds": made - start, "judge_seconds": time.perf_counter() - made}
+        return Result.of(judgement, self.jury, facts)
+
+    def judge_model(self, name: str, model: Model, jury: Jury | None = None) -> Judgement:
+        """Let the jury, or another one over the same catalog, judge a model that stands."""
+
+        def report(done: int, total: int) -> None:
+            self.on_progress(f"judge {name}", done, total)
+
+        bench = jury or self.jury
+        if isinstance(model, Recommender):
+            return judge_recommender(name, model, bench, depth=DEEP, on_progress=report)
+        return judge_generator(model, bench, name=name, depth=DEEP, on_progress=report)
+
+    def _fit_ranker(self, groups: tuple[str, ...]) -> Recommender:
+        full, *folds = self._stages
+        return train_recommender(
+            full,
+            folds,
+            self.world.interactions,
+            (self.world.catalog, self.materials.text_vectors(), compute_title_neighbours(self.world.catalog)),
+            replace(self.preset, groups=groups),
+            seed=self.materials.seed,
+            n_threads=self.materials.n_threads,
+            on_progress=self.on_progress,
+        ).recommender
+
+    @cached_property
+    def _stages(self) -> list[FirstStage]:
+        """Return the first stage of all training people, and those of the folds."""
+        names = ("full", *(f"fold-{fold}" for fold in range(N_FOLDS)))
+        kept = None if self.scratch is None else self.scratch / f"first-stage-{self.materials.seed}"
+        if kept is not None and (kept / "done").exists():
+            return [FirstStage.load(kept / name) for name in names]
+        stages = []
+        fitted = cross_fit(
+            self.training,
+            select_group(self.world.interactions, TRAIN).user_ids,
+            self.world.catalog,
+            lambda: make_models(self.materials.seed),
+            n_folds=N_FOLDS,
+            n_threads=self.materials.n_threads,
+        )
+        for name, stage in zip(names, fitted, strict=True):
+            stages.append(stage)
+            self.on_progress("fit first stage", len(stages), len(names))
+            if kept is not None:
+                (kept / name).mkdir(parents=True, exist_ok=True)
+                stage.save(kept / name)
+        if kept is not None:
+            (kept / "done").touch()
+        return stages
+
+
+def build_bench(
+    world: World,
+    materials: Materials,
+    *,
+    group: str = TEST,
+    preset: str = "default",
+    max_users: int | None = None,
+    open_version: Callable[[int], Recommender] | None = None,
+    scratch: Path | None = None,
+    on_progress: OnProgress = ignore,
+) -> Bench:
+    """Split a world and summon its jury.
+
+    Parameters
+    ----------
+    max_users
+        Judges taken at most, always the same ones; None for all.
+
+    Raises
+    ------
+    EvaluationError
+        If there is nobody to learn from or nobody to be judged by.
+    """
+    training = select_group(world.interactions, TRAIN)
+    if not len(training):
+        raise EvaluationError("the data have no training users; ingest more, or let more arrive")
+    ratings = training.to_matrix(world.catalog)
+    jury = summon_jury(world, ratings, group, franchises=compute_franchises(world.catalog))
+    if max_users is not None and max_users < len(jury.people.user_ids):
+        jury = select_jurors(jury, max_users)
+    return Bench(
+        world, ratings, jury, materials, get_preset(preset), open_version, scratch=scratch, on_progress=on_progress
+    )
+
+
+def select_jurors(jury: Jury, n_users: int) -> Jury:
+    """Keep some members of a jury, chosen by a hash of their ids."""
+    order = np.argsort(hash_ids(jury.people.user_ids, salt=8), kind="stable")
+    rows = np.sort(order[:n_users])
+    return replace(jury, people=jury.people.select(rows), arrived=jury.arrived[rows])

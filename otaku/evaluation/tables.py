@@ -1,0 +1,129 @@
+"""An evaluation as tables on a terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from recsys.evaluation.comparison import COVERAGE, DISCOVERY, LABELS, PRIMARY, SLICED
+
+_HEADLINE = (
+    "ndcg_at_10",
+    "recall_at_10",
+    "precision_at_10",
+    "hit_rate_at_10",
+    "reciprocal_rank_at_10",
+    "recall_at_100",
+)
+_BEYOND = (COVERAGE, "novelty", "diversity", "popularity_share", "mae")
+
+
+def build_tables(comparison: Mapping[str, Any]) -> list[Table]:
+    """Lay a comparison out: accuracy, what the lists are like, discovery, slices, paired differences."""
+    models, reference = comparison["models"], comparison["reference"]
+    people = f"{comparison['n_users']:,} held-out people, 95 % intervals"
+    discovery = [name for name in LABELS if name.startswith(DISCOVERY)]
+    tables = [
+        build_metric_table(f"Held-out ratings of 7 and more: {people}", models, _HEADLINE),
+        build_metric_table("The lists themselves", models, _BEYOND),
+        build_metric_table("Discovery: only titles of franchises that the history does not touch", models, discovery),
+        build_slice_table(models, PRIMARY),
+    ]
+    if len(models) > 1:
+        tables.append(build_difference_table(models, reference))
+    return [table for table in tables if table.row_count]
+
+
+def sort_models(models: Mapping[str, Any], metric: str = PRIMARY) -> list[str]:
+    """Order models by a metric, the best first."""
+    return sorted(models, key=lambda name: -models[name]["metrics"].get(metric, {"mean": 0.0})["mean"])
+
+
+def build_metric_table(title: str, models: Mapping[str, Any], metrics: Sequence[str]) -> Table:
+    """Give each model a row and each metric a column of means with intervals."""
+    known = [metric for metric in metrics if any(metric in model["metrics"] for model in models.values())]
+    table = Table("model", title=title, title_justify="left")
+    for metric in known:
+        table.add_column(LABELS[metric].removesuffix(", discovery"), justify="right")
+    for name in sort_models(models) if known else []:
+        table.add_row(name, *(spell(models[name]["metrics"].get(metric)) for metric in known))
+    return table
+
+
+def build_slice_table(models: Mapping[str, Any], metric: str) -> Table:
+    """Give each slice of users a column."""
+    slices = list(dict.fromkeys(name for model in models.values() for name in model["slices"]))
+    table = Table("model", title=f"{LABELS[metric]} by slice of users", title_justify="left")
+    sizes = {name: model["n_users"] for found in models.values() for name, model in found["slices"].items()}
+    for name in slices:
+        table.add_column(f"{name} ({sizes[name]:,})", justify="right")
+    for model in sort_models(models) if slices else []:
+        found = models[model]["slices"]
+        table.add_row(model, *(spell(found.get(name, {"metrics": {}})["metrics"].get(metric)) for name in slices))
+    return table
+
+
+def build_difference_table(models: Mapping[str, Any], reference: str) -> Table:
+    """Pair every model with the reference, person by person."""
+    title = f"Paired differences: model minus {reference}, person by person"
+    table = Table("model", title=title, title_justify="left")
+    for metric in SLICED:
+        table.add_column(LABELS[metric], justify="right")
+    for name in sort_models(models):
+        if name != reference:
+            table.add_row(name, *(spell_difference(models[name]["differences"].get(metric)) for metric in SLICED))
+    return table
+
+
+def spell(found: Mapping[str, float] | None) -> str:
+    """Write a mean with its interval."""
+    if found is None:
+        return "-"
+    digits = 3 if abs(found["mean"]) < 1 else 2
+    return f"{found['mean']:.{digits}f} [dim]{found['low']:.{digits}f}-{found['high']:.{digits}f}[/]"
+
+
+def spell_difference(found: Mapping[str, float] | None) -> str:
+    """Write a difference with its interval, bold where the interval leaves out 0, and the lift."""
+    if found is None:
+        return "-"
+    lift = "" if found["lift"] is None else f" ({100 * found['lift']:+.1f} %)"
+    text = f"{found['mean']:+.4f} [dim]{found['low']:+.4f} to {found['high']:+.4f}[/]{lift}"
+    return f"[bold]{text}[/]" if found["low"] > 0 or found["high"] < 0 else text
+
+
+def build_cold_table(cold: Mapping[str, Any]) -> Table:
+    """Lay the cold corners out: a row per model, a column per corner, NDCG@10 with intervals."""
+    corners = list(dict.fromkeys(name for model in cold["models"].values() for name in model))
+    table = Table("model", title="Cold corners: NDCG@10 of people of whom little is known", title_justify="left")
+    for corner in corners:
+        table.add_column(corner, justify="right")
+    for name, found in cold["models"].items():
+        table.add_row(name, *(spell(found.get(corner, {}).get(PRIMARY)) for corner in corners))
+    return table
+
+
+def build_unrated_table(unrated: Mapping[str, Any]) -> Table:
+    """Lay the titles that nobody rated out: recall of each model on them."""
+    title = (
+        f"Titles without a rating: {unrated['n_hidden']:,} titles hidden from training, "
+        f"{unrated['n_users']:,} people who like one"
+    )
+    table = Table("model", title=title, title_justify="left")
+    metrics = list(dict.fromkeys(metric for found in unrated["models"].values() for metric in found))
+    for metric in metrics:
+        table.add_column(metric.replace("_", " "), justify="right")
+    for name, found in unrated["models"].items():
+        table.add_row(name, *(spell(found.get(metric)) for metric in metrics))
+    return table
+
+
+def build_leaky_table(leaky: Mapping[str, Any]) -> Table:
+    """Lay the original's own protocols out, marked as what they are."""
+    table = Table("protocol of the original (leaky)", "here", "published", title_justify="left")
+    table.title = "LEAKY: the original's own protocols, for side by side only; they say nothing about new people"
+    for line in leaky["measures"]:
+        table.add_row(
+            line["name"], f"{line['value']:.4f}", "-" if line["published"] is None else f"{line['published']:.4f}"
+        )
+    return table

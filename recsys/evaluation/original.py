@@ -1,0 +1,243 @@
+"""The whole algorithm of the original My Otaku Friend, as a baseline under the same protocol as every other model.
+
+A regressor predicts a rating for every title from the person's genre shares and mean rating and the title's LightFM and
+synopsis vectors. The thousand best predicted that were not watched are taken; of those, the ten nearest to the mean
+vector of the person's best rated titles are shown, in the order of their predicted ratings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final, Self
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix, hstack, identity
+
+from recsys.data.catalog import Catalog
+from recsys.data.interactions import POSITIVE_RATING
+from recsys.exceptions import NotFittedError
+from recsys.features.item_features import compute_item_features
+from recsys.features.item_side import normalise_rows
+from recsys.features.schema import FeatureSchema
+from recsys.ranking.params import get_preset
+from recsys.ranking.ranker import TrainingTable, train_head
+from recsys.retrieval.base import State
+from recsys.types import Floats, Positions, RatingMatrix
+
+N_BEST: Final = 1000
+N_SHOWN: Final = 10
+VALIDATION_SHARE: Final = 0.15
+LEARNING_RATE: Final = 0.05
+
+
+@dataclass
+class OriginalPipeline:
+    """The original's two stages, fitted on training users only.
+
+    Parameters
+    ----------
+    text_vectors
+        Synopsis embeddings in catalog order, `(n_items, 384)`.
+    n_components, n_epochs
+        Of LightFM; 64 and 50 in the original.
+    n_estimators
+        Trees at most; 2,000 in the original.
+    n_rows
+        Ratings that the regressor learns from, drawn at random; None for all, each 2 kB in memory.
+    """
+
+    text_vectors: Floats | None = field(default=None, repr=False)
+    n_components: int = 64
+    n_epochs: int = 50
+    n_estimators: int = 2000
+    n_rows: int | None = None
+    seed: int = 42
+    n_threads: int = 1
+    name: ClassVar[str] = "seed004"
+    # A person without a history is a row of zeros to the regressor, as in the original.
+    serves_newcomers: ClassVar[bool] = True
+    vectors_: Floats | None = field(default=None, init=False, repr=False)
+    genres_: Floats | None = field(default=None, init=False, repr=False)
+    booster_: lgb.Booster | None = field(default=None, init=False, repr=False)
+
+    def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
+        """Fit LightFM, then the regressor; early stopping on a share of the people, as the original did."""
+        if self.text_vectors is None:
+            raise NotFittedError(self)
+        self.genres_ = catalog.genre_matrix
+        profiles = describe_people(ratings, self.genres_)
+        embedded = fit_embeddings(
+            ratings,
+            profiles,
+            catalog,
+            n_components=self.n_components,
+            n_epochs=self.n_epochs,
+            seed=self.seed,
+            n_threads=self.n_threads,
+        )
+        self.vectors_ = np.hstack([embedded, self.text_vectors]).astype(np.float32)
+        self.booster_ = fit_regressor(
+            ratings,
+            profiles,
+            self.vectors_,
+            n_estimators=self.n_estimators,
+            n_rows=self.n_rows,
+            seed=self.seed,
+            n_threads=self.n_threads,
+        )
+        return self
+
+    def predict(self, profile: Floats) -> Floats:
+        """Predict the rating of every title for one person, `(n_items,)`."""
+        if self.vectors_ is None or self.booster_ is None:
+            raise NotFittedError(self)
+        rows = np.hstack([np.broadcast_to(profile, (len(self.vectors_), len(profile))), self.vectors_])
+        return np.asarray(self.booster_.predict(rows, num_threads=self.n_threads), dtype=np.float32)
+
+    def score(self, history: RatingMatrix) -> Floats:
+        """Score the whole catalog so that the best ten are what the original shows, `(n_users, n_items)`.
+
+        Behind them come the rest of the thousand by cosine and everything else by predicted rating.
+        """
+        if self.genres_ is None or self.vectors_ is None:
+            raise NotFittedError(self)
+        units = normalise_rows(self.vectors_)
+        scores = np.empty(history.shape, dtype=np.float32)
+        for row, profile in enumerate(describe_people(history, self.genres_)):
+            part = slice(history.indptr[row], history.indptr[row + 1])
+            predicted = self.predict(profile)
+            predicted[history.indices[part]] = -np.inf
+            order = order_as_shown(predicted, history.indices[part], history.data[part], self.vectors_, units)
+            scores[row, order] = np.arange(len(order), 0, -1)
+        return scores
+
+    def state(self) -> State:
+        """Return vectors, genres and trees."""
+        if self.vectors_ is None or self.genres_ is None or self.booster_ is None:
+            raise NotFittedError(self)
+        trees = np.frombuffer(self.booster_.model_to_string().encode(), dtype=np.uint8)
+        return {"vectors": self.vectors_, "genres": self.genres_, "trees": trees}
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild from what `state` returned."""
+        model = cls()
+        model.vectors_, model.genres_ = state["vectors"], state["genres"]
+        model.booster_ = lgb.Booster(model_str=state["trees"].tobytes().decode())
+        return model
+
+
+def describe_people(history: RatingMatrix, genres: Floats) -> Floats:
+    """Describe people by the share of watched titles per genre and the mean rating over 10, `(n_users, n_genres + 1)`.
+
+    Both are 0 for an empty history; the original told its trees the same.
+    """
+    watched = csr_matrix((np.ones_like(history.data), history.indices, history.indptr), shape=history.shape)
+    counts = np.maximum(np.diff(history.indptr), 1)[:, np.newaxis]
+    means = np.asarray(history.sum(axis=1)).reshape(-1, 1) / counts / 10
+    return np.hstack([np.asarray(watched @ genres) / counts, means]).astype(np.float32)
+
+
+def fit_embeddings(
+    ratings: RatingMatrix,
+    profiles: Floats,
+    catalog: Catalog,
+    *,
+    n_components: int,
+    n_epochs: int,
+    seed: int,
+    n_threads: int,
+) -> Floats:
+    """Fit LightFM as the original did, every rating a positive weighted by its value; item vectors `(n_items, n)`."""
+    model, _, item_features = fit_lightfm_on_everything(
+        ratings, profiles, catalog, n_components=n_components, n_epochs=n_epochs, seed=seed, n_threads=n_threads
+    )
+    return np.asarray(model.get_item_representations(item_features)[1], dtype=np.float32)
+
+
+def fit_lightfm_on_everything(
+    ratings: RatingMatrix,
+    profiles: Floats,
+    catalog: Catalog,
+    *,
+    n_components: int,
+    n_epochs: int,
+    seed: int,
+    n_threads: int,
+) -> tuple[Any, RatingMatrix, RatingMatrix]:
+    """Fit LightFM's WARP on all ratings; return the model with the user and item features that it was given."""
+    from lightfm import LightFM  # training only
+
+    n_users, n_items = ratings.shape
+    user_features = hstack([identity(n_users), csr_matrix(profiles)], format="csr", dtype=np.float32)
+    item_features = hstack([identity(n_items), compute_item_features(catalog).values], format="csr", dtype=np.float32)
+    weights = ratings.tocoo().astype(np.float32)
+    positives = csr_matrix((np.ones_like(ratings.data), ratings.indices, ratings.indptr), shape=ratings.shape).tocoo()
+    model = LightFM(n_components, loss="warp", learning_rate=LEARNING_RATE, random_state=seed)
+    model.fit(
+        positives,
+        user_features=user_features,
+        item_features=item_features,
+        sample_weight=weights,
+        epochs=n_epochs,
+        num_threads=n_threads,
+    )
+    return model, user_features, item_features
+
+
+def fit_regressor(
+    ratings: RatingMatrix,
+    profiles: Floats,
+    vectors: Floats,
+    *,
+    n_estimators: int,
+    n_rows: int | None,
+    seed: int,
+    n_threads: int,
+) -> lgb.Booster:
+    """Fit the original's regressor of ratings, stopping early on 15 % of the people."""
+    rng = np.random.default_rng(seed)
+    held_out = rng.random(ratings.shape[0]) < VALIDATION_SHARE
+    # With few people a draw may leave one side empty, which LightGBM refuses.
+    held_out[:2] = [True, False]
+    entries = ratings.tocoo()
+    chosen = np.arange(entries.nnz)
+    if n_rows is not None and n_rows < entries.nnz:
+        chosen = np.sort(rng.choice(entries.nnz, n_rows, replace=False))
+    names = tuple(f"profile_{number}" for number in range(profiles.shape[1]))
+    names += tuple(f"title_{number}" for number in range(vectors.shape[1]))
+    tables = [
+        _build_table(entries, chosen[held_out[entries.row[chosen]] == side], profiles, vectors)
+        for side in (False, True)
+    ]
+    params = replace(get_preset("seed").rating, n_estimators=n_estimators)
+    schema = FeatureSchema(("original",), names)
+    return train_head(params, schema, *tables, seed=seed, n_threads=n_threads).booster
+
+
+def _build_table(entries: RatingMatrix, chosen: Positions, profiles: Floats, vectors: Floats) -> TrainingTable:
+    rows, columns = entries.row[chosen], entries.col[chosen]
+    features = np.empty((len(chosen), profiles.shape[1] + vectors.shape[1]), dtype=np.float32)
+    features[:, : profiles.shape[1]] = profiles[rows]
+    features[:, profiles.shape[1] :] = vectors[columns]
+    return TrainingTable(features, entries.data[chosen].astype(np.float32))
+
+
+def order_as_shown(
+    predicted: Floats, seen: Positions, ratings: Floats, vectors: Floats, units: Floats
+) -> npt.NDArray[np.intp]:
+    """Order the whole catalog as the original shows it; what is predicted as minus infinity comes last."""
+    by_rating = np.lexsort((np.arange(len(predicted)), -predicted))
+    if ratings.max(initial=0) < POSITIVE_RATING:
+        return by_rating
+    query = vectors[seen[ratings == ratings.max()]].mean(axis=0)
+    best = by_rating[:N_BEST]
+    best = best[np.isfinite(predicted[best])]
+    near = best[np.lexsort((best, -(units[best] @ query)))]
+    return np.concatenate([_sort(near[:N_SHOWN], predicted), near[N_SHOWN:], by_rating[len(near) :]])
+
+
+def _sort(positions: Sequence[int] | Positions, predicted: Floats) -> npt.NDArray[np.intp]:
+    places = np.asarray(positions, dtype=np.intp)
+    return places[np.lexsort((places, -predicted[places]))]
