@@ -12,6 +12,7 @@ from recsys.exceptions import ConfigurationError
 from recsys.settings import Settings, load_settings
 
 DRAIN_SECONDS = 10
+MAX_CONNECTIONS = 2_000
 
 
 def serve(settings: Settings) -> None:
@@ -30,6 +31,7 @@ def serve(settings: Settings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
 

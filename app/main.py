@@ -1,27 +1,42 @@
 """The application: parts put together, a thread that watches the registry, and the routes."""
 
+import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, FastAPI, Security
 from fastapi.concurrency import run_in_threadpool
+from fastapi.middleware.cors import CORSMiddleware
 
-from app.history import HistoryReader
+from app.cache import AnswerCache, MemoryCache, RedisCache
+from app.challenger import Challenger
+from app.database import N_THREADS, Database
+from app.limits import RateLimiter, parse_rate_limit
 from app.metrics import ServiceMetrics
 from app.middleware import RequestContext
+from app.model_cache import ModelCache
 from app.problems import build_openapi, install_problem_handlers
-from app.routes import operations, recommendations, titles
+from app.production import WATCH_SECONDS, ModelSource, ProductionModel
+from app.routes import operations, people, recommendations, titles
 from app.security import ApiKeys, require_api_key
 from app.service import Service
-from app.serving import WATCH_SECONDS, ModelSource, ProductionModel
+from app.work import Workers
 from recsys.connections import open_registry
+from recsys.exceptions import ServiceUnavailableError
 from recsys.settings import Settings
+from recsys.storage.api_keys import read_api_keys
 from recsys.storage.database import create_database_engine
 
 DESCRIPTION = "Anime recommendations from the model in Production."
 STOP_SECONDS = 5.0
+KEY_SECONDS = 5.0
+STATEMENT_SECONDS = 4.0
+CONNECT_SECONDS = 2
+
+logger = logging.getLogger(__name__)
 
 
 def create_app(
@@ -41,12 +56,7 @@ def create_app(
     ConfigurationError
         If the settings name no database or no registry.
     """
-    metrics = ServiceMetrics()
-    production = ProductionModel(source or open_registry(settings), settings.model_name, metrics)
-    # A statement that the server still works on after the client gave up would only hold a connection.
-    engine = create_database_engine(settings.require_database_url(), statement_timeout=2.0)
-    service = Service(production, HistoryReader(engine), metrics, ApiKeys(settings))
-
+    service = _build_service(settings, source or open_registry(settings))
     app = FastAPI(
         title="My Otaku Friend",
         version=_find_version(),
@@ -55,30 +65,91 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = service
-    app.add_middleware(RequestContext, metrics=metrics)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
+        )
+    app.add_middleware(RequestContext, metrics=service.metrics)
     install_problem_handlers(app)
     app.include_router(operations.public_router)
-    for router in (operations.router, recommendations.router, titles.router):
-        app.include_router(router, dependencies=[Depends(require_api_key)])
+    guarded: dict[str, list[APIRouter]] = {
+        "recommend": [operations.router, recommendations.router, titles.router],
+        "write": [people.router],
+        "admin": [operations.admin_router],
+    }
+    for scope, routers in guarded.items():
+        for router in routers:
+            app.include_router(router, dependencies=[Security(require_api_key, scopes=[scope])])
     _document(app)
     return app
 
 
+def _build_service(settings: Settings, source: ModelSource) -> Service:
+    metrics = ServiceMetrics()
+    name = settings.model_name
+    models = (settings.model_cache or settings.home / "models") / name
+    # A statement that the server still works on after the client gave up would only hold a connection.
+    engine = create_database_engine(
+        settings.require_database_url(),
+        statement_timeout=STATEMENT_SECONDS,
+        connect_timeout=CONNECT_SECONDS,
+        pool_size=N_THREADS,
+    )
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    cache: AnswerCache = MemoryCache(settings.cache_megabytes << 20, settings.cache_seconds)
+    if redis_url is not None:
+        cache = RedisCache(redis_url, settings.cache_seconds, metrics)
+    shares = {"canary_share": settings.canary_share, "shadow_share": settings.shadow_share}
+    service = Service(
+        production=ProductionModel(source, name, metrics, ModelCache(models)),
+        challenger=Challenger(source, name, metrics, **shares),
+        database=Database(engine),
+        cache=cache,
+        workers=Workers(settings.work_threads, settings.max_waiting),
+        metrics=metrics,
+        api_keys=ApiKeys(settings),
+        limiter=RateLimiter(redis_url),
+        rate_limit=parse_rate_limit(settings.rate_limit) if settings.rate_limit else None,
+    )
+    metrics.watch_degraded(lambda: bool(service.problems))
+    return service
+
+
 def _build_lifespan(service: Service, watch_seconds: float) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Watch the registry for as long as the application runs."""
+    """Watch the registry, and the table of keys if it is used, for as long as the application runs."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         stop = threading.Event()
         watch = service.production.watch
-        thread = threading.Thread(target=watch, args=(stop, watch_seconds), name="watch-registry", daemon=True)
+        follow = (stop, watch_seconds, service.challenger.refresh)
+        thread = threading.Thread(target=watch, args=follow, name="watch-registry", daemon=True)
         thread.start()
-        with service.history:
+        with service.database, service.workers, service.challenger:
+            keys = asyncio.create_task(_follow_keys(service))
             yield
+            keys.cancel()
+            with suppress(asyncio.CancelledError):
+                await keys
         stop.set()
+        await service.cache.close()
         await run_in_threadpool(thread.join, STOP_SECONDS)
 
     return lifespan
+
+
+async def _follow_keys(service: Service) -> None:
+    """Read the keys of the table again and again; while the database is away, those that were known stay."""
+    while service.api_keys.uses_database:
+        try:
+            service.api_keys.replace_stored(await service.database.read(read_api_keys))
+        except ServiceUnavailableError as error:
+            logger.warning("the keys stay as they are: %s", error)
+        await asyncio.sleep(KEY_SECONDS)
 
 
 def _document(app: FastAPI) -> None:

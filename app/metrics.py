@@ -1,6 +1,7 @@
 """What Prometheus reads from `/metrics`; no label ever names a person."""
 
 import time
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
@@ -35,6 +36,36 @@ class ServiceMetrics:
             registry=self.registry,
         )
 
+        self._degraded = Gauge(
+            "otaku_degraded", "1 while a part is away or a promoted version is refused.", registry=self.registry
+        )
+        self._cache = Counter("otaku_cache", "Questions to the cache of answers.", ["result"], registry=self.registry)
+        self._requests_by_version = Counter(
+            "otaku_answers", "Recommendations by model version.", ["version", "role"], registry=self.registry
+        )
+        self._shadow = Counter(
+            "otaku_shadow", "Requests that the challenger was asked as well.", ["result"], registry=self.registry
+        )
+        shares = [step / 10 for step in range(11)]
+        self._overlap = Histogram(
+            "otaku_shadow_overlap_at_10",
+            "Share of the ten best titles that challenger and Production have in common.",
+            buckets=shares,
+            registry=self.registry,
+        )
+        self._correlation = Histogram(
+            "otaku_shadow_rank_correlation",
+            "Spearman's rank correlation -1..1 over the titles that either list holds.",
+            buckets=[-1.0, -0.5, *shares],
+            registry=self.registry,
+        )
+        self._shadow_seconds = Histogram(
+            "otaku_shadow_duration_seconds",
+            "Time that the challenger takes for an answer.",
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+
     def count_request(self, route: str, method: str, status: int, kind: str, seconds: float) -> None:
         """Count one answered request; `route` is a template, `kind` the kind of recommendation or empty."""
         self._requests.labels(route, method, str(status), kind).inc()
@@ -55,6 +86,28 @@ class ServiceMetrics:
             self._refreshed.set(time.time())
         else:
             self._failures.inc()
+
+    def watch_degraded(self, is_degraded: Callable[[], bool]) -> None:
+        """Ask this function whenever the metrics are read."""
+        self._degraded.set_function(lambda: float(is_degraded()))
+
+    def count_cache(self, result: str) -> None:
+        """Count a hit, a miss or an error of the cache."""
+        self._cache.labels(result).inc()
+
+    def count_answer(self, version: int, role: str) -> None:
+        """Count an answer by the version that gave it; `role` is production or challenger."""
+        self._requests_by_version.labels(str(version), role).inc()
+
+    def count_shadow(self, result: str) -> None:
+        """Count a shadowed request: compared, failed or skipped."""
+        self._shadow.labels(result).inc()
+
+    def observe_shadow(self, overlap: float, correlation: float, seconds: float) -> None:
+        """Note how a list of the challenger compares with that of Production."""
+        self._overlap.observe(overlap)
+        self._correlation.observe(correlation)
+        self._shadow_seconds.observe(seconds)
 
     def render(self) -> bytes:
         """Return the text format of Prometheus."""

@@ -1,9 +1,11 @@
 """What happens around every request: its id, its measure, a limit on its body, and an answer whatever went wrong."""
 
+import asyncio
 import logging
 import re
 import time
 import uuid
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +15,8 @@ from app.problems import build_problem
 
 logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1 << 20
+BODY_SECONDS = 10.0
+ANSWER_SECONDS = 20.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -25,13 +29,32 @@ class ClientDisconnectedError(Exception):
     """The client went away before its request was complete."""
 
 
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-site",
+}
+# What is no page loads nothing and is shown by nobody; answers may be about a person and are kept by no proxy.
+_DATA_HEADERS = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Cache-Control": "no-store"}
+
+
 class RequestContext:
     """Give a request its id, read its body within the limit, measure it, and turn what nobody expected into a 500."""
 
-    def __init__(self, app: ASGIApp, metrics: ServiceMetrics, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: ServiceMetrics,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        body_seconds: float = BODY_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
+        self._body_seconds = body_seconds
+        self._answer_seconds = answer_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other kinds of connection pass unchanged."""
@@ -48,7 +71,7 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                _complete_headers(MutableHeaders(scope=message), state)
             await send(message)
 
         try:
@@ -60,27 +83,41 @@ class RequestContext:
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started = False
+        headers = {"Connection": "close"}
 
         async def send_and_note(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
+        async def answer(status: int, kind: str | None, detail: str, **more: Any) -> None:
+            await build_problem(request_id, status, kind, detail, **more)(scope, receive, send)
+
         try:
-            body = await _read_body(scope, receive, self._max_body_bytes)
-            await self._app(scope, _replay(body, receive), send_and_note)
+            async with asyncio.timeout(self._body_seconds):
+                body = await _read_body(scope, receive, self._max_body_bytes)
         except BodyTooLargeError:
             detail = f"the body is larger than {self._max_body_bytes} bytes"
-            headers = {"Connection": "close"}
-            await build_problem(request_id, 413, "body-too-large", detail, headers=headers)(scope, receive, send)
+            await answer(413, "body-too-large", detail, headers=headers)
+            return
+        except TimeoutError:
+            await answer(408, "body-too-slow", f"the body took over {self._body_seconds:g} s", headers=headers)
+            return
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                await self._app(scope, _replay(body, receive), send_and_note)
+        except TimeoutError:
+            logger.error("request %s took over %g s", request_id, self._answer_seconds)  # noqa: TRY400 - no trace needed
+            if started:
+                raise
+            await answer(503, "unavailable", "this took too long; try again", headers={"Retry-After": "2"})
         except ClientDisconnectedError:
             raise
         except Exception:
             logger.exception("request %s failed", request_id)
             if started:
                 raise
-            detail = "something went wrong that should not; the log has it under this request id"
-            await build_problem(request_id, 500, None, detail)(scope, receive, send)
+            await answer(500, None, "something went wrong that should not; the log has it under this request id")
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
@@ -88,6 +125,16 @@ class RequestContext:
         state = scope["state"]
         self._metrics.count_request(route, method, status, state.get("kind", ""), seconds)
         logger.info("%s %s %s %d %.1f ms", state["request_id"], method, route, status, seconds * 1000)
+
+
+def _complete_headers(headers: MutableHeaders, state: dict[str, Any]) -> None:
+    """Add what every answer carries, and what was noted for this one."""
+    headers["X-Request-ID"] = state["request_id"]
+    more = dict(SECURITY_HEADERS)
+    if not headers.get("content-type", "").startswith("text/html"):
+        more |= _DATA_HEADERS
+    for name, value in (more | state.get("headers", {})).items():
+        headers.setdefault(name, value)
 
 
 def _choose_request_id(given: str | None) -> str:

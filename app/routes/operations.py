@@ -9,6 +9,7 @@ from app.service import ModelDep, ServiceDep
 
 public_router = APIRouter(prefix="/health", tags=["operations"])
 router = APIRouter(tags=["operations"])
+admin_router = APIRouter(tags=["operations"])
 
 
 @public_router.get("/live", operation_id="read_liveness")
@@ -18,12 +19,13 @@ async def get_liveness() -> Health:
 
 
 @public_router.get("/ready", operation_id="read_readiness", responses=document_problems(503))
-async def get_readiness(model: ModelDep) -> Health:
-    """Tell whether a model is loaded."""
-    return Health(status="ready", model_version=model.version)
+async def get_readiness(service: ServiceDep, model: ModelDep) -> Health:
+    """Tell whether a model is loaded, and whether anything around it fails."""
+    problems = service.problems
+    return Health(status="degraded" if problems else "ready", model_version=model.version, problems=problems)
 
 
-@router.get("/model", operation_id="read_model", responses=document_problems(401, 503))
+@router.get("/model", operation_id="read_model", responses=document_problems(401, 403, 429, 503))
 async def get_model_card(model: ModelDep) -> ModelCard:
     """Tell which model version answers."""
     return ModelCard(
@@ -35,11 +37,11 @@ async def get_model_card(model: ModelDep) -> ModelCard:
     )
 
 
-@router.get(
+@admin_router.get(
     "/metrics",
     operation_id="read_metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}}, **document_problems(401)},
+    responses={200: {"content": {"text/plain": {}}}, **document_problems(401, 403, 429)},
 )
 def get_metrics(service: ServiceDep) -> Response:
     """Give Prometheus what it asks for."""

@@ -2,22 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Request, Response
 
+from app.answers import answer_question
 from app.problems import document_problems
-from app.recommending import recommend
 from app.schemas import RecommendAnswer, RecommendRequest
 from app.service import ModelDep, ServiceDep
 
 router = APIRouter(tags=["recommendations"])
+_PROBLEMS = document_problems(400, 401, 403, 404, 408, 413, 422, 429, 503)
 
 
 @router.post("/recommend", include_in_schema=False)
-@router.post("/recommend/", operation_id="recommend", responses=document_problems(400, 401, 404, 413, 422, 503))
-def post_recommend(
+@router.post("/recommend/", operation_id="recommend", response_model=RecommendAnswer, responses=_PROBLEMS)
+async def post_recommend(
     request: Request, service: ServiceDep, model: ModelDep, question: Annotated[RecommendRequest, Body()]
-) -> RecommendAnswer:
+) -> Response:
     """Recommend titles to a user of the database, to somebody new, or like a given title."""
-    answer = recommend(model, question, service.history.read, request_id=request.state.request_id)
-    request.state.kind = answer.kind
-    return answer
+    return await answer_question(request, service, model, question)

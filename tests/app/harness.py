@@ -1,5 +1,6 @@
 """Applications over models in folders, for tests that need no registry."""
 
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,11 +32,17 @@ class FolderSource:
     production: int | None = 1
     downloads: list[int] = field(default_factory=list)
     error: Exception | None = None
+    challenger: int | None = None
 
     def production_version(self) -> int | None:
         if self.error is not None:
             raise self.error
         return self.production
+
+    def alias_version(self, alias: str) -> int | None:
+        if self.error is not None:
+            raise self.error
+        return {"production": self.production, "challenger": self.challenger}[alias]
 
     def read_version(self, version: int) -> FolderVersion:
         return FolderVersion(f"run-{version}")
@@ -45,7 +52,9 @@ class FolderSource:
         self.downloads.append(version)
         if version not in self.folders:
             raise NoProductionModelError(f"there is no version {version}")
-        return self.folders[version]
+        target = directory / f"version-{version}"
+        shutil.copytree(self.folders[version], target, dirs_exist_ok=True)
+        return target
 
 
 @contextmanager

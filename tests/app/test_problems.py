@@ -91,7 +91,7 @@ def test_what_nobody_expected_is_a_500_without_a_stack_trace(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("app.routes.recommendations.recommend", fail)
+    monkeypatch.setattr("app.answers.recommend", fail)
 
     response = client.post("/recommend/", json={})
 

@@ -1,0 +1,118 @@
+"""PostgreSQL as the service uses it: in threads of its own, never longer than a person waits, left alone while down."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from recsys.exceptions import ServiceUnavailableError
+
+logger = logging.getLogger(__name__)
+READ_SECONDS = 0.9
+WRITE_SECONDS = 5.0
+PAUSE_SECONDS = 1.0
+MAX_FAILURES = 3
+N_THREADS = 8
+
+T = TypeVar("T")
+
+
+class Database:
+    """Runs functions on connections, so that a database that hangs holds up nobody but those who need it.
+
+    After three failures in a row everybody is told at once that it is down, but for one request a second that tries
+    again: a flood of requests neither piles up here nor falls upon a server that just came back.
+
+    A context manager: it runs functions between entry and exit, and may be entered again.
+
+    Parameters
+    ----------
+    engine
+        The database; its connections are closed on exit.
+    clock
+        Seconds, for the pause after a failure.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._threads: ThreadPoolExecutor | None = None
+        self._failures = 0
+        self._down_until: float | None = None
+
+    def __enter__(self) -> Self:
+        """Start the threads."""
+        self._threads = ThreadPoolExecutor(N_THREADS, thread_name_prefix="database")
+        self._note_success()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of threads and connections."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads = None
+        self._engine.dispose()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the last attempts failed."""
+        return self._down_until is not None
+
+    async def read(self, work: Callable[[Connection], T], seconds: float = READ_SECONDS) -> T:
+        """Run a function that only reads.
+
+        Raises
+        ------
+        ServiceUnavailableError
+            If the database does not answer in time or did not a moment ago.
+        """
+        return await self._run(lambda: self._on_connection(work), seconds)
+
+    async def write(self, work: Callable[[Connection], T], seconds: float = WRITE_SECONDS) -> T:
+        """Run a function in a transaction of its own; see `read`."""
+        return await self._run(lambda: self._in_transaction(work), seconds)
+
+    def _on_connection(self, work: Callable[[Connection], T]) -> T:
+        with self._engine.connect() as connection:
+            return work(connection)
+
+    def _in_transaction(self, work: Callable[[Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            return work(connection)
+
+    async def _run(self, work: Callable[[], T], seconds: float) -> T:
+        if self._threads is None:
+            raise ServiceUnavailableError("nothing is read before the application starts or after it stops")
+        if self._down_until is not None:
+            if self._clock() < self._down_until:
+                raise ServiceUnavailableError("PostgreSQL did not answer a moment ago")
+            self._down_until = self._clock() + PAUSE_SECONDS  # this request tries; the others do not wait for it
+        try:
+            result = await asyncio.wait_for(asyncio.wrap_future(self._threads.submit(work)), seconds)
+        except TimeoutError:
+            self._note_failure()
+            raise ServiceUnavailableError(f"PostgreSQL does not answer within {seconds} s") from None
+        except (DataError, IntegrityError):  # the database is well, the question was not
+            self._note_success()
+            raise
+        except (SQLAlchemyError, ServiceUnavailableError) as error:
+            self._note_failure()
+            raise ServiceUnavailableError(f"PostgreSQL does not answer: {error}") from error
+        self._note_success()
+        return result
+
+    def _note_success(self) -> None:
+        self._failures, self._down_until = 0, None
+
+    def _note_failure(self) -> None:
+        self._failures += 1
+        if self._failures < MAX_FAILURES:
+            return
+        if self._down_until is None:
+            logger.warning("PostgreSQL does not answer; it is tried again once a second")
+        self._down_until = self._clock() + PAUSE_SECONDS

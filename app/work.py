@@ -1,0 +1,83 @@
+"""Work for the processor, off the event loop: a few threads, a queue of bounded length, and a polite no beyond it."""
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self, TypeVar
+
+from recsys.exceptions import RecsysError
+
+WAIT_SECONDS = 2.0
+_MOST_THREADS = 8
+
+T = TypeVar("T")
+
+
+class OverloadedError(RecsysError):
+    """More work is waiting than can be done in time."""
+
+
+class Workers:
+    """Threads that compute answers.
+
+    Whoever finds the queue full, or waited in it too long, is turned away at once: the answer would come too late
+    anyway, and everybody behind would wait for it.
+
+    Parameters
+    ----------
+    n_threads
+        By default one per core, eight at most.
+    max_waiting
+        How many may wait or be computed at the same time.
+    wait_seconds
+        After so long in the queue nothing is computed any more.
+    """
+
+    def __init__(self, n_threads: int | None = None, max_waiting: int = 64, wait_seconds: float = WAIT_SECONDS) -> None:
+        self._n_threads = n_threads or min(os.cpu_count() or 1, _MOST_THREADS)
+        self._max_waiting = max_waiting
+        self._wait_seconds = wait_seconds
+        self._waiting = 0
+        self._threads: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        """Start the threads."""
+        self._threads = ThreadPoolExecutor(self._n_threads, thread_name_prefix="work")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Finish what is being computed."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+        self._threads = None
+
+    @property
+    def retry_seconds(self) -> int:
+        """When it makes sense to come again."""
+        return max(1, math.ceil(self._wait_seconds))
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run a function in one of the threads.
+
+        Raises
+        ------
+        OverloadedError
+            If too many wait already, or the turn came too late.
+        """
+        if self._threads is None or self._waiting >= self._max_waiting:
+            raise OverloadedError("too many requests are waiting")
+        deadline = time.monotonic() + self._wait_seconds
+        self._waiting += 1
+        try:
+            return await asyncio.wrap_future(self._threads.submit(_run_in_time, work, deadline))
+        finally:
+            self._waiting -= 1
+
+
+def _run_in_time(work: Callable[[], T], deadline: float) -> T:
+    if time.monotonic() > deadline:
+        raise OverloadedError("the turn of this request came too late")
+    return work()
