@@ -13,8 +13,8 @@ def select_diverse(
 
     Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998): the value of a candidate is
     `(1 - diversity) * relevance - diversity * nearest`, where relevance is the score scaled to 0..1 among the
-    candidates and nearest the largest cosine with a picked one, if it is above 0. A franchise is represented once, until
-    nothing else is left.
+    candidates and nearest the largest cosine with a picked one, if it is above 0. A franchise is represented once,
+    until nothing else is left.
 
     Parameters
     ----------
