@@ -9,6 +9,7 @@ RecsysError
 ├── UnknownItemError        an item id that the catalog does not hold
 ├── UnknownTitleError       a title that matches nothing; carries suggestions
 ├── UnknownUserError        a user id without any record
+├── UnknownAlgorithmError   an algorithm that the model version does not hold; carries those it does
 ├── SchemaMismatchError     features differ from what the ranker was trained on
 ├── UnsupportedForestError  trees of a kind that only LightGBM itself can evaluate
 ├── NotFittedError          used before `fit`
@@ -62,6 +63,25 @@ class UnknownUserError(RecsysError, KeyError):
     """A user id without any record."""
 
     __str__ = Exception.__str__
+
+
+class UnknownAlgorithmError(RecsysError, KeyError):
+    """An algorithm that the model version does not hold.
+
+    Parameters
+    ----------
+    algorithm
+        What was asked for.
+    available
+        Those that can be asked for.
+    """
+
+    __str__ = Exception.__str__
+
+    def __init__(self, algorithm: str, available: Sequence[str]) -> None:
+        self.algorithm = algorithm
+        self.available = list(available)
+        super().__init__(f"this model version has no algorithm {algorithm!r}; choose among {', '.join(available)}")
 
 
 class UnknownTitleError(RecsysError, LookupError):

@@ -1,7 +1,9 @@
 """Retrieve, featurise, rank: the one deployable artefact."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -12,16 +14,29 @@ from scipy.sparse import vstack
 from recsys.data.catalog import Catalog
 from recsys.exceptions import ArtifactError
 from recsys.features.item_side import ItemSide
+from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import compute_ranking_features
+from recsys.ranking.diversity import select_diverse
 from recsys.ranking.ranker import Ranker
+from recsys.recommender.algorithms import RANKER, find_generators, get_generator
 from recsys.recommender.golden import write_golden_requests
 from recsys.recommender.profile import Profile, Recommendations
 from recsys.recommender.retrieve import Retriever, find_allowed
-from recsys.retrieval.base import read_state, sparse_from_state, sparse_to_state, write_state
+from recsys.retrieval.base import (
+    CandidateGenerator,
+    read_state,
+    select_top,
+    sparse_from_state,
+    sparse_to_state,
+    write_state,
+)
 from recsys.retrieval.first_stage import FirstStage
 from recsys.types import Floats, Ids, ItemId, Mask, Positions, RatingMatrix
 
 FORMAT: Final = 1
+# How many candidates a diverse list is picked from: so many titles, and so many times its length, at least.
+MIN_POOL: Final = 100
+POOL_FACTOR: Final = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,24 @@ class Recommender:
         """The titles this version knows."""
         return self.retriever.items.catalog
 
-    def recommend(self, profile: Profile, *, k: int = 10, allowed: Mask | None = None) -> Recommendations:
+    def accelerate(self) -> "Recommender":
+        """Return the same recommender with forests that answer many times faster, after seconds of preparation."""
+        return replace(self, ranker=self.ranker.accelerate())
+
+    @cached_property
+    def generators(self) -> Mapping[str, CandidateGenerator]:
+        """The models that can answer alone, by algorithm."""
+        return find_generators(self.retriever)
+
+    def recommend(
+        self,
+        profile: Profile,
+        *,
+        k: int = 10,
+        allowed: Mask | None = None,
+        algorithm: str = RANKER,
+        diversity: float = 0.0,
+    ) -> Recommendations:
         """Recommend titles that the person has not watched, best first.
 
         Parameters
@@ -45,10 +77,30 @@ class Recommender:
             Length of the list; shorter only if filters and history leave fewer titles.
         allowed
             `(n_items,)`; False for filtered titles.
+        algorithm
+            "ranker", or one of `generators` to be asked alone.
+        diversity
+            0..1, see `select_diverse`; the scores are its values then.
+
+        Raises
+        ------
+        UnknownAlgorithmError
+            If this version does not hold the algorithm.
         """
         history, tastes = profile.to_history(self.catalog), profile.to_tastes(self.catalog)
-        positions, scores = self.rank(history, tastes, k=k, allowed=allowed)[0]
-        return self._with_ratings(history, tastes, positions, scores)
+        depth = k if diversity <= 0 else max(MIN_POOL, POOL_FACTOR * k)
+        if algorithm == RANKER:
+            pairs = self.retriever.retrieve(history, tastes, allowed)
+            features = self._featurise(pairs)
+            top = self._rank_pairs(pairs, features, depth, allowed)[0]
+        else:
+            scores = get_generator(self.generators, algorithm).score(history)
+            mask = find_allowed(history, tastes, self.retriever.items, allowed)
+            best = select_top(scores, mask & (scores != 0), depth)[0]
+            top = self._fill((best, scores[0, best]), history, tastes[0], depth, allowed)
+            pairs, features = self.retriever.describe(history, tastes, [best[:0]]), None
+        positions, values = self._diversify(*top, diversity=diversity, k=k)
+        return Recommendations(self.catalog.item_ids[positions], values, self._rate_again(pairs, features, positions))
 
     def rank(
         self, history: RatingMatrix, tastes: Floats | None = None, *, k: int = 10, allowed: Mask | None = None
@@ -67,14 +119,22 @@ class Recommender:
         if tastes is None:
             tastes = np.zeros((history.shape[0], len(self.catalog.genres)), dtype=np.float32)
         pairs = self.retriever.retrieve(history, tastes, allowed)
+        return self._rank_pairs(pairs, self._featurise(pairs), k, allowed)
+
+    def _featurise(self, pairs: Pairs) -> Floats:
         schema, features = compute_ranking_features(pairs, self.ranker.schema.groups)
         self.ranker.schema.check(schema.names)
+        return features
+
+    def _rank_pairs(
+        self, pairs: Pairs, features: Floats, k: int, allowed: Mask | None
+    ) -> list[tuple[Positions, Floats]]:
         scores = np.split(self.ranker.score(features), np.cumsum(pairs.counts)[:-1])
         ranked = []
         for row, (positions, values) in enumerate(zip(pairs.candidates, scores, strict=True)):
             order = np.lexsort((positions, -values))[:k]
             top = positions[order], values[order]
-            ranked.append(top if len(order) == k else self._fill(top, history[row], tastes[row], k, allowed))
+            ranked.append(self._fill(top, pairs.history[row], pairs.tastes[row], k, allowed))
         return ranked
 
     def _fill(
@@ -82,6 +142,8 @@ class Recommender:
     ) -> tuple[Positions, Floats]:
         """Lengthen a list that has too few candidates by the most popular of what is left."""
         positions, scores = top
+        if len(positions) == k:
+            return top
         mask = find_allowed(history, np.zeros((1, len(tastes)), dtype=np.float32), self.retriever.items, allowed)[0]
         mask[positions] = False
         popularity = self.retriever.first_stage.models["popular"].score(history)[0]
@@ -91,6 +153,30 @@ class Recommender:
         return np.concatenate([positions, rest]), np.concatenate(
             [scores, (floor - 1 - np.arange(len(rest))).astype(np.float32)]
         )
+
+    def _diversify(self, positions: Positions, scores: Floats, *, diversity: float, k: int) -> tuple[Positions, Floats]:
+        if diversity <= 0:
+            return positions[:k], scores[:k]
+        items = self.retriever.items
+        # The mean of both cosines is the cosine of both vectors one after the other, as `similar_items` compares.
+        vectors = np.hstack([items.lightfm_units[positions], items.text_units[positions]]) / np.sqrt(np.float32(2))
+        picked, values = select_diverse(scores, vectors, items.franchises[positions], diversity=diversity, k=k)
+        return positions[picked], values
+
+    def _rate_again(self, pairs: Pairs, features: Floats | None, positions: Positions) -> Floats:
+        """Predict ratings of some positions, from the features of all candidates where they are among them."""
+        ratings = np.empty(len(positions), dtype=np.float32)
+        candidates = pairs.candidates[0]
+        places = np.searchsorted(candidates, positions)
+        known = np.isin(positions, candidates)
+        if features is not None and known.any():
+            ratings[known] = self.ranker.predict_ratings(features[places[known]])
+        else:
+            known[:] = False
+        if not known.all():
+            others = self._featurise(replace(pairs, candidates=[positions[~known]]))
+            ratings[~known] = self.ranker.predict_ratings(others)
+        return ratings
 
     def predict_ratings(self, profile: Profile, item_ids: Ids) -> Floats:
         """Predict what the person would rate these titles, `(n,)`, 1..10."""
@@ -112,13 +198,15 @@ class Recommender:
     def rate(self, history: RatingMatrix, tastes: Floats, candidates: list[Positions]) -> Floats:
         """Predict ratings of given positions for many people, flat in their order."""
         pairs = self.retriever.describe(history, tastes, candidates)
-        _, features = compute_ranking_features(pairs, self.ranker.schema.groups)
-        return self.ranker.predict_ratings(features)
+        return self.ranker.predict_ratings(self._featurise(pairs))
 
-    def similar_items(self, item_id: ItemId, *, k: int = 10, allowed: Mask | None = None) -> Recommendations:
+    def similar_items(
+        self, item_id: ItemId, *, k: int = 10, allowed: Mask | None = None, diversity: float = 0.0
+    ) -> Recommendations:
         """Find titles like a given one, nearest first.
 
         The score is the mean of two cosines, of LightFM and of synopsis vectors; a part that is missing counts 0.
+        With diversity the scores are the values of `select_diverse`.
         """
         position = int(self.catalog.positions([item_id])[0])
         items = self.retriever.items
@@ -128,17 +216,11 @@ class Recommender:
         mask = np.ones(len(self.catalog), dtype=bool) if allowed is None else allowed.copy()
         mask[position] = False
         rest = np.flatnonzero(mask)
-        top = rest[np.lexsort((rest, -scores[rest]))][:k]
-        nobody = Profile()
-        return self._with_ratings(
-            nobody.to_history(self.catalog), nobody.to_tastes(self.catalog), top, scores[top].astype(np.float32)
-        )
-
-    def _with_ratings(
-        self, history: RatingMatrix, tastes: Floats, positions: Positions, scores: Floats
-    ) -> Recommendations:
-        ratings = self.rate(history, tastes, [positions])
-        return Recommendations(self.catalog.item_ids[positions], scores, ratings)
+        depth = k if diversity <= 0 else max(MIN_POOL, POOL_FACTOR * k)
+        top = rest[np.lexsort((rest, -scores[rest]))][:depth]
+        positions, values = self._diversify(top, scores[top].astype(np.float32), diversity=diversity, k=k)
+        item_ids = self.catalog.item_ids[positions]
+        return Recommendations(item_ids, values, self.predict_ratings(Profile(), item_ids))
 
     def save(self, directory: Path) -> None:
         """Write the whole version in open formats: Parquet, NPZ, JSON, LightGBM text; and its golden requests."""

@@ -1,0 +1,85 @@
+"""One generator alone, variety, and speed: lists that differ from the usual, and one that must not."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.exceptions import UnknownAlgorithmError
+from recsys.recommender import Profile
+from tests.factories import tiny_recommender, tiny_world
+
+
+def profile_of(user_id: int) -> Profile:
+    table = tiny_world()[1].table
+    rows = table[table["user_id"] == user_id]
+    return Profile(rows["item_id"].to_numpy(), rows["rating"].to_numpy(dtype=np.float32))
+
+
+@st.composite
+def profiles(draw: st.DrawFn) -> Profile:
+    catalog = tiny_world()[0]
+    ids = draw(st.lists(st.sampled_from(catalog.item_ids.tolist()), max_size=len(catalog), unique=True))
+    ratings = draw(st.lists(st.integers(1, 10), min_size=len(ids), max_size=len(ids)))
+    genres = draw(st.dictionaries(st.sampled_from(catalog.genres), st.floats(0, 5), max_size=3))
+    return Profile(np.array(ids, dtype=np.int64), np.array(ratings, dtype=np.float32), genres)
+
+
+def test_one_model_can_answer_alone() -> None:
+    model, whole = tiny_recommender(), profile_of(5)
+    assert list(model.generators) == ["content", "popular"]
+    popularity = model.generators["popular"].score(whole.to_history(model.catalog))[0]
+    found = model.recommend(whole, algorithm="popular", k=7)
+    assert np.array_equal(found.scores, np.sort(popularity[~np.isin(model.catalog.item_ids, whole.item_ids)])[::-1][:7])
+    with pytest.raises(UnknownAlgorithmError, match="no algorithm 'two-tower'; choose among ranker, content, popular"):
+        model.recommend(whole, algorithm="two-tower")
+
+
+def test_content_is_near_what_was_liked() -> None:
+    model = tiny_recommender()
+    one = Profile(np.array([1]), np.array([10.0], dtype=np.float32))
+    items = model.retriever.items
+    likeness = items.text_units @ items.text_units[0]
+    likeness[0] = -np.inf
+    assert model.recommend(one, algorithm="content", k=1).item_ids[0] == model.catalog.item_ids[np.argmax(likeness)]
+
+
+@given(profiles(), st.integers(1, 60), st.sampled_from(["ranker", "content", "popular"]), st.floats(0, 1))
+@settings(max_examples=40)
+def test_every_algorithm_gives_full_lists_at_every_diversity(
+    profile: Profile, k: int, algorithm: str, diversity: float
+) -> None:
+    model = tiny_recommender()
+    found = model.recommend(profile, k=k, algorithm=algorithm, diversity=diversity)
+    left = set(model.catalog.item_ids.tolist()) - set(profile.item_ids.tolist())
+    assert len(found) == min(k, len(left)) == len(set(found.item_ids.tolist()))
+    assert set(found.item_ids.tolist()) <= left
+    assert (np.diff(found.scores) <= 0).all()
+    assert np.array_equal(found.predicted_ratings, model.predict_ratings(profile, found.item_ids))
+
+
+def test_a_diverse_list_holds_a_franchise_once() -> None:
+    model = tiny_recommender()
+    whole = profile_of(6)
+    franchises = dict(zip(model.catalog.item_ids.tolist(), model.retriever.items.franchises.tolist(), strict=True))
+    found = model.recommend(whole, k=5, diversity=0.3)
+    similar = model.similar_items(20, k=5, diversity=0.3)
+    for ids in (found.item_ids.tolist(), similar.item_ids.tolist()):
+        assert len({franchises[item] for item in ids}) == 5
+
+
+def test_an_accelerated_recommender_gives_the_same_lists() -> None:
+    """Bit for bit, for 200 people: everybody, and forty of them with shorter histories."""
+    model = tiny_recommender()
+    fast = model.accelerate()
+    assert set(fast.ranker.forests) == {"relevance", "rating"}
+    people = [profile_of(user) for user in range(1, 161)]
+    people += [
+        Profile(person.item_ids[:length], person.ratings[:length]) for person in people[:10] for length in range(4)
+    ]
+    assert len(people) == 200
+    for person in people:
+        slow_list, fast_list = model.recommend(person), fast.recommend(person)
+        assert np.array_equal(slow_list.item_ids, fast_list.item_ids)
+        assert np.array_equal(slow_list.scores, fast_list.scores)
+        assert np.array_equal(slow_list.predicted_ratings, fast_list.predicted_ratings)
