@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from otaku.commands import demo, doctor, ingest, models, platform, retrain, sample, serve, simulate
+from otaku.commands import demo, doctor, drift, evaluate, ingest, models, platform, retrain, sample, serve, simulate
 from recsys.exceptions import RecsysError
 
 app = typer.Typer(
@@ -29,6 +29,8 @@ app.command(rich_help_panel=_DATA)(sample.sample)
 app.command(rich_help_panel=_DATA)(ingest.ingest)
 app.command(rich_help_panel=_DATA)(simulate.simulate)
 app.command(rich_help_panel=_SERVICE)(retrain.retrain)
+app.command(rich_help_panel=_SERVICE)(evaluate.evaluate)
+app.command(rich_help_panel=_SERVICE)(drift.drift)
 app.add_typer(models.app, name="models", rich_help_panel=_SERVICE)
 app.command(rich_help_panel=_SERVICE)(serve.serve)
 

@@ -1,7 +1,7 @@
 """Make models by name and let the jury judge them: single ones, the whole ranker, registered versions."""
 
+import hashlib
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 
 from recsys.data.splits import TEST, TRAIN, hash_ids, select_group
-from recsys.evaluation.comparison import Result
 from recsys.evaluation.contenders import CONTENDERS, Materials, make_contender, normalise_name
 from recsys.evaluation.judging import DEEP, Judgement, judge_generator, judge_recommender
 from recsys.evaluation.jury import Jury, World, summon_jury
@@ -24,7 +23,7 @@ from recsys.recommender.fitting import OnProgress, train_recommender
 from recsys.recommender.training import N_FOLDS, make_models
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.first_stage import FirstStage, cross_fit
-from recsys.types import RatingMatrix
+from recsys.types import Mask, RatingMatrix
 
 RANKER: Final = "ranker"
 _WITHOUT: Final = "_without_"
@@ -85,26 +84,16 @@ class Bench:
             return self._fit_ranker(tuple(kept for kept in self.preset.groups if kept != group))
         return make_contender(spelled, self.materials).fit(self.training, self.world.catalog)
 
-    def judge(self, name: str) -> Result:
-        """Make a model and let the jury judge it; the facts tell the seconds of both."""
-        spelled = self.check(name)
-        start = time.perf_counter()
-        model = self.make(spelled)
-        made = time.perf_counter()
-        judgement = self.judge_model(spelled, model)
-        facts = {"fit_seconds": made - start, "judge_seconds": time.perf_counter() - made}
-        return Result.of(judgement, self.jury, facts)
-
-    def judge_model(self, name: str, model: Model, jury: Jury | None = None) -> Judgement:
+    def judge(self, name: str, model: Model, jury: Jury | None = None, *, allowed: Mask | None = None) -> Judgement:
         """Let the jury, or another one over the same catalog, judge a model that stands."""
 
         def report(done: int, total: int) -> None:
             self.on_progress(f"judge {name}", done, total)
 
-        bench = jury or self.jury
+        judges = jury or self.jury
         if isinstance(model, Recommender):
-            return judge_recommender(name, model, bench, depth=DEEP, on_progress=report)
-        return judge_generator(model, bench, name=name, depth=DEEP, on_progress=report)
+            return judge_recommender(name, model, judges, depth=DEEP, allowed=allowed, on_progress=report)
+        return judge_generator(model, judges, name=name, depth=DEEP, allowed=allowed, on_progress=report)
 
     def _fit_ranker(self, groups: tuple[str, ...]) -> Recommender:
         full, *folds = self._stages
@@ -123,7 +112,9 @@ class Bench:
     def _stages(self) -> list[FirstStage]:
         """Return the first stage of all training people, and those of the folds."""
         names = ("full", *(f"fold-{fold}" for fold in range(N_FOLDS)))
-        kept = None if self.scratch is None else self.scratch / f"first-stage-{self.materials.seed}"
+        made_of = f"{self.world.name} {len(self.world.interactions)} {make_models(self.materials.seed)}"
+        key = hashlib.sha256(made_of.encode()).hexdigest()[:12]
+        kept = None if self.scratch is None else self.scratch / f"first-stage-{key}"
         if kept is not None and (kept / "done").exists():
             return [FirstStage.load(kept / name) for name in names]
         stages = []

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from recsys.evaluation.comparison import COVERAGE, DISCOVERY, LABELS, PRIMARY, SLICED
@@ -15,6 +16,13 @@ _HEADLINE = (
     "reciprocal_rank_at_10",
     "recall_at_100",
 )
+_SHORT = {
+    "recall_at_10": "R@10",
+    "precision_at_10": "P@10",
+    "hit_rate_at_10": "HR@10",
+    "reciprocal_rank_at_10": "MRR@10",
+    "recall_at_100": "R@100",
+}
 _BEYOND = (COVERAGE, "novelty", "diversity", "popularity_share", "mae")
 
 
@@ -26,7 +34,7 @@ def build_tables(comparison: Mapping[str, Any]) -> list[Table]:
     tables = [
         build_metric_table(f"Held-out ratings of 7 and more: {people}", models, _HEADLINE),
         build_metric_table("The lists themselves", models, _BEYOND),
-        build_metric_table("Discovery: only titles of franchises that the history does not touch", models, discovery),
+        build_metric_table("Discovery: titles of franchises unknown to the history", models, discovery),
         build_slice_table(models, PRIMARY),
     ]
     if len(models) > 1:
@@ -42,9 +50,9 @@ def sort_models(models: Mapping[str, Any], metric: str = PRIMARY) -> list[str]:
 def build_metric_table(title: str, models: Mapping[str, Any], metrics: Sequence[str]) -> Table:
     """Give each model a row and each metric a column of means with intervals."""
     known = [metric for metric in metrics if any(metric in model["metrics"] for model in models.values())]
-    table = Table("model", title=title, title_justify="left")
+    table = _open_table(title)
     for metric in known:
-        table.add_column(LABELS[metric].removesuffix(", discovery"), justify="right")
+        table.add_column(_SHORT.get(metric.removeprefix(DISCOVERY), _plain(metric)), justify="right", no_wrap=True)
     for name in sort_models(models) if known else []:
         table.add_row(name, *(spell(models[name]["metrics"].get(metric)) for metric in known))
     return table
@@ -53,10 +61,10 @@ def build_metric_table(title: str, models: Mapping[str, Any], metrics: Sequence[
 def build_slice_table(models: Mapping[str, Any], metric: str) -> Table:
     """Give each slice of users a column."""
     slices = list(dict.fromkeys(name for model in models.values() for name in model["slices"]))
-    table = Table("model", title=f"{LABELS[metric]} by slice of users", title_justify="left")
+    table = _open_table(f"{LABELS[metric]} by slice of users")
     sizes = {name: model["n_users"] for found in models.values() for name, model in found["slices"].items()}
     for name in slices:
-        table.add_column(f"{name} ({sizes[name]:,})", justify="right")
+        table.add_column(f"{name}\n({sizes[name]:,} people)", justify="right")
     for model in sort_models(models) if slices else []:
         found = models[model]["slices"]
         table.add_row(model, *(spell(found.get(name, {"metrics": {}})["metrics"].get(metric)) for name in slices))
@@ -66,36 +74,53 @@ def build_slice_table(models: Mapping[str, Any], metric: str) -> Table:
 def build_difference_table(models: Mapping[str, Any], reference: str) -> Table:
     """Pair every model with the reference, person by person."""
     title = f"Paired differences: model minus {reference}, person by person"
-    table = Table("model", title=title, title_justify="left")
+    table = _open_table(title)
     for metric in SLICED:
-        table.add_column(LABELS[metric], justify="right")
+        table.add_column(LABELS[metric].replace(", ", ",\n"), justify="right", no_wrap=True)
     for name in sort_models(models):
         if name != reference:
             table.add_row(name, *(spell_difference(models[name]["differences"].get(metric)) for metric in SLICED))
     return table
 
 
+def _plain(metric: str) -> str:
+    return LABELS[metric].removesuffix(", discovery")
+
+
 def spell(found: Mapping[str, float] | None) -> str:
-    """Write a mean with its interval."""
+    """Write a mean above its interval."""
     if found is None:
         return "-"
     digits = 3 if abs(found["mean"]) < 1 else 2
-    return f"{found['mean']:.{digits}f} [dim]{found['low']:.{digits}f}-{found['high']:.{digits}f}[/]"
+    low, high = (_trim(f"{found[end]:.{digits}f}") for end in ("low", "high"))
+    return f"{found['mean']:.{digits}f}\n[dim]{low}-{high}[/]"
 
 
 def spell_difference(found: Mapping[str, float] | None) -> str:
-    """Write a difference with its interval, bold where the interval leaves out 0, and the lift."""
+    """Write a difference and the lift above its interval, bold where the interval leaves out 0."""
     if found is None:
         return "-"
-    lift = "" if found["lift"] is None else f" ({100 * found['lift']:+.1f} %)"
-    text = f"{found['mean']:+.4f} [dim]{found['low']:+.4f} to {found['high']:+.4f}[/]{lift}"
+    lift = "" if found["lift"] is None else f" {100 * found['lift']:+.1f} %"
+    low, high = (_trim(f"{found[end]:+.3f}") for end in ("low", "high"))
+    text = f"{_trim(format(found['mean'], '+.3f'))}{lift}\n[dim]{low} to {high}[/]"
     return f"[bold]{text}[/]" if found["low"] > 0 or found["high"] < 0 else text
+
+
+def _trim(number: str) -> str:
+    """Leave the zero in front of a decimal point out, to save room."""
+    return number.replace("0.", ".", 1) if number.lstrip("+-").startswith("0.") else number
+
+
+def _open_table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("model", no_wrap=True)
+    return table
 
 
 def build_cold_table(cold: Mapping[str, Any]) -> Table:
     """Lay the cold corners out: a row per model, a column per corner, NDCG@10 with intervals."""
     corners = list(dict.fromkeys(name for model in cold["models"].values() for name in model))
-    table = Table("model", title="Cold corners: NDCG@10 of people of whom little is known", title_justify="left")
+    table = _open_table("Cold corners: NDCG@10 of people of whom little is known")
     for corner in corners:
         table.add_column(corner, justify="right")
     for name, found in cold["models"].items():
@@ -109,7 +134,7 @@ def build_unrated_table(unrated: Mapping[str, Any]) -> Table:
         f"Titles without a rating: {unrated['n_hidden']:,} titles hidden from training, "
         f"{unrated['n_users']:,} people who like one"
     )
-    table = Table("model", title=title, title_justify="left")
+    table = _open_table(title)
     metrics = list(dict.fromkeys(metric for found in unrated["models"].values() for metric in found))
     for metric in metrics:
         table.add_column(metric.replace("_", " "), justify="right")
@@ -120,8 +145,8 @@ def build_unrated_table(unrated: Mapping[str, Any]) -> Table:
 
 def build_leaky_table(leaky: Mapping[str, Any]) -> Table:
     """Lay the original's own protocols out, marked as what they are."""
-    table = Table("protocol of the original (leaky)", "here", "published", title_justify="left")
-    table.title = "LEAKY: the original's own protocols, for side by side only; they say nothing about new people"
+    title = "LEAKY: the original's own protocols, for side by side only; they say nothing about new people"
+    table = Table("protocol", "here", "published", title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for line in leaky["measures"]:
         table.add_row(
             line["name"], f"{line['value']:.4f}", "-" if line["published"] is None else f"{line['published']:.4f}"

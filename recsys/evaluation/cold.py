@@ -7,6 +7,8 @@ from typing import Any, Final
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from recsys.columns import Columns, ItemColumns
+from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING, Interactions
 from recsys.data.people import People, find_favourite_genres, shorten_histories
 from recsys.data.splits import hash_ids
@@ -20,6 +22,14 @@ LENGTHS: Final = (1, 2, 5, 10)
 STATED_GENRES: Final = 3
 HIDDEN_SHARE: Final = 0.05
 WHOLE, NOTHING, GENRES, LOW = "whole history", "nothing", "only genres", "only low ratings"
+# What a site counts once people watch and rate.
+_TOLD_BY_PEOPLE: Final = [
+    ItemColumns.MeanScore,
+    ItemColumns.Ranked,
+    ItemColumns.Popularity,
+    *ItemColumns.Audience,
+    *ItemColumns.ScoreCounts,
+]
 _METRICS: Final = ("ndcg_at_10", "recall_at_10", "recall_at_100")
 
 
@@ -74,17 +84,19 @@ def _select(jury: Jury, chosen: Mask) -> Jury:
 
 
 def hide_titles(world: World, share: float = HIDDEN_SHARE) -> tuple[World, Mask]:
-    """Take all ratings of some titles out of a world, as if nobody had ever seen them.
+    """Make some titles as good as new: nobody has rated them, and no score, rank or audience is known of them.
 
     Returns
     -------
-    The world without those ratings, and which titles they are, `(n_items,)`: the same ones every time, by a hash.
+    The world without their ratings, and which titles they are, `(n_items,)`: the same ones every time, by a hash.
     """
     percentile = hash_ids(world.catalog.item_ids, salt=9) % np.uint64(10_000)
     hidden = np.asarray(percentile < np.uint64(round(share * 10_000)), dtype=np.bool_)
     table = world.interactions.table
-    rated = hidden[world.catalog.positions(table["item_id"].to_numpy())]
-    return replace(world, interactions=Interactions(table[~rated])), hidden
+    rated = hidden[world.catalog.positions(table[Columns.Item].to_numpy())]
+    items = world.catalog.items.copy()
+    items.loc[hidden, _TOLD_BY_PEOPLE] = np.nan
+    return replace(world, catalog=Catalog(items), interactions=Interactions(table[~rated])), hidden
 
 
 def summon_unrated_jury(jury: Jury, hidden: Mask) -> Jury:

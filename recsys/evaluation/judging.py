@@ -11,6 +11,7 @@ import pandas as pd
 from recsys.columns import Columns
 from recsys.data.catalog import Catalog
 from recsys.data.people import People
+from recsys.data.splits import hash_ids
 from recsys.evaluation.intervals import Interval
 from recsys.evaluation.jury import Jury, close_ranks, drop_known, find_known, find_relevant
 from recsys.evaluation.list_metrics import (
@@ -120,6 +121,7 @@ def judge_generator(
     *,
     name: str | None = None,
     depth: int = K,
+    allowed: Mask | None = None,
     on_progress: OnProgress = lambda _done, _total: None,
 ) -> Judgement:
     """Rank the whole catalog but the history by one first-stage model alone.
@@ -128,19 +130,23 @@ def judge_generator(
     ----------
     depth
         Length of the lists; `DEEP` for everything that can be measured, `K` for what the gate needs.
+    allowed
+        Titles that may be shown, `(n_items,)`; None for all.
     on_progress
         Called with people done and in total.
     """
     popularity = np.log1p(jury.item_counts).astype(np.float32)
+    # Equal scores go by a hash: ids grow with the years, so that their order would favour the titles everybody knows.
+    shuffled = np.argsort(hash_ids(jury.catalog.item_ids, salt=10), kind="stable")
 
     def answer(batch: People) -> Positions:
         # Without a history a personal score says nothing: there every single model shows what is popular.
         scores = np.array(model.score(batch.history))
         if not getattr(model, "serves_newcomers", False):
             scores[np.diff(batch.history.indptr) == 0] = popularity
-        allowed = np.ones(batch.history.shape, dtype=bool)
-        allowed[batch.history.nonzero()] = False
-        return pad_lists(select_top(scores, allowed, depth), depth)
+        shown = np.ones(batch.history.shape, dtype=bool) if allowed is None else np.tile(allowed, (len(scores), 1))
+        shown[batch.history.nonzero()] = False
+        return pad_lists([shuffled[top] for top in select_top(scores[:, shuffled], shown[:, shuffled], depth)], depth)
 
     return judge_answers(name or model.name, answer, jury, on_progress=on_progress)
 
@@ -151,16 +157,19 @@ def judge_recommender(
     jury: Jury,
     *,
     depth: int = K,
+    allowed: Mask | None = None,
     on_progress: OnProgress = lambda _done, _total: None,
 ) -> Judgement:
     """Let a whole recommender answer, also one that knows another catalog than the jury's."""
     there = Translation(jury.catalog, model.catalog)
+    shown = None if allowed is None else there.translate_mask(allowed)
     predictions: list[Floats] = []
 
     def answer(batch: People) -> Positions:
         history, tastes = there.translate(batch.history), _translate_tastes(batch, jury.catalog, model.catalog)
         predictions.append(_predict_targets(model, history, batch, there))
-        return pad_lists([there.back(found) for found, _ in model.rank(history, tastes, k=depth)], depth)
+        found = model.rank(history, tastes, k=depth, allowed=shown)
+        return pad_lists([there.back(positions) for positions, _ in found], depth)
 
     judgement = judge_answers(name, answer, jury, on_progress=on_progress)
     targets = jury.people.targets.tocsr()

@@ -23,7 +23,7 @@ from recsys.features.schema import FeatureSchema
 from recsys.ranking.params import get_preset
 from recsys.ranking.ranker import TrainingTable, train_head
 from recsys.retrieval.base import State
-from recsys.types import Floats, Positions, RatingMatrix
+from recsys.types import Floats, Mask, Positions, RatingMatrix
 
 N_BEST: Final = 1000
 N_SHOWN: Final = 10
@@ -77,10 +77,14 @@ class OriginalPipeline:
             n_threads=self.n_threads,
         )
         self.vectors_ = np.hstack([embedded, self.text_vectors]).astype(np.float32)
+        held_out = np.random.default_rng(self.seed).random(ratings.shape[0]) < VALIDATION_SHARE
+        # With few people a draw may leave one side empty, which LightGBM refuses.
+        held_out[:2] = [True, False]
         self.booster_ = fit_regressor(
             ratings,
             profiles,
             self.vectors_,
+            held_out,
             n_estimators=self.n_estimators,
             n_rows=self.n_rows,
             seed=self.seed,
@@ -129,14 +133,15 @@ class OriginalPipeline:
 
 
 def describe_people(history: RatingMatrix, genres: Floats) -> Floats:
-    """Describe people by the share of watched titles per genre and the mean rating over 10, `(n_users, n_genres + 1)`.
+    """Describe people by shares of genres and the mean rating from 0 to 1, `(n_users, n_genres + 1)`.
 
-    Both are 0 for an empty history; the original told its trees the same.
+    A share is that of the watched titles which carry the genre. Both are 0 for an empty history; the original told its
+    trees the same.
     """
     watched = csr_matrix((np.ones_like(history.data), history.indices, history.indptr), shape=history.shape)
     counts = np.maximum(np.diff(history.indptr), 1)[:, np.newaxis]
-    means = np.asarray(history.sum(axis=1)).reshape(-1, 1) / counts / 10
-    return np.hstack([np.asarray(watched @ genres) / counts, means]).astype(np.float32)
+    means = np.asarray(history.sum(axis=1)).reshape(-1, 1) / counts
+    return np.hstack([np.asarray(watched @ genres) / counts, np.maximum(means - 1, 0) / 9]).astype(np.float32)
 
 
 def fit_embeddings(
@@ -190,21 +195,18 @@ def fit_regressor(
     ratings: RatingMatrix,
     profiles: Floats,
     vectors: Floats,
+    held_out: Mask,
     *,
     n_estimators: int,
     n_rows: int | None,
     seed: int,
     n_threads: int,
 ) -> lgb.Booster:
-    """Fit the original's regressor of ratings, stopping early on 15 % of the people."""
-    rng = np.random.default_rng(seed)
-    held_out = rng.random(ratings.shape[0]) < VALIDATION_SHARE
-    # With few people a draw may leave one side empty, which LightGBM refuses.
-    held_out[:2] = [True, False]
+    """Fit the original's regressor of ratings, stopping early on the people held out, `(n_users,)`."""
     entries = ratings.tocoo()
     chosen = np.arange(entries.nnz)
     if n_rows is not None and n_rows < entries.nnz:
-        chosen = np.sort(rng.choice(entries.nnz, n_rows, replace=False))
+        chosen = np.sort(np.random.default_rng(seed).choice(entries.nnz, n_rows, replace=False))
     names = tuple(f"profile_{number}" for number in range(profiles.shape[1]))
     names += tuple(f"title_{number}" for number in range(vectors.shape[1]))
     tables = [

@@ -5,7 +5,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.data.catalog import Catalog
 from recsys.evaluation.metrics import EMPTY
-from recsys.types import Positions, RatingMatrix
+from recsys.types import Mask, Positions, RatingMatrix
 
 
 class Translation:
@@ -26,6 +26,12 @@ class Translation:
         kept = columns >= 0
         shape = (history.shape[0], self._n_target)
         return csr_matrix((entries.data[kept], (entries.row[kept], columns[kept])), shape=shape)
+
+    def translate_mask(self, mask: Mask) -> Mask:
+        """Carry a mask over titles, `(n_items,)`, into the other catalog; titles only there are False."""
+        carried = np.zeros(self._n_target, dtype=np.bool_)
+        carried[self.positions[mask & (self.positions >= 0)]] = True
+        return carried
 
     def back(self, positions: Positions) -> Positions:
         """Move a list back; titles that have left the catalog drop out."""

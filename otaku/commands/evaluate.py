@@ -1,0 +1,155 @@
+"""`otaku evaluate`: models side by side on people whom none of them has seen."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from otaku.evaluation.run import Evaluation
+
+
+class Protocol(StrEnum):
+    """How models are judged; the second one is shown beside the first, never instead of it."""
+
+    HELDOUT = "heldout"
+    SEED004 = "seed004"
+
+
+class Group(StrEnum):
+    """Who judges."""
+
+    TEST = "test"
+    VALIDATION = "validation"
+
+
+_MODELS = (
+    "Comma-separated: popular, item-knn, als, ease, lightfm, text, genre, seed004, ranker, ranker-without-GROUP, "
+    "v7 for version 7"
+)
+
+
+def evaluate(
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Comma-separated: {_MODELS}. [default: popular,item-knn,als,ease and what is in Production]"
+        ),
+    ] = None,
+    version: Annotated[list[int] | None, typer.Option(min=1, help="A registered version; may be repeated.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Pair the others with this model. [default: ease]")] = None,
+    as_of: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day of arrivals in the snapshot.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="A folder instead of the database.")
+    ] = None,
+    group: Annotated[Group, typer.Option(help="Who judges; validation people are for tuning.")] = Group.TEST,
+    protocol: Annotated[
+        Protocol, typer.Option(help="seed004 adds the leaky protocols of the original, for side by side.")
+    ] = Protocol.HELDOUT,
+    cold: Annotated[bool, typer.Option("--cold", help="Add people with few ratings, and titles without any.")] = False,
+    max_users: Annotated[int | None, typer.Option(min=2, help="Judge by so many people only: a quick look.")] = None,
+    params: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Tuned hyper-parameters by model, JSON.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Hyper-parameters of the ranker: default, seed.")] = "default",
+    seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a fit.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write all numbers here.")] = None,
+    plots: Annotated[Path | None, typer.Option(file_okay=False, help="Write the plots to this folder.")] = None,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Log numbers and plots to MLflow.")] = False,
+) -> None:
+    """Judge models on held-out people: their hidden ratings, the same ones for every model.
+
+    Every metric comes with its 95 % interval over people, by slice, for discovery, and paired with a reference.
+    """
+    from otaku.commands.ingest import show_progress
+    from otaku.console import console
+    from otaku.evaluation.bench import build_bench
+    from otaku.evaluation.leaky import judge_leaky
+    from otaku.evaluation.run import judge_heldout, write_json, write_plots
+    from otaku.evaluation.sources import choose_models, open_database, open_folder, open_version
+    from recsys.evaluation.contenders import Materials
+    from recsys.evaluation.tuning import read_best_params
+
+    if data is not None and as_of is not None:
+        raise typer.BadParameter("a folder has no days; leave out --as-of or --data", param_hint="--as-of")
+    tuned: Mapping[str, Mapping[str, Any]] = {} if params is None else read_best_params(params)
+    with show_progress() as report:
+        names = choose_models(models, version or [], from_database=data is None)
+        day = None if as_of is None else as_of.date()
+        source = open_folder(data, report) if data is not None else open_database(day, report)
+        bench = build_bench(
+            source.world,
+            Materials(source.text_vectors, seed, threads, tuned),
+            group=group.value,
+            preset=preset,
+            max_users=max_users,
+            open_version=open_version,
+            on_progress=report,
+        )
+        against = reference or ("ease" if "ease" in names else names[0])
+        described = {"data": source.uri, "digest": source.world.name, "group": group.value, "params": dict(tuned)}
+        evaluation = judge_heldout(bench, names, against, cold=cold, describe=described)
+        if protocol is Protocol.SEED004:
+            evaluation.leaky = judge_leaky(bench)
+    _show(evaluation)
+    if json_file is not None:
+        write_json(evaluation, json_file)
+        console.print(f"The numbers are in {json_file}.", soft_wrap=True)
+    if plots is not None:
+        console.print(f"The plots are in {plots}: {', '.join(path.name for path in write_plots(evaluation, plots))}.")
+    if mlflow:
+        console.print(f"Logged to MLflow as {_log(evaluation)}.")
+
+
+def _show(evaluation: "Evaluation") -> None:
+    from otaku.console import console
+    from otaku.evaluation.tables import build_cold_table, build_leaky_table, build_tables, build_unrated_table
+
+    tables = build_tables(evaluation.comparison)
+    if evaluation.cold is not None:
+        tables.append(build_cold_table(evaluation.cold))
+    if evaluation.unrated is not None:
+        tables.append(build_unrated_table(evaluation.unrated))
+    if evaluation.leaky is not None:
+        tables.append(build_leaky_table(evaluation.leaky))
+    for table in tables:
+        console.print(table)
+
+
+def _log(evaluation: "Evaluation") -> str:
+    """Log to the registry's experiment; the same evaluation again is the same run."""
+    import io
+    import json
+
+    from otaku.console import running_settings
+    from otaku.evaluation.run import compute_run_key
+    from recsys.connections import open_registry
+
+    registry = open_registry(running_settings())
+    run_key = compute_run_key(evaluation)
+    run_id = registry.start_run(run_key, tags={"kind": "evaluation"})
+    means = {
+        f"{name}.{metric}": found["mean"]
+        for name, model in evaluation.comparison["models"].items()
+        for metric, found in model["metrics"].items()
+    }
+    per_user = io.BytesIO()
+    evaluation.per_user().to_parquet(per_user, index=False)
+    registry.log(
+        run_id,
+        params={key: value for key, value in evaluation.protocol.items() if not isinstance(value, dict)},
+        metrics=means,
+        figures={f"plots/{name}.png": figure for name, figure in evaluation.draw().items()},
+        artifacts={
+            "evaluation.json": json.dumps(evaluation.to_dict(), indent=1).encode(),
+            "per_user.parquet": per_user.getvalue(),
+        },
+    )
+    registry.finish_run(run_id)
+    return run_key

