@@ -63,7 +63,7 @@ def load_model(folder: Path, *, name: str, version: int, run_id: str) -> Serving
         If a file is missing, truncated or altered, if features are not those of the ranker, if an answer is not the
         one that was given when the version was made, or if a list makes no sense.
     """
-    recommender = Recommender.load(folder)
+    recommender = Recommender.load(folder).accelerate()
     n_golden = check_golden_requests(recommender, folder)
     if not n_golden:
         logger.warning("version %d of %s was stored without golden requests", version, name)

@@ -65,7 +65,7 @@ SERVE_ONCE = f"""
     load = np.load
     np.load = lambda *args, allow_pickle=False, **options: refuse() if allow_pickle else load(*args, **options)
 
-    recommender = Recommender.load(Path(sys.argv[1]))
+    recommender = Recommender.load(Path(sys.argv[1])).accelerate()
     check_model(ServingModel.build(recommender, name="m", version=1, run_id="r"))
     print(sorted(set(sys.modules) & set({ABSENT!r})))
 """
