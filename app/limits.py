@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from limits import RateLimitItem, parse
-from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
+from redis.asyncio import ConnectionPool
 
 from recsys.exceptions import ConfigurationError
 
@@ -61,18 +62,16 @@ class RateLimiter:
     """
 
     def __init__(self, redis_url: str | None = None) -> None:
-        self._redis_url = redis_url
-        self._open()
-
-    def _open(self) -> None:
+        self._pool: ConnectionPool | None = None
         self._alone = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._together: SlidingWindowCounterRateLimiter | None = None
         self._down_until = 0.0
-        if self._redis_url is not None:
-            timeouts: dict[str, Any] = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
-            storage: Storage = RedisStorage(
-                f"async+{self._redis_url}", wrap_exceptions=True, implementation="redispy", **timeouts
-            )
+        if redis_url is not None:
+            timeouts = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+            self._pool = ConnectionPool.from_url(redis_url, **timeouts)
+            options: dict[str, Any] = {"wrap_exceptions": True, "implementation": "redispy"}
+            # The pool says where; the address here only says that it is Redis.
+            storage = RedisStorage("async+redis://", connection_pool=self._pool, **options)
             self._together = SlidingWindowCounterRateLimiter(storage)
 
     async def count(self, limit: RateLimitItem, client: str) -> Allowance:
@@ -84,6 +83,11 @@ class RateLimiter:
                 self._down_until = time.monotonic() + PAUSE_SECONDS
                 logger.warning("Redis does not answer, requests are counted here alone: %s", type(error).__name__)
         return await _count(self._alone, limit, client)
+
+    async def close(self) -> None:
+        """Let go of connections; counting goes on with new ones if need be."""
+        if self._pool is not None:
+            await self._pool.aclose()
 
 
 async def _count(limiter: SlidingWindowCounterRateLimiter, limit: RateLimitItem, client: str) -> Allowance:

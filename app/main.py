@@ -137,6 +137,7 @@ def _build_lifespan(service: Service, watch_seconds: float) -> Callable[[FastAPI
                 await keys
         stop.set()
         await service.cache.close()
+        await service.limiter.close()
         await run_in_threadpool(thread.join, STOP_SECONDS)
 
     return lifespan

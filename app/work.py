@@ -3,7 +3,6 @@
 import asyncio
 import math
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
@@ -65,19 +64,18 @@ class Workers:
         Raises
         ------
         OverloadedError
-            If too many wait already, or the turn came too late.
+            If too many wait already, or the turn does not come in time.
         """
         if self._threads is None or self._waiting >= self._max_waiting:
             raise OverloadedError("too many requests are waiting")
-        deadline = time.monotonic() + self._wait_seconds
         self._waiting += 1
         try:
-            return await asyncio.wrap_future(self._threads.submit(_run_in_time, work, deadline))
+            job = self._threads.submit(work)
+            answer = asyncio.wrap_future(job)
+            await asyncio.wait({answer}, timeout=self._wait_seconds)
+            # Only what has not begun can be cancelled.
+            if not answer.done() and job.cancel():
+                raise OverloadedError("the turn of this request came too late")
+            return await answer
         finally:
             self._waiting -= 1
-
-
-def _run_in_time(work: Callable[[], T], deadline: float) -> T:
-    if time.monotonic() > deadline:
-        raise OverloadedError("the turn of this request came too late")
-    return work()

@@ -1,5 +1,7 @@
 """An application over models in folders; tests that need the real registry build their own."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from recsys.settings import Settings
-from tests.app.harness import FolderSource, TestClient, open_client
+from tests.app.harness import FolderSource, RedisServer, TestClient, open_client
 from tests.factories import tiny_recommender
 
 
@@ -42,3 +44,15 @@ def client(offline_settings: Settings, source: FolderSource) -> Iterator[TestCli
     """A client of an application that serves version 1 and has no database."""
     with open_client(offline_settings, source) as opened:
         yield opened
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A running Redis; skipped where there is none."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    with tempfile.TemporaryDirectory(prefix="otaku-redis-") as folder:  # pytest's own folders are too long for a socket
+        server = RedisServer(Path(folder))
+        server.start()
+        yield server
+        server.stop()

@@ -1,6 +1,7 @@
 """Applications over models in folders, for tests that need no registry."""
 
 import shutil
+import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -55,6 +56,27 @@ class FolderSource:
         target = directory / f"version-{version}"
         shutil.copytree(self.folders[version], target, dirs_exist_ok=True)
         return target
+
+
+class RedisServer:
+    """A Redis on a socket in a folder: no port, nothing on disk, started and stopped at will."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = folder / "redis.sock"
+        self.url = f"unix://{self._socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self._socket.parent)
+        wait_for(self._socket.exists)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+        self._socket.unlink(missing_ok=True)
 
 
 @contextmanager
