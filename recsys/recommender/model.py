@@ -1,7 +1,7 @@
 """Retrieve, featurise, rank: the one deployable artefact."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -91,7 +91,7 @@ class Recommender:
         depth = k if diversity <= 0 else max(MIN_POOL, POOL_FACTOR * k)
         if algorithm == RANKER:
             pairs = self.retriever.retrieve(history, tastes, allowed)
-            features = self._featurise(pairs)
+            features = self.featurise(pairs)
             top = self._rank_pairs(pairs, features, depth, allowed)[0]
         else:
             scores = get_generator(self.generators, algorithm).score(history)
@@ -119,9 +119,10 @@ class Recommender:
         if tastes is None:
             tastes = np.zeros((history.shape[0], len(self.catalog.genres)), dtype=np.float32)
         pairs = self.retriever.retrieve(history, tastes, allowed)
-        return self._rank_pairs(pairs, self._featurise(pairs), k, allowed)
+        return self._rank_pairs(pairs, self.featurise(pairs), k, allowed)
 
-    def _featurise(self, pairs: Pairs) -> Floats:
+    def featurise(self, pairs: Pairs) -> Floats:
+        """Compute the features of pairs as the ranker reads them, `(n_pairs, n_features)`."""
         schema, features = compute_ranking_features(pairs, self.ranker.schema.groups)
         self.ranker.schema.check(schema.names)
         return features
@@ -174,7 +175,7 @@ class Recommender:
         else:
             known[:] = False
         if not known.all():
-            others = self._featurise(replace(pairs, candidates=[positions[~known]]))
+            others = self.featurise(replace(pairs, candidates=[positions[~known]]))
             ratings[~known] = self.ranker.predict_ratings(others)
         return ratings
 
@@ -198,7 +199,16 @@ class Recommender:
     def rate(self, history: RatingMatrix, tastes: Floats, candidates: list[Positions]) -> Floats:
         """Predict ratings of given positions for many people, flat in their order."""
         pairs = self.retriever.describe(history, tastes, candidates)
-        return self.ranker.predict_ratings(self._featurise(pairs))
+        return self.ranker.predict_ratings(self.featurise(pairs))
+
+    def score(
+        self, history: RatingMatrix, tastes: Floats, candidates: Sequence[Positions], algorithm: str = RANKER
+    ) -> Floats:
+        """Compute what lists are ordered by, for given positions and many people, flat in their order."""
+        if algorithm == RANKER:
+            return self.ranker.score(self.featurise(self.retriever.describe(history, tastes, candidates)))
+        scores = get_generator(self.generators, algorithm).score(history)
+        return np.concatenate([row[positions] for row, positions in zip(scores, candidates, strict=True)])
 
     def similar_items(
         self, item_id: ItemId, *, k: int = 10, allowed: Mask | None = None, diversity: float = 0.0

@@ -1,0 +1,54 @@
+"""Reasons that are true: each is what the score owes to something, measured on the model that made the score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from recsys.features.schema import FeatureSchema
+from recsys.types import Floats, ItemId
+
+Kind = Literal["liked_title", "genres", "collaborative", "popularity", "audience", "synopsis"]
+
+# Which features speak of what, by the beginning of their names; the others are not given as reasons.
+GENRES: Final = ("genre_",)
+COLLABORATIVE: Final = ("ease_", "als_", "item_knn_", "lightfm_", "user_user_", "two_tower_", "slim_")
+POPULARITY: Final = ("popular_", "item_log_members", "item_mean_score", "item_favorites_share")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a title is in a list.
+
+    Parameters
+    ----------
+    text
+        One sentence for people.
+    contribution
+        How much of the score it brings, above 0. For a cited title, by how much the score falls when that title is
+        taken out of the history.
+    item_id
+        The title of the history that the reason cites, if it cites one.
+    """
+
+    kind: Kind
+    text: str
+    contribution: float
+    item_id: ItemId | None = None
+
+
+def compute_contributions(
+    booster: lgb.Booster, schema: FeatureSchema, features: Floats, families: Sequence[Sequence[str]]
+) -> npt.NDArray[np.float64]:
+    """Attribute the scores of rows to families of features, `(n_rows, n_families)`.
+
+    Shapley values of the trees (Lundberg et al., "From local explanations to global understanding with explainable AI
+    for trees", Nature Machine Intelligence 2020), summed over the features of a family: how far they move the score
+    from the mean.
+    """
+    values = np.asarray(booster.predict(features, pred_contrib=True, num_threads=1))[:, :-1]
+    members = np.array([[name.startswith(tuple(family)) for family in families] for name in schema.names])
+    return np.asarray(values @ members.astype(np.float64), dtype=np.float64)

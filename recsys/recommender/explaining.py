@@ -1,0 +1,164 @@
+"""Give reasons for the titles of a list, each checked against the model that made it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from scipy.sparse import vstack
+
+from recsys.columns import ItemColumns
+from recsys.data.interactions import POSITIVE_RATING
+from recsys.ranking.explanations import (
+    COLLABORATIVE,
+    GENRES,
+    POPULARITY,
+    Reason,
+    compute_contributions,
+)
+from recsys.recommender.algorithms import RANKER
+from recsys.recommender.model import Recommender
+from recsys.recommender.profile import Profile, Recommendations
+from recsys.retrieval.popular import Popular
+from recsys.types import Floats, Ids, ItemId, Positions, RatingMatrix
+
+MAX_REASONS: Final = 3
+# Titles of the history that are tried for each recommendation, and for the whole list: each costs a scoring.
+TRIED: Final = 3
+MAX_TRIED: Final = 30
+FAVOURITE_GENRES: Final = 5
+
+
+def explain(
+    recommender: Recommender, profile: Profile, found: Recommendations, algorithm: str = RANKER
+) -> list[tuple[Reason, ...]]:
+    """Give up to three reasons for each recommendation, the weightiest first.
+
+    Liked titles are cited only if the score falls without them: they are taken out of the history one by one and the
+    recommendation is scored again. What remains of the ranker's score is attributed to genres, to people with a similar
+    history, and to popularity by the Shapley values of its trees.
+    """
+    if not len(found):
+        return []
+    positions = recommender.catalog.positions(found.item_ids)
+    history, tastes = profile.to_history(recommender.catalog), profile.to_tastes(recommender.catalog)
+    reasons: list[list[Reason]] = [[] for _ in positions]
+    if algorithm == Popular.name:
+        reasons = [[Reason("popularity", _POPULAR, score)] for score in found.scores.tolist()]
+    elif history.nnz:
+        for place, reason in _cite(recommender, history, tastes, positions, algorithm):
+            reasons[place].append(reason)
+    if algorithm == RANKER:
+        for place, reason in _attribute(recommender, history, tastes, positions):
+            reasons[place].append(reason)
+    return [tuple(sorted(given, key=lambda reason: -reason.contribution)[:MAX_REASONS]) for given in reasons]
+
+
+def explain_similar(recommender: Recommender, item_id: ItemId, item_ids: Ids) -> list[tuple[Reason, ...]]:
+    """Name the parts of the likeness of titles to one title; the contributions are the summands of its score."""
+    items, title = recommender.retriever.items, recommender.catalog.title(item_id)
+    position = int(recommender.catalog.positions([item_id])[0])
+    positions = recommender.catalog.positions(item_ids)
+    audience = items.lightfm_units[positions] @ items.lightfm_units[position] / 2
+    synopsis = items.text_units[positions] @ items.text_units[position] / 2
+    found = [
+        [
+            Reason("audience", f"Much the same people like it as {title}.", float(one), item_id),
+            Reason("synopsis", f"Its story is told in words like those for {title}.", float(other), item_id),
+        ]
+        for one, other in zip(audience, synopsis, strict=True)
+    ]
+    return [
+        tuple(sorted((reason for reason in both if reason.contribution > 0), key=lambda reason: -reason.contribution))
+        for both in found
+    ]
+
+
+_POPULAR: Final = "Many people have watched it and liked it."
+_COLLABORATIVE: Final = "People who like what you like are fond of it."
+
+Placed = tuple[int, Reason]
+
+
+def _cite(
+    recommender: Recommender, history: RatingMatrix, tastes: Floats, positions: Positions, algorithm: str
+) -> list[Placed]:
+    """Try liked titles that are near a recommendation; cite those without which its score falls."""
+    trials = _choose_trials(recommender, history, positions)
+    if not trials:
+        return []
+    whole = recommender.score(history, tastes, [positions], algorithm)
+    candidates = [np.array([positions[place] for place in places], dtype=np.intp) for places in trials.values()]
+    without = vstack([_remove(history, liked) for liked in trials], format="csr")
+    scores = recommender.score(without, np.repeat(tastes, len(trials), axis=0), candidates, algorithm)
+    cited, start = [], 0
+    for liked, places in trials.items():
+        item_id = int(recommender.catalog.item_ids[liked])
+        text = _describe_liked(recommender.catalog.title(item_id), float(history[0, liked]))
+        for place, score in zip(places, scores[start : start + len(places)], strict=True):
+            if whole[place] > score:
+                cited.append((place, Reason("liked_title", text, float(whole[place] - score), item_id)))
+        start += len(places)
+    return cited
+
+
+def _describe_liked(title: str, rating: float) -> str:
+    return f"You liked {title}." if rating >= POSITIVE_RATING else f"{title} is among what you rated best."
+
+
+def _choose_trials(recommender: Recommender, history: RatingMatrix, positions: Positions) -> dict[int, list[int]]:
+    """Choose for each recommendation the nearest liked titles: places of recommendations by position of the title."""
+    liked = history.indices[history.data >= min(POSITIVE_RATING, history.data.max())]
+    nearness = _compare(recommender, positions, liked)
+    nearest = np.argsort(-nearness, axis=1, kind="stable")[:, :TRIED]
+    trials: dict[int, list[int]] = {}
+    for rank in range(nearest.shape[1]):
+        for place, chosen in enumerate(nearest[:, rank].tolist()):
+            title = int(liked[chosen])
+            if title in trials or len(trials) < MAX_TRIED:
+                trials.setdefault(title, []).append(place)
+    return trials
+
+
+def _compare(recommender: Recommender, positions: Positions, liked: Positions) -> Floats:
+    """Tell how much liked titles speak for recommendations, `(n_positions, n_liked)`: item-item weights and cosines."""
+    items = recommender.retriever.items
+    parts = [units[positions] @ units[liked].T for units in (items.lightfm_units, items.text_units)]
+    parts += [matrix[positions][:, liked].toarray() for matrix in recommender.retriever.first_stage.supporters.values()]
+    return np.asarray(sum(part / max(float(np.abs(part).max()), 1e-9) for part in parts), dtype=np.float32)
+
+
+def _remove(history: RatingMatrix, position: int) -> RatingMatrix:
+    rest = history.copy()
+    rest.data[rest.indices == position] = 0.0
+    rest.eliminate_zeros()
+    return rest
+
+
+def _attribute(recommender: Recommender, history: RatingMatrix, tastes: Floats, positions: Positions) -> list[Placed]:
+    """Attribute the ranker's scores to families of features; what lowers a score is no reason."""
+    ranker = recommender.ranker
+    features = recommender.featurise(recommender.retriever.describe(history, tastes, [positions]))
+    families: Sequence[Sequence[str]] = (GENRES, COLLABORATIVE, POPULARITY)
+    contributions = compute_contributions(ranker.relevance, ranker.schema, features, families)
+    favourites = _find_favourite_genres(recommender, history, tastes)
+    attributed: list[Placed] = []
+    for place, (position, (genres, collaborative, popularity)) in enumerate(
+        zip(positions, contributions.tolist(), strict=True)
+    ):
+        shared = [genre for genre in favourites if genre in recommender.catalog.items[ItemColumns.Genres].iat[position]]
+        if genres > 0 and shared:
+            text = f"It is {' and '.join(shared[:2])}, which you like."
+            attributed.append((place, Reason("genres", text, genres)))
+        if collaborative > 0 and history.nnz:
+            attributed.append((place, Reason("collaborative", _COLLABORATIVE, collaborative)))
+        if popularity > 0 and not history.nnz:
+            attributed.append((place, Reason("popularity", _POPULAR, popularity)))
+    return attributed
+
+
+def _find_favourite_genres(recommender: Recommender, history: RatingMatrix, tastes: Floats) -> list[str]:
+    """Return the stated genres, or those of most titles of the history, most liked first."""
+    catalog = recommender.catalog
+    weights = (history > 0).astype(np.float32) @ catalog.genre_matrix if history.nnz else tastes
+    best = np.argsort(-np.asarray(weights)[0], kind="stable")[:FAVOURITE_GENRES]
+    return [catalog.genres[column] for column in best if weights[0, column] > 0]
