@@ -176,4 +176,4 @@ def select_jurors(jury: Jury, n_users: int) -> Jury:
     """Keep some members of a jury, chosen by a hash of their ids."""
     order = np.argsort(hash_ids(jury.people.user_ids, salt=8), kind="stable")
     rows = np.sort(order[:n_users])
-    return replace(jury, people=jury.people.select(rows), arrived=jury.arrived[rows])
+    return jury.select(rows)

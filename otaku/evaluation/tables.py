@@ -96,6 +96,14 @@ def spell(found: Mapping[str, float] | None) -> str:
     return f"{found['mean']:.{digits}f}\n[dim]{low}-{high}[/]"
 
 
+def spell_briefly(found: Mapping[str, float] | None) -> str:
+    """Write a mean above half the width of its interval."""
+    if found is None:
+        return "-"
+    half = (found["high"] - found["low"]) / 2
+    return f"{found['mean']:.3f}\n[dim]±{_trim(format(half, '.3f'))}[/]"
+
+
 def spell_difference(found: Mapping[str, float] | None) -> str:
     """Write a difference and the lift above its interval, bold where the interval leaves out 0."""
     if found is None:
@@ -122,9 +130,9 @@ def build_cold_table(cold: Mapping[str, Any]) -> Table:
     corners = list(dict.fromkeys(name for model in cold["models"].values() for name in model))
     table = _open_table("Cold corners: NDCG@10 of people of whom little is known")
     for corner in corners:
-        table.add_column(corner, justify="right")
+        table.add_column(corner.replace(" ", "\n", 1), justify="right")
     for name, found in cold["models"].items():
-        table.add_row(name, *(spell(found.get(corner, {}).get(PRIMARY)) for corner in corners))
+        table.add_row(name, *(spell_briefly(found.get(corner, {}).get(PRIMARY)) for corner in corners))
     return table
 
 

@@ -38,7 +38,8 @@ def build_corners(jury: Jury) -> dict[str, Jury]:
 
     All corners but the last take the people with at least ten ratings in the history, so that they differ in nothing
     but what is known: everything, 10, 5, 2 or 1 ratings, three stated genres, nothing. The last takes whoever has a
-    rating below 7 and leaves nothing else in the history. Targets stay what they are.
+    rating below 7 and leaves nothing else in the history. Targets stay what they are, and what was watched is never
+    shown, known to the model or not: a list is not worse because it offers what the person has really seen.
 
     Raises
     ------
@@ -46,7 +47,8 @@ def build_corners(jury: Jury) -> dict[str, Jury]:
         If nobody has ten ratings.
     """
     lengths = np.diff(jury.people.history.indptr)
-    full = _select(jury, lengths >= max(LENGTHS))
+    jury = replace(jury, unshown=jury.people.history)
+    full = jury.select(np.flatnonzero(lengths >= max(LENGTHS)))
     if not len(full.people.user_ids):
         raise EvaluationError(f"nobody among the judges has {max(LENGTHS)} ratings; the cold corners need some who do")
     people, catalog = full.people, jury.catalog
@@ -62,7 +64,7 @@ def build_corners(jury: Jury) -> dict[str, Jury]:
     corners[NOTHING] = replace(people, history=empty)
     juries = {name: replace(full, people=known) for name, known in corners.items()}
     low = replace(jury.people, history=_keep(jury.people.history, _find_low(jury.people.history)))
-    someone = _select(replace(jury, people=low), np.diff(low.history.indptr) > 0)
+    someone = replace(jury, people=low).select(np.flatnonzero(np.diff(low.history.indptr) > 0))
     return juries | ({LOW: someone} if len(someone.people.user_ids) else {})
 
 
@@ -76,11 +78,6 @@ def _keep(ratings: RatingMatrix, kept: Mask) -> RatingMatrix:
     left.data = np.where(kept, left.data, 0.0).astype(ratings.dtype)
     left.eliminate_zeros()
     return left
-
-
-def _select(jury: Jury, chosen: Mask) -> Jury:
-    rows = np.flatnonzero(chosen)
-    return replace(jury, people=jury.people.select(rows), arrived=jury.arrived[rows])
 
 
 def hide_titles(world: World, share: float = HIDDEN_SHARE) -> tuple[World, Mask]:
@@ -123,7 +120,7 @@ def summon_unrated_jury(jury: Jury, hidden: Mask) -> Jury:
         jury,
         people=People(people.user_ids, _keep(seen, ~hidden[seen.indices]), _keep(everything, wanted), people.tastes),
     )
-    chosen = _select(changed, np.diff(changed.people.targets.indptr) > 0)
+    chosen = changed.select(np.flatnonzero(np.diff(changed.people.targets.indptr) > 0))
     if not len(chosen.people.user_ids):
         raise EvaluationError("nobody among the judges likes a hidden title; hide more titles or take more people")
     return replace(chosen, franchises=None)

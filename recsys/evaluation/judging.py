@@ -13,7 +13,7 @@ from recsys.data.catalog import Catalog
 from recsys.data.people import People
 from recsys.data.splits import hash_ids
 from recsys.evaluation.intervals import Interval
-from recsys.evaluation.jury import Jury, close_ranks, drop_known, find_known, find_relevant
+from recsys.evaluation.jury import Jury, close_ranks, drop_known, drop_unshown, find_known, find_relevant
 from recsys.evaluation.list_metrics import (
     compute_list_metrics,
     coverage_interval,
@@ -36,7 +36,7 @@ DEEP: Final = 200
 N_TIMED: Final = 50
 
 OnProgress = Callable[[int, int], None]
-# Answers a batch of people with lists of positions in the jury's catalog, best first, `(n_users, depth)`.
+# Answers a batch of people with lists of positions in the jury's catalog, best first, padded with -1.
 Answer = Callable[[People], Positions]
 
 
@@ -135,7 +135,8 @@ def judge_generator(
     on_progress
         Called with people done and in total.
     """
-    popularity = np.log1p(jury.item_counts).astype(np.float32)
+    deeper = depth + jury.n_unshown
+    popularity = np.log1p(jury.item_likes).astype(np.float32)
     # Equal scores go by a hash: ids grow with the years, so that their order would favour the titles everybody knows.
     shuffled = np.argsort(hash_ids(jury.catalog.item_ids, salt=10), kind="stable")
 
@@ -146,9 +147,9 @@ def judge_generator(
             scores[np.diff(batch.history.indptr) == 0] = popularity
         shown = np.ones(batch.history.shape, dtype=bool) if allowed is None else np.tile(allowed, (len(scores), 1))
         shown[batch.history.nonzero()] = False
-        return pad_lists([shuffled[top] for top in select_top(scores[:, shuffled], shown[:, shuffled], depth)], depth)
+        return pad_lists([shuffled[top] for top in select_top(scores[:, shuffled], shown[:, shuffled], deeper)], deeper)
 
-    return judge_answers(name or model.name, answer, jury, on_progress=on_progress)
+    return judge_answers(name or model.name, answer, jury, depth=depth, on_progress=on_progress)
 
 
 def judge_recommender(
@@ -164,14 +165,15 @@ def judge_recommender(
     there = Translation(jury.catalog, model.catalog)
     shown = None if allowed is None else there.translate_mask(allowed)
     predictions: list[Floats] = []
+    deeper = depth + jury.n_unshown
 
     def answer(batch: People) -> Positions:
         history, tastes = there.translate(batch.history), _translate_tastes(batch, jury.catalog, model.catalog)
         predictions.append(_predict_targets(model, history, batch, there))
-        found = model.rank(history, tastes, k=depth, allowed=shown)
-        return pad_lists([there.back(positions) for positions, _ in found], depth)
+        found = model.rank(history, tastes, k=deeper, allowed=shown)
+        return pad_lists([there.back(positions) for positions, _ in found], deeper)
 
-    judgement = judge_answers(name, answer, jury, on_progress=on_progress)
+    judgement = judge_answers(name, answer, jury, depth=depth, on_progress=on_progress)
     targets = jury.people.targets.tocsr()
     rows = np.repeat(np.arange(targets.shape[0]), np.diff(targets.indptr))
     predicted = np.concatenate(predictions)
@@ -189,12 +191,25 @@ def judge_recommender(
 
 
 def judge_answers(
-    name: str, answer: Answer, jury: Jury, *, on_progress: OnProgress = lambda _done, _total: None
+    name: str,
+    answer: Answer,
+    jury: Jury,
+    *,
+    depth: int = K,
+    on_progress: OnProgress = lambda _done, _total: None,
 ) -> Judgement:
-    """Measure what a model answers, batch by batch, so that only ten places of each list are kept."""
+    """Measure what a model answers, batch by batch, so that only ten places of each list are kept.
+
+    Parameters
+    ----------
+    answer
+        Gives lists of `depth` places, and one more for each title that the jury may take out.
+    """
     ranked, tables, done = [], [], 0
     for batch in jury.people.batches():
         lists = answer(batch)
+        if jury.unshown is not None:
+            lists = drop_unshown(lists, jury.unshown[done : done + len(batch.user_ids)], depth)
         ranked.append(pad_lists(list(lists), K))
         tables.append(measure_lists(lists, batch, jury))
         done += len(batch.user_ids)

@@ -1,6 +1,6 @@
 """The people that every model is judged by: held-out users with what they show and what they hide."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,18 +41,32 @@ class Jury:
     ----------
     arrived
         Who came after the first ingest, `(n_users,)`.
-    item_counts
-        Ratings of each title among training users, `(n_items,)`.
+    item_counts, item_likes
+        Ratings of each title among training users, and those of 7 and more, `(n_items,)`.
     franchises
         Number of each title's franchise, `(n_items,)`; None where discovery is not judged.
+    unshown
+        Titles that stand outside the lists without being known to the model, CSR `(n_users, n_items)`; None for none.
     """
 
     catalog: Catalog
     people: People
     arrived: Mask
     item_counts: npt.NDArray[np.int64]
+    item_likes: npt.NDArray[np.int64]
     n_training_users: int
     franchises: npt.NDArray[np.int64] | None = None
+    unshown: RatingMatrix | None = None
+
+    def select(self, rows: Positions) -> "Jury":
+        """Keep some members."""
+        unshown = None if self.unshown is None else self.unshown[rows]
+        return replace(self, people=self.people.select(rows), arrived=self.arrived[rows], unshown=unshown)
+
+    @property
+    def n_unshown(self) -> int:
+        """How many titles at most may have to leave a list."""
+        return 0 if self.unshown is None else int(np.diff(self.unshown.indptr).max(initial=0))
 
 
 def summon_jury(
@@ -77,9 +91,10 @@ def summon_jury(
     people = build_people(select_group(world.interactions, group), world.catalog)
     if not len(people.user_ids):
         raise EvaluationError(f"the data have no {group} users with two ratings; ingest more, or let more arrive")
-    counts = np.bincount(training.indices, minlength=len(world.catalog)).astype(np.int64)
+    liked = training.indices[training.data >= POSITIVE_RATING]
+    counts, likes = (np.bincount(found, minlength=len(world.catalog)) for found in (training.indices, liked))
     arrived = np.isin(people.user_ids, world.arrived)
-    return Jury(world.catalog, people, arrived, counts, training.shape[0], franchises)
+    return Jury(world.catalog, people, arrived, counts, likes, training.shape[0], franchises)
 
 
 def find_relevant(targets: RatingMatrix) -> RatingMatrix:
@@ -103,6 +118,13 @@ def drop_known(targets: RatingMatrix, known: Mask) -> RatingMatrix:
     entries = targets.tocoo()
     kept = ~known[entries.row, entries.col]
     return csr_matrix((entries.data[kept], (entries.row[kept], entries.col[kept])), shape=targets.shape)
+
+
+def drop_unshown(ranked: Positions, unshown: RatingMatrix, k: int) -> Positions:
+    """Take titles out of ranked lists, `(n_users, depth)`, and keep the first k of the rest, `(n_users, k)`."""
+    hidden = np.zeros(unshown.shape, dtype=np.bool_)
+    hidden[unshown.nonzero()] = True
+    return close_ranks(ranked, ~np.take_along_axis(hidden, np.where(ranked == EMPTY, 0, ranked), axis=1), k)
 
 
 def close_ranks(ranked: Positions, kept: Mask, k: int) -> Positions:
