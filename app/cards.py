@@ -1,12 +1,14 @@
 """Show items: the columns of the catalog as plain lists, since a pandas cell costs more than a recommendation."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.schemas import Item, RecommendedItem
+from app.schemas import GivenReason, Item, RecommendedItem
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
+from recsys.ranking.explanations import Reason
 from recsys.recommender import Recommendations
 
 _TEXTS = [name for name in ItemColumns.Texts if name != ItemColumns.Title]
@@ -46,8 +48,10 @@ class ItemCards:
         shown = {name: values[position] for name, values in self.columns.items() if name in Item.model_fields}
         return Item(item_id=item_id, **shown)
 
-    def show_recommendations(self, found: Recommendations) -> list[RecommendedItem]:
-        """Show a list, best first."""
+    def show_recommendations(
+        self, found: Recommendations, reasons: Sequence[Sequence[Reason]] | None = None
+    ) -> list[RecommendedItem]:
+        """Show a list, best first, with the reasons for each title if there are any."""
         columns = self.columns
         positions = self.catalog.positions(found.item_ids).tolist()
         rows = zip(
@@ -63,6 +67,7 @@ class ItemCards:
                 synopsis=columns[ItemColumns.Synopsis][position],
                 predicted_rating=_to_number(rating, whole=False),
                 score=score,
+                reasons=[_show_reason(reason) for reason in reasons[rank - 1]] if reasons else [],
             )
             for rank, (item_id, position, score, rating) in enumerate(rows, start=1)
         ]
@@ -70,6 +75,10 @@ class ItemCards:
     def title(self, item_id: int) -> str:
         """Return the default title of an item of the catalog."""
         return str(self.columns[ItemColumns.Title][int(self.catalog.positions([item_id])[0])])
+
+
+def _show_reason(reason: Reason) -> GivenReason:
+    return GivenReason(kind=reason.kind, text=reason.text, contribution=reason.contribution, item_id=reason.item_id)
 
 
 def _to_number(value: Any, *, whole: bool) -> float | int | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.history import History
+from app.lists import make_list, make_similar_list
 from app.problems import ProblemError
 from app.schemas import (
     Alternative,
@@ -18,7 +19,7 @@ from app.schemas import (
 )
 from app.serving import ServingModel
 from recsys.data.titles import TitleMatch
-from recsys.recommender import Profile, Recommendations
+from recsys.recommender import Profile
 from recsys.types import Ids, Mask
 
 LIKED_RATING = 9  # what somebody is taken to have rated a title they only say they like
@@ -59,15 +60,12 @@ def recommend(
         return _recommend_similar(model, question, question.user_input, allowed, request_id)
     person = identify_person(model, question, read_history)
     allowed[model.recommender.catalog.positions(person.dismissed_item_ids)] = False
-    if question.algorithm == "popular":
-        found = select_popular(model, person.profile, question.k, allowed)
-    else:
-        found = model.recommender.recommend(person.profile, k=question.k, allowed=allowed)
+    made = make_list(model, question, person.profile, allowed)
     return RecommendAnswer(
         kind=person.kind,
         resolved=None,
         watched=show_watched(model, person.profile),
-        recommendations=model.cards.show_recommendations(found),
+        recommendations=model.cards.show_recommendations(made.found, made.reasons),
         ignored_item_ids=person.ignored_item_ids,
         model=show_model(model),
         request_id=request_id,
@@ -78,18 +76,16 @@ def _recommend_similar(
     model: ServingModel, question: RecommendRequest, title: str, allowed: Mask, request_id: str
 ) -> RecommendAnswer:
     given = [name for name in ("user_preferences", "ratings", "liked") if getattr(question, name)]
-    if question.algorithm != "ranker":
-        given.append("algorithm")
     if given:
         detail = f"a title asks for similar titles, which {' and '.join(given)} cannot change; leave it out"
         raise ProblemError(422, "contradiction", detail)
     match = model.titles.resolve(title)
-    found = model.recommender.similar_items(match.item_id, k=question.k, allowed=allowed)
+    made = make_similar_list(model, question, match.item_id, allowed)
     return RecommendAnswer(
         kind="similar_items",
         resolved=show_match(match),
         watched=[],
-        recommendations=model.cards.show_recommendations(found),
+        recommendations=model.cards.show_recommendations(made.found, made.reasons),
         ignored_item_ids=[],
         model=show_model(model),
         request_id=request_id,
@@ -133,24 +129,6 @@ def identify_person(model: ServingModel, question: RecommendRequest, read_histor
         sorted(sent.intersection(item_ids[~known].tolist())),
         dismissed[model.recommender.catalog.contains(dismissed)],
     )
-
-
-def select_popular(model: ServingModel, profile: Profile, k: int, allowed: Mask) -> Recommendations:
-    """Select the titles with most members on MAL that are allowed and not watched; the score is that number.
-
-    Where there are tastes but no history, the titles of a stated genre go first.
-    """
-    catalog = model.recommender.catalog
-    mask = allowed.copy()
-    mask[catalog.positions(profile.item_ids)] = False
-    order = model.by_popularity[mask[model.by_popularity]]
-    if profile.genre_weights and not len(profile.item_ids):
-        wanted = model.choices.genres.mask(profile.genre_weights)
-        order = order[np.argsort(~wanted[order], kind="stable")]
-    top = order[:k]
-    item_ids = catalog.item_ids[top]
-    ratings = model.recommender.predict_ratings(profile, item_ids)
-    return Recommendations(item_ids, model.members[top], ratings)
 
 
 def show_watched(model: ServingModel, profile: Profile) -> list[WatchedItem]:

@@ -4,9 +4,9 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
-from pydantic.json_schema import SkipJsonSchema
 
 from recsys.data.titles import MAX_QUERY_LENGTH, Match, SearchMatch
+from recsys.ranking.explanations import Kind as ReasonKind
 
 MAX_RATINGS = 10_000
 MAX_LIKED = 1_000
@@ -15,7 +15,7 @@ MAX_K = 100
 MAX_EVENTS = 500
 
 Kind = Literal["existing_user", "new_user", "new_user_with_preferences", "new_user_with_history", "similar_items"]
-Algorithm = Literal["ranker", "popular"]
+Algorithm = Literal["ranker", "user-user", "content", "hybrid", "two-tower", "popular"]
 Id = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 ItemKey = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
 Title = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_QUERY_LENGTH)]
@@ -25,6 +25,7 @@ Weight = Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
 OneWeight = Annotated[list[Weight], Field(min_length=1, max_length=1)]
 Rating = Annotated[int, Field(strict=True, ge=1, le=10)]
 Year = Annotated[int, Field(strict=True, ge=1900, le=2100)]
+Diversity = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Limit = Annotated[int, Field(ge=1, le=MAX_K)]
 
 
@@ -75,24 +76,20 @@ class RecommendRequest(Question):
     )
     ratings: dict[ItemKey, Rating] = Field({}, max_length=MAX_RATINGS, description="MAL id to rating 1..10.")
     liked: list[Id | Title] = Field([], max_length=MAX_LIKED, description="Titles or MAL ids.")
-    algorithm: Algorithm = "ranker"
+    algorithm: Algorithm = Field(
+        "ranker", description="The whole recommender, or one of its models alone; not every version holds all of them."
+    )
     k: int = Field(10, strict=True, ge=1, le=MAX_K, description="How many recommendations.")
     filters: Filters = Filters()
-    # Part of the interface, but nothing stands behind them yet: only the neutral value is taken.
-    diversity: SkipJsonSchema[float] = 0.0
-    explain: SkipJsonSchema[bool] = False
+    diversity: Diversity = Field(
+        0.0, description="0..1: how much variety may cost; above 0 a franchise comes once while others are left."
+    )
+    explain: bool = Field(False, strict=True, description="Whether to give reasons; takes several times as long.")
 
     @field_validator("user_preferences", "ratings", "liked", "filters", mode="before")
     @classmethod
     def _null_is_nothing(cls, value: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].default if value is None else value
-
-    @field_validator("diversity", "explain")
-    @classmethod
-    def _is_neutral(cls, value: float) -> float:
-        if value:
-            raise ValueError("is not offered yet; leave it out")
-        return value
 
     @property
     def genre_weights(self) -> dict[str, float]:
@@ -206,6 +203,17 @@ class WatchedItem(Answer):
     predicted_rating: float = Field(ge=1, le=10)
 
 
+class GivenReason(Answer):
+    """Why a title is recommended."""
+
+    kind: ReasonKind
+    text: str = Field(examples=["You liked Monster."])
+    contribution: float = Field(
+        description="How much of the score it brings; for a liked title by how much the score falls without it."
+    )
+    item_id: int | None = Field(description="The title that the reason is about, if it is about one.")
+
+
 class RecommendedItem(Answer):
     """One recommendation."""
 
@@ -217,7 +225,7 @@ class RecommendedItem(Answer):
     synopsis: str | None
     predicted_rating: float | None = Field(description="1..10; for similar titles that of somebody without a history.")
     score: float = Field(description="Orders the list; comparable within one answer only.")
-    reasons: list[str] = Field([], description="Empty: this version gives no reasons.")
+    reasons: list[GivenReason] = Field([], description="Weightiest first; given where `explain` is true.")
 
 
 class ServedModel(Answer):

@@ -99,7 +99,7 @@ class Recommender:
             best = select_top(scores, mask & (scores != 0), depth)[0]
             top = self._fill((best, scores[0, best]), history, tastes[0], depth, allowed)
             pairs, features = self.retriever.describe(history, tastes, [best[:0]]), None
-        positions, values = self._diversify(*top, diversity=diversity, k=k)
+        positions, values = self.diversify(*top, diversity=diversity, k=k)
         return Recommendations(self.catalog.item_ids[positions], values, self._rate_again(pairs, features, positions))
 
     def rank(
@@ -155,9 +155,10 @@ class Recommender:
             [scores, (floor - 1 - np.arange(len(rest))).astype(np.float32)]
         )
 
-    def _diversify(self, positions: Positions, scores: Floats, *, diversity: float, k: int) -> tuple[Positions, Floats]:
-        if diversity <= 0:
-            return positions[:k], scores[:k]
+    def diversify(self, positions: Positions, scores: Floats, *, diversity: float, k: int) -> tuple[Positions, Floats]:
+        """Pick k of some titles, best first, as `select_diverse` does, among so many that there is a choice."""
+        depth = k if diversity <= 0 else max(MIN_POOL, POOL_FACTOR * k)
+        positions, scores = positions[:depth], scores[:depth]
         items = self.retriever.items
         # The mean of both cosines is the cosine of both vectors one after the other, as `similar_items` compares.
         vectors = np.hstack([items.lightfm_units[positions], items.text_units[positions]]) / np.sqrt(np.float32(2))
@@ -226,9 +227,8 @@ class Recommender:
         mask = np.ones(len(self.catalog), dtype=bool) if allowed is None else allowed.copy()
         mask[position] = False
         rest = np.flatnonzero(mask)
-        depth = k if diversity <= 0 else max(MIN_POOL, POOL_FACTOR * k)
-        top = rest[np.lexsort((rest, -scores[rest]))][:depth]
-        positions, values = self._diversify(top, scores[top].astype(np.float32), diversity=diversity, k=k)
+        top = rest[np.lexsort((rest, -scores[rest]))]
+        positions, values = self.diversify(top, scores[top].astype(np.float32), diversity=diversity, k=k)
         item_ids = self.catalog.item_ids[positions]
         return Recommendations(item_ids, values, self.predict_ratings(Profile(), item_ids))
 
