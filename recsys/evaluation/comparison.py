@@ -110,6 +110,16 @@ def compare(results: Sequence[Result], reference: str, *, seed: int = 0) -> dict
     }
 
 
+def pair(result: Result, reference: Result, metrics: Sequence[str] = SLICED) -> dict[str, Any]:
+    """Pair one model with another, over everybody (`all`) and by slice; the same people in the same order."""
+    masks = {"all": np.ones(len(result.table), dtype=np.bool_), **select_slices(result.table)}
+    return {
+        name: dict(_subtract(result.table[mask], reference.table[mask], metrics))
+        for name, mask in masks.items()
+        if mask.any()
+    }
+
+
 def _describe(result: Result, reference: Result, seed: int) -> dict[str, Any]:
     metrics = {name: asdict(interval) for name, interval in _estimate(result.table, result.metrics, seed)}
     metrics[COVERAGE] = asdict(result.coverage)

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from otaku.evaluation.bench import Bench, build_bench
+from otaku.evaluation.bench import RANKER, Bench, build_bench
 from otaku.evaluation.leaky import judge_leaky
 from otaku.evaluation.loading import load_text_vectors, read_folder
 from otaku.evaluation.run import judge_corners, judge_on_unrated
@@ -30,7 +30,7 @@ from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.data.splits import TRAIN, select_group
 from recsys.evaluation.cold import hide_titles, summon_unrated_jury
-from recsys.evaluation.comparison import Result, compare
+from recsys.evaluation.comparison import SLICED, Result, compare, pair
 from recsys.evaluation.contenders import Materials
 from recsys.evaluation.intervals import Interval
 from recsys.evaluation.jury import World
@@ -136,9 +136,14 @@ def measure_heldout(bench: Bench, name: str, arguments: argparse.Namespace) -> d
         )
     result = Result.of(judgement, bench.jury, facts)
     result.table.to_parquet(place(arguments, "heldout", name).with_suffix(".parquet"), index=False)
-    corners = judge_corners(bench, name, model) if arguments.cold else None
+    corners = judge_corners(bench, name, model) if arguments.cold and name not in find_ablated([name]) else None
     bins = [asdict(found) for found in judgement.reliability]
     return {"coverage": asdict(result.coverage), "facts": dict(result.facts), "cold": corners, "reliability": bins}
+
+
+def find_ablated(names: list[str]) -> list[str]:
+    """Pick the rankers that lack a group of features; the main tables alone are about the others."""
+    return [name for name in names if name.startswith(f"{RANKER}_")]
 
 
 def measure_unrated(bench: Bench, name: str) -> dict[str, Any]:
@@ -217,11 +222,14 @@ def gather(arguments: argparse.Namespace, names: list[str]) -> dict[str, Any]:
             "params": read_best_params(arguments.params) if arguments.params else {},
         },
         **compare(results, arguments.reference, seed=arguments.seed),
+        "tuning": json.loads(arguments.params.read_text()) if arguments.params else {},
         "reliability": {name: found["reliability"] for name, found in stored.items() if found["reliability"]},
     }
+    add_pairs(gathered, results)
     if arguments.cold:
         gathered["cold"] = {"models": {name: found["cold"] for name, found in stored.items() if found["cold"]}}
-        unrated = {name: json.loads(place(arguments, "unrated", name).read_text()) for name in names}
+        whole = [name for name in names if name not in find_ablated(names)]
+        unrated = {name: json.loads(place(arguments, "unrated", name).read_text()) for name in whole}
         first = next(iter(unrated.values()))
         gathered["unrated"] = {
             "n_hidden": first["n_hidden"],
@@ -231,6 +239,18 @@ def gather(arguments: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     if arguments.leaky:
         gathered["leaky"] = json.loads(place(arguments, "leaky", "original").read_text())
     return gathered
+
+
+def add_pairs(gathered: dict[str, Any], results: list[Result]) -> None:
+    """Pair the ranker with every single model, and every ablated ranker with the ranker."""
+    by_name = {result.name: result for result in results}
+    if RANKER not in by_name:
+        return
+    for name, result in by_name.items():
+        if name != RANKER:
+            one, other = (result, by_name[RANKER]) if find_ablated([name]) else (by_name[RANKER], result)
+            found = pair(one, other, (*SLICED, "mae"))
+            gathered["models"][one.name].setdefault("versus", {})[other.name] = found
 
 
 def main() -> None:
@@ -245,7 +265,7 @@ def main() -> None:
     del bench
     for name in names:
         run_part(arguments, "heldout", name)
-        if arguments.cold:
+        if arguments.cold and not find_ablated([name]):
             run_part(arguments, "unrated", name)
     if arguments.leaky:
         run_part(arguments, "leaky", "original")

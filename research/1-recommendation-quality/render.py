@@ -1,0 +1,302 @@
+"""Render what `measure.py` found: `python research/1-recommendation-quality/render.py [RESULTS [FOLDER]]`.
+
+Without arguments the results.json beside this file becomes the README.md beside this file. The words of a person go
+into findings.md of that folder and stand above the tables; every number below comes from the results.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from matplotlib import rcParams
+from matplotlib.figure import Figure
+
+from recsys.evaluation.comparison import COVERAGE, DISCOVERY, LABELS, PRIMARY
+from recsys.evaluation.comparison_plots import plot_differences, plot_metrics, plot_slices
+from recsys.evaluation.reliability import ReliabilityBin
+from recsys.evaluation.training_plots import plot_reliability
+
+HERE: Final = Path(__file__).parent
+RANKER: Final = "ranker"
+ABLATED: Final = "ranker_without_"
+AT_10: Final = ("ndcg_at_10", "recall_at_10", "precision_at_10", "hit_rate_at_10", "reciprocal_rank_at_10")
+BEYOND: Final = (COVERAGE, "novelty", "diversity", "popularity_share", "mae")
+NAMES: Final = {
+    "popular": "popularity",
+    "genre": "genre TF-IDF",
+    "text": "synopsis profile",
+    "lightfm": "LightFM, WARP, fold-in",
+    "item_knn": "item-kNN",
+    "als": "ALS",
+    "ease": "EASE",
+    "seed004": "the original's algorithm",
+    RANKER: "**this recommender**",
+}
+Results = Mapping[str, Any]
+
+
+def select(results: Results, *, ablated: bool) -> dict[str, Any]:
+    """Keep the models of the main tables, or the ablated rankers, the best first."""
+    chosen = {name: model for name, model in results["models"].items() if name.startswith(ABLATED) == ablated}
+    return dict(sorted(chosen.items(), key=lambda entry: -entry[1]["metrics"][PRIMARY]["mean"]))
+
+
+def spell(found: Mapping[str, float] | None, digits: int = 3) -> str:
+    """Write a mean with its interval."""
+    if found is None:
+        return "-"
+    return f"{found['mean']:.{digits}f} ({found['low']:.{digits}f} to {found['high']:.{digits}f})"
+
+
+def spell_difference(found: Mapping[str, float] | None) -> str:
+    """Write a difference with its interval and the lift."""
+    if found is None:
+        return "-"
+    lift = "" if found["lift"] is None else f", {100 * found['lift']:+.1f} %"
+    return f"{found['mean']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f}){lift}"
+
+
+def tabulate(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay cells out in Markdown, the first column to the left."""
+    lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def tabulate_metrics(models: Mapping[str, Any], metrics: Sequence[str]) -> str:
+    """Give each model a row and each metric a column."""
+    known = [metric for metric in metrics if any(metric in model["metrics"] for model in models.values())]
+    rows = [
+        [NAMES.get(name, name), *(spell(model["metrics"].get(metric)) for metric in known)]
+        for name, model in models.items()
+    ]
+    return tabulate(["", *(LABELS[metric].removesuffix(", discovery") for metric in known)], rows)
+
+
+def tabulate_differences(models: Mapping[str, Any], metrics: Sequence[str], reference: str) -> str:
+    """Pair every model with the reference."""
+    rows = [
+        [NAMES.get(name, name), *(spell_difference(model["differences"].get(metric)) for metric in metrics)]
+        for name, model in models.items()
+        if name != reference
+    ]
+    return tabulate(["", *(LABELS[metric] for metric in metrics)], rows)
+
+
+def tabulate_slices(models: Mapping[str, Any]) -> str:
+    """Show NDCG@10 by slice of users."""
+    slices = {name: part["n_users"] for model in models.values() for name, part in model["slices"].items()}
+    rows = [
+        [
+            NAMES.get(name, name),
+            *(spell(model["slices"].get(part, {"metrics": {}})["metrics"].get(PRIMARY)) for part in slices),
+        ]
+        for name, model in models.items()
+    ]
+    return tabulate(["", *(f"{name} ({n_users:,} people)" for name, n_users in slices.items())], rows)
+
+
+def tell_lead(models: Mapping[str, Any]) -> str:
+    """Say how far the recommender is from the best single model, in all slices too."""
+    singles = [name for name in models if name not in (RANKER, "seed004")]
+    if RANKER not in models or not singles:
+        return ""
+    best = singles[0]
+    found = models[RANKER]["versus"][best]["all"]
+    sentence = (
+        f"Against the best single model, {NAMES[best]}, NDCG@10 changes by {spell_difference(found[PRIMARY])}, paired "
+        f"person by person over {found[PRIMARY]['n']:,} people."
+    )
+    parts = [
+        f"{name} {spell_difference(part[PRIMARY])}"
+        for name, part in models[RANKER]["versus"][best].items()
+        if name != "all" and PRIMARY in part
+    ]
+    return sentence + (f" By slice: {'; '.join(parts)}." if parts else "")
+
+
+def tell_costs(models: Mapping[str, Any]) -> str:
+    """Show what fitting and judging took."""
+
+    def seconds(facts: Mapping[str, float], name: str) -> str:
+        return f"{facts[name]:,.0f}" if name in facts else "-"
+
+    def gigabytes(facts: Mapping[str, float], name: str) -> str:
+        return f"{facts[name] / 2**30:.2f}" if name in facts else "-"
+
+    rows = [
+        [
+            NAMES.get(name, name),
+            seconds(model["facts"], "fit_seconds"),
+            seconds(model["facts"], "judge_seconds"),
+            gigabytes(model["facts"], "fit_peak_bytes"),
+            gigabytes(model["facts"], "process_peak_bytes"),
+        ]
+        for name, model in models.items()
+    ]
+    return tabulate(["", "training, s", "judging, s", "peak of training, GB", "peak of the process, GB"], rows)
+
+
+def tell_tuning(results: Results) -> str:
+    """Show what tuning on validation people brought."""
+    tuning = results.get("tuning")
+    if not tuning:
+        return "All models ran with their defaults."
+    rows = [
+        [
+            NAMES.get(name, name),
+            str(found["n_trials"]),
+            f"{found['default_value']:.4f}" if found["default_value"] is not None else "-",
+            f"{found['value']:.4f}",
+            ", ".join(f"{key} {value:.4g}" for key, value in found["params"].items()),
+            f"{found['seconds']:,.0f}",
+        ]
+        for name, found in tuning.items()
+    ]
+    head = ["", "trials", "NDCG@10 of the default", "of the best", "parameters", "seconds"]
+    return "On validation people, the default first:\n\n" + tabulate(head, rows)
+
+
+def tell_ablation(results: Results) -> str:
+    """Show what each feature group is worth: what is lost without it."""
+    ablated = select(results, ablated=True)
+    rows = [
+        [
+            name.removeprefix(ABLATED),
+            *(spell_difference(model["versus"][RANKER]["all"].get(m)) for m in (PRIMARY, "mae")),
+        ]
+        for name, model in ablated.items()
+    ]
+    if not rows:
+        return ""
+    intro = "Trained again without one group of features; a loss is what the group was worth."
+    table = tabulate(["without", LABELS[PRIMARY], LABELS["mae"]], rows)
+    return f"## What each feature group is worth\n\n{intro}\n\n{table}"
+
+
+def tell_cold(results: Results) -> str:
+    """Show the cold corners."""
+    if "cold" not in results:
+        return ""
+    models = results["cold"]["models"]
+    corners = list(dict.fromkeys(corner for found in models.values() for corner in found))
+    rows = [
+        [NAMES.get(name, name), *(spell(found.get(corner, {}).get(PRIMARY)) for corner in corners)]
+        for name, found in models.items()
+    ]
+    unrated = results["unrated"]
+    metrics = list(dict.fromkeys(metric for found in unrated["models"].values() for metric in found))
+    hidden = [
+        [NAMES.get(name, name), *(spell(found.get(metric)) for metric in metrics)]
+        for name, found in unrated["models"].items()
+    ]
+    return f"""## Cold corners
+
+NDCG@10 of the same people with less and less known of them. Whatever they have watched is left out of every list, known
+to the model or not, so that a corner differs in nothing but what is known. Without a history every single model shows
+what is popular.
+
+{tabulate(["", *corners], rows)}
+
+Titles that nobody has rated: {unrated["n_hidden"]:,} titles lose all their ratings, and score, rank and audience with
+them, before anything is fitted; {unrated["n_users"]:,} people like at least one. Recall of those titles in the whole
+catalog, and when only they may be shown:
+
+{tabulate(["", *(metric.replace("_", " ") for metric in metrics)], hidden)}"""
+
+
+def tell_leaky(results: Results) -> str:
+    """Show the original's own protocols, labelled."""
+    if "leaky" not in results:
+        return ""
+    leaky = results["leaky"]
+    rows = [
+        [line["name"], f"{line['value']:.4f}", "-" if line["published"] is None else f"{line['published']:.4f}"]
+        for line in leaky["measures"]
+    ]
+    settings = ", ".join(f"{key} {value}" for key, value in leaky["settings"].items() if value is not None)
+    return f"""## Leaky: the original's own protocols
+
+For side by side only. Nothing here says how good recommendations for new people are: hits are among what the model was
+fitted on, or are the question itself. Steps as in `recsys/evaluation/original_protocols.py`, with {settings}; the
+published numbers are of another and larger sample.
+
+{tabulate(["protocol (leaky)", "here", "published"], rows)}"""
+
+
+def write_page(results: Results, findings: str) -> str:
+    """Tell the result in Markdown."""
+    protocol, models = results["protocol"], select(results, ablated=False)
+    discovery = [name for name in LABELS if name.startswith(DISCOVERY)]
+    parts = [
+        "# 1. Recommendation quality",
+        f"""Every model below was fitted on {protocol["n_training_users"]:,} people and judged by
+{results["n_users"]:,} others, the {protocol["group"]} people, whom nothing was ever fitted or tuned on:
+{protocol["n_ratings"]:,} ratings, {protocol["n_items"]:,} titles. A fifth of each person's ratings is hidden; a hidden
+rating of 7 or more is a hit; the whole catalog minus the history is ranked. In brackets 95 % bootstrap intervals over
+people. The protocol in full: [docs/evaluation.md](../../docs/evaluation.md).""",
+        findings.strip(),
+        "## Accuracy",
+        tell_lead(models),
+        tabulate_metrics(models, (*AT_10, "recall_at_100")),
+        "![NDCG@10, Recall@10 and Recall@100 with intervals](accuracy.svg)",
+        f"Paired with {NAMES.get(results['reference'], results['reference'])}, person by person:",
+        tabulate_differences(models, (PRIMARY, "recall_at_10", f"{DISCOVERY}{PRIMARY}"), results["reference"]),
+        "![Paired differences of NDCG@10](differences.svg)",
+        "## Discovery",
+        "Only titles of franchises that the history does not touch, among the targets and in the lists.",
+        tabulate_metrics(models, discovery),
+        "## For whom",
+        tabulate_slices(models),
+        "![NDCG@10 by slice](slices.svg)",
+        "## What the lists are like",
+        tabulate_metrics(models, BEYOND),
+        "![Coverage, novelty, diversity and popularity](lists.svg)",
+        "![Predicted and given ratings](calibration.svg)" if results["reliability"].get(RANKER) else "",
+        tell_ablation(results),
+        tell_cold(results),
+        "## Tuning of the baselines",
+        tell_tuning(results),
+        "## Time and memory",
+        "Each model in a process of its own, the data in memory included.",
+        tell_costs(models),
+        tell_leaky(results),
+        f"""Seed {protocol["seed"]}, preset {protocol["preset"]}, data {protocol["digest"][:12]}. To do it again:
+`measure.py`, `tune.py` and `render.py` in this folder say how.""",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def draw(results: Results) -> dict[str, Callable[[], Figure]]:
+    """Say how each figure is drawn; ablated rankers stay out."""
+    shown = {**results, "models": select(results, ablated=False)}
+    figures: dict[str, Callable[[], Figure]] = {
+        "accuracy": lambda: plot_metrics(shown, (PRIMARY, "recall_at_10", "recall_at_100")),
+        "differences": lambda: plot_differences(shown),
+        "slices": lambda: plot_slices(shown),
+        "lists": lambda: plot_metrics(shown, BEYOND[:4]),
+    }
+    if bins := results["reliability"].get(RANKER):
+        figures["calibration"] = lambda: plot_reliability([ReliabilityBin(**found) for found in bins])
+    return figures
+
+
+def main() -> None:
+    """Write the page and its figures."""
+    if len(sys.argv) > 3:
+        sys.exit(__doc__)
+    source = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "results.json"
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE
+    results = json.loads(source.read_text(encoding="utf-8"))
+    folder.mkdir(parents=True, exist_ok=True)
+    rcParams["svg.hashsalt"] = "quality"  # the same numbers give the same file
+    for name, figure in draw(results).items():
+        figure().savefig(folder / f"{name}.svg", metadata={"Date": None})
+    findings = folder / "findings.md"
+    words = findings.read_text(encoding="utf-8") if findings.exists() else ""
+    (folder / "README.md").write_text(write_page(results, words), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
