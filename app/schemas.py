@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from recsys.data.titles import MAX_QUERY_LENGTH, Match, SearchMatch
+from recsys.data.folding import MAX_QUERY_LENGTH
+from recsys.data.titles import Match, SearchMatch
 from recsys.ranking.explanations import Kind as ReasonKind
 
 MAX_RATINGS = 10_000
@@ -190,7 +191,9 @@ class ResolvedTitle(Answer):
     item_id: int = Field(examples=[30])
     title: str = Field(examples=["Neon Genesis Evangelion"])
     match: Match
-    confidence: float = Field(ge=0, le=1, description="1 unless the match is a typo.")
+    confidence: float = Field(
+        ge=0, le=1, description="1 for a whole title, above 0.9 for a typo, 0.5 to 0.9 for a part of a title."
+    )
     alternatives: list[Alternative]
 
 

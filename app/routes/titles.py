@@ -8,7 +8,7 @@ from app.problems import document_problems
 from app.recommending import show_model
 from app.schemas import Item, Limit, SearchAnswer, SearchHit, SimilarAnswer
 from app.service import ModelDep, ServiceDep
-from recsys.data.titles import MAX_QUERY_LENGTH
+from recsys.data.folding import MAX_QUERY_LENGTH
 
 router = APIRouter(tags=["titles"])
 _PROBLEMS = document_problems(401, 403, 408, 422, 429, 503)

@@ -51,7 +51,7 @@ class SpellingIndex:
     def prune(self, query: str, threshold: float) -> Positions:
         """Return the spellings whose similarity to a query of at most 255 characters may pass a threshold.
 
-        None that does pass is missing, as long as one character is one grapheme: `recsys.data.titles.fold_title` sees
+        None that does pass is missing, as long as one character is one grapheme: `recsys.data.folding.fold_title` sees
         to it for titles with letters or digits.
         """
         if not query or not len(self.lengths):

@@ -1,38 +1,37 @@
-"""Find the title that somebody means: exact, by alias, by prefix, by parts, or in spite of a typo.
+"""Find the title that somebody means: exact, by alias, by prefix, by parts, by acronym, or in spite of a typo.
 
 All spellings of all items stand in one text, the most popular items first, so that a scan may stop as soon as it has
 found enough: what comes first is also what ranks first.
 """
 
-import re
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Literal
 
-import jellyfish
 import numpy as np
 import pandas as pd
 
 from recsys.columns import Columns, ItemColumns
+from recsys.data.acronyms import AcronymIndex, is_acronym
 from recsys.data.catalog import Catalog
+from recsys.data.folding import MAX_QUERY_LENGTH, compute_similarity, fold_title, fold_width
 from recsys.data.spelling import SpellingIndex
+from recsys.data.words import WordIndex
 from recsys.exceptions import UnknownTitleError
 from recsys.types import Ids, Positions
 
-MAX_QUERY_LENGTH = 200  # characters; what stands behind them is ignored, in queries and titles alike
 TYPO_SIMILARITY = 0.9
 SUGGESTION_SIMILARITY = 0.8
 MAX_ALTERNATIVES = 5
-_APOSTROPHES = "'’‘`´ʼ"
-_KANA_VOICE_MARKS = "\u3099\u309a"
-_JOINING = re.compile("CHOSEONG|JUNGSEONG|JONGSEONG|CLUSTER-INITIAL|JIHVAMULIYA|UPADHMANIYA|REPHA?$|^DIVES AKURU")
-_COUNTED_TOKENS = 4
+MIN_PART = 3  # letters of a title that are enough to mean it
 
-Match = Literal["exact", "alias", "typo"]
-SearchMatch = Literal["exact", "prefix", "substring", "tokens", "typo"]
+_MAX_COMBINED = 200  # items whose titles are looked at together
+
+PartMatch = Literal["prefix", "substring", "tokens", "acronym"]
+Match = Literal["exact", "alias", "prefix", "substring", "tokens", "acronym", "typo"]
+SearchMatch = Literal["exact", "prefix", "substring", "tokens", "acronym", "typo"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,8 @@ class TitleCandidate:
 class TitleMatch:
     """The item that a title stands for.
 
-    `match` is exact for its default title, alias for another of its titles, typo for a similar one.
+    `match` is exact for its default title, alias for another of its titles; prefix, substring, tokens or acronym where
+    only a part of a title was given; typo for a similar one.
     """
 
     item_id: int
@@ -68,46 +68,6 @@ class TitleHit:
     match: SearchMatch
 
 
-def fold_width(text: str) -> str:
-    """Fold case, width and white space, and keep punctuation: it alone tells `Gintama'` from `Gintama`."""
-    clean = text[:MAX_QUERY_LENGTH].encode("utf-8", "replace").decode("utf-8")  # without lone surrogates
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", clean).casefold())
-    return " ".join(folded.split())[:MAX_QUERY_LENGTH]
-
-
-def fold_title(text: str) -> str:
-    """Fold case, width, accents and punctuation; letters and digits of any script remain, words one space apart.
-
-    Combining marks go (but the voice marks of kana), and so does what joins its neighbour into one grapheme: the
-    bound in `recsys.data.spelling` relies on characters. A text without letters and digits keeps its signs.
-    """
-    text = with_signs = fold_width(text)
-    if not text.isascii():
-        split = unicodedata.normalize("NFKD", text)
-        text = "".join(sign for sign in split if sign in _KANA_VOICE_MARKS or unicodedata.category(sign)[0] != "M")
-        text = unicodedata.normalize("NFKC", text)
-    kept = (sign if _is_standalone(sign) else " " for sign in text if sign not in _APOSTROPHES)
-    return " ".join("".join(kept).split())[:MAX_QUERY_LENGTH] or with_signs
-
-
-def compute_similarity(one: str, other: str) -> float:
-    """Return the Jaro-Winkler similarity of two folded titles, or the share of equal characters if that is higher.
-
-    Jaro-Winkler pairs letters greedily, and where a title repeats the letter that was mistyped the pairs shift:
-    `cowqoy bebop` is only 0.90 of `cowboy bebop`. The share (one minus the edits per character) forgives one slip in
-    ten characters wherever it happens.
-    """
-    edits = jellyfish.damerau_levenshtein_distance(one, other)
-    share = 1.0 - edits / max(len(one), len(other), 1)
-    return max(float(jellyfish.jaro_winkler_similarity(one, other)), share)
-
-
-def _is_standalone(sign: str) -> bool:
-    if not sign.isalnum():
-        return False
-    return sign.isascii() or _JOINING.search(unicodedata.name(sign, "")) is None
-
-
 @dataclass(frozen=True)
 class TitleIndex:
     """Every spelling of every item, most popular items first; immutable, safe to share between threads."""
@@ -120,6 +80,9 @@ class TitleIndex:
     spellings: list[str]  # each spelling folded; every one once per item
     text: str  # a line break, a space and a spelling for each, and a last line break
     starts: list[int]  # where each spelling begins in `text`, and where the last one ends
+    places: dict[int, list[int]]  # the spellings of each item
+    words: WordIndex
+    acronyms: AcronymIndex
     similar: SpellingIndex
 
     @classmethod
@@ -129,6 +92,9 @@ class TitleIndex:
         order = _order_by_popularity(catalog.items)
         rows = {(position, fold_title(name)): name for position in order for name in reversed(names[position])}
         spellings = [spelling for _, spelling in rows]
+        places: dict[int, list[int]] = {}
+        for place, (position, _) in enumerate(rows):
+            places.setdefault(position, []).append(place)
         return cls(
             item_ids=catalog.item_ids,
             titles=[titles[0] for titles in names],
@@ -138,6 +104,9 @@ class TitleIndex:
             spellings=spellings,
             text="".join(f"\n {spelling}" for spelling in spellings) + "\n",
             starts=[0, *accumulate(len(spelling) + 2 for spelling in spellings)],
+            places=places,
+            words=WordIndex.build(spellings),
+            acronyms=AcronymIndex.build(spellings),
             similar=SpellingIndex.build(spellings),
         )
 
@@ -145,7 +114,9 @@ class TitleIndex:
         """Find the one item that a title stands for.
 
         The default titles go before the aliases, equal punctuation before folded punctuation, popular items before
-        others; then the spelling of the highest similarity above 0.9.
+        others. Where no title is equal: titles that begin with the text, hold it or its words, then the spelling of the
+        highest similarity above 0.9, then those that it may abbreviate. A part of a title is trusted by its share of
+        the letters, and never above 0.9.
 
         Raises
         ------
@@ -157,13 +128,36 @@ class TitleIndex:
         if found := self._find_exact(title):
             match = found[0][1]
             ranked = [self._candidate(position, 1.0) for position in dict.fromkeys(position for position, _ in found)]
+        elif parts := self._find_parts(folded):
+            match = parts[0][0]
+            ranked = [self._candidate(int(self.owners[place]), self._trust(folded, place)) for _, place in parts]
         else:
             near = self._find_similar(folded, TYPO_SIMILARITY)
             ranked = [self._candidate(int(self.owners[place]), similarity) for place, similarity in near]
         if not ranked:
+            match = "acronym"
+            guesses = islice(self.acronyms.guess(folded), _MAX_COMBINED)
+            owners = dict.fromkeys(int(self.owners[place]) for place in guesses)
+            ranked = [self._candidate(position, 0.5) for position in owners]
+        if not ranked:
             raise UnknownTitleError(title[:MAX_QUERY_LENGTH], self._suggest(folded))
         best, *others = ranked
         return TitleMatch(best.item_id, best.title, match, best.confidence, others[:MAX_ALTERNATIVES])
+
+    def _find_parts(self, folded: str) -> list[tuple[PartMatch, int]]:
+        """Return for a few items a spelling that a text is a part of, best kind of match and popular items first."""
+        if len(folded) < (MIN_PART if folded.isascii() else 2):
+            return []
+        found: dict[int, tuple[PartMatch, int]] = {}
+        for match, places in self._part_stages(folded):
+            for place in places:
+                found.setdefault(int(self.owners[place]), (match, place))
+                if len(found) > MAX_ALTERNATIVES:
+                    return list(found.values())
+        return list(found.values())
+
+    def _trust(self, folded: str, place: int) -> float:
+        return 0.5 + 0.4 * min(1.0, len(folded) / len(self.spellings[place]))
 
     def search(self, query: str, limit: int = 10) -> list[TitleHit]:
         """Complete what somebody is typing, best first: by kind of match, then by popularity, each item once."""
@@ -183,14 +177,22 @@ class TitleIndex:
         folded = fold_title(query)
         exact = self._find_exact(query)
         yield "exact", (int(np.argmax(self.owners == position)) for position, _ in exact)
-        known = folded != "" and folded in self.text
-        if known:
+        yield from self._part_stages(folded)
+        if folded not in self.text:
+            yield "typo", (place for place, _ in self._find_similar(folded, TYPO_SIMILARITY))
+            yield "acronym", self.acronyms.guess(folded)
+
+    def _part_stages(self, folded: str) -> Iterator[tuple[PartMatch, Iterable[int]]]:
+        """Yield the kinds of match in which the query is a part of a title, the best first."""
+        if folded and folded in self.text:
             yield "prefix", self._scan("\n " + folded)
             yield "substring", self._scan(" " + folded)
+            yield "acronym", self.acronyms.find(folded)
             yield "substring", self._scan(folded)
+        else:
+            yield "acronym", self.acronyms.find(folded)
         yield "tokens", self._scan_tokens(folded.split())
-        if not known:
-            yield "typo", (place for place, _ in self._find_similar(folded, TYPO_SIMILARITY))
+        yield "acronym", self._scan_combined(folded.split())
 
     def _find_exact(self, title: str) -> list[tuple[int, Match]]:
         """Return the items so named: equal punctuation first, then default titles, then popular items."""
@@ -206,14 +208,30 @@ class TitleIndex:
 
     def _scan_tokens(self, tokens: list[str]) -> Iterator[int]:
         """Yield the spellings in which every word of the query begins a word, in whatever order."""
-        needles = sorted((" " + token for token in tokens), key=len, reverse=True)
-        if len(needles) < 2:
+        counts = {token: self.words.count(token) for token in tokens}
+        if len(tokens) < 2 or not all(counts.values()):
             return
-        rarest = min(needles[:_COUNTED_TOKENS], key=self.text.count)
-        for place in self._scan(rarest):
+        for place in self.words.find(min(counts, key=lambda token: counts[token])):
             spelling = " " + self.spellings[place]
-            if all(needle in spelling for needle in needles):
+            if all(" " + token in spelling for token in tokens):
                 yield place
+
+    def _scan_combined(self, tokens: list[str]) -> Iterator[int]:
+        """Yield the items whose titles together hold every word, as the begin of a word or as an acronym."""
+        counts = {token: self.words.count(token) for token in tokens}
+        known = {token: count for token, count in counts.items() if count}
+        if len(tokens) < 2 or not known or not all(count or is_acronym(token) for token, count in counts.items()):
+            return
+        # What may be an acronym leads only where there is nothing else: its own words may be others.
+        lead = min(known, key=lambda token: (is_acronym(token), known[token]))
+        leading = dict.fromkeys(int(self.owners[place]) for place in self.words.find(lead))
+        for position in islice(leading, _MAX_COMBINED):
+            places = self.places[position]
+            if all(any(self._holds(place, token) for place in places) for token in tokens):
+                yield places[0]
+
+    def _holds(self, place: int, token: str) -> bool:
+        return " " + token in " " + self.spellings[place] or self.acronyms.occurs(token, place)
 
     def _candidate(self, position: int, confidence: float) -> TitleCandidate:
         return TitleCandidate(int(self.item_ids[position]), self.titles[position], confidence)

@@ -109,11 +109,18 @@ def test_a_title_is_answered_with_similar_titles(client: TestClient, title: str,
 
 
 def test_an_unknown_title_is_not_found_but_suggestions_are(client: TestClient) -> None:
-    problem = ask(client, 404, user_input="genesis")
+    problem = ask(client, 404, user_input="Nion Genozas Evangellium")
 
     assert problem["type"] == "urn:otaku:problem:unknown-title"
     assert problem["suggestions"] == ["Neon Genesis Evangelion"]
-    assert ask(client, 404, liked=["genesis"])["suggestions"] == ["Neon Genesis Evangelion"]
+    assert ask(client, 404, liked=["Nion Genozas Evangellium"])["suggestions"] == ["Neon Genesis Evangelion"]
+
+
+def test_a_part_of_a_title_is_resolved_and_it_is_told_how_surely(client: TestClient) -> None:
+    resolved = ask(client, user_input="Utena")["resolved"]
+
+    assert (resolved["item_id"], resolved["match"], resolved["alternatives"]) == (440, "substring", [])
+    assert 0.5 < resolved["confidence"] < 0.9
 
 
 def test_a_title_with_tastes_is_a_contradiction(client: TestClient) -> None:
