@@ -5,7 +5,7 @@ synopsis vectors. The thousand best predicted that were not watched are taken; o
 vector of the person's best rated titles are shown, in the order of their predicted ratings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Self
 
@@ -20,6 +20,7 @@ from recsys.exceptions import NotFittedError
 from recsys.features.item_features import compute_item_features
 from recsys.features.item_side import normalise_rows
 from recsys.features.schema import FeatureSchema
+from recsys.ranking.forest import Forest
 from recsys.ranking.params import get_preset
 from recsys.ranking.ranker import TrainingTable, train_head
 from recsys.retrieval.base import State
@@ -28,7 +29,7 @@ from recsys.types import Floats, Mask, Positions, RatingMatrix
 N_BEST: Final = 1000
 N_SHOWN: Final = 10
 VALIDATION_SHARE: Final = 0.15
-LEARNING_RATE: Final = 0.05
+LIGHTFM_LEARNING_RATE: Final = 0.05
 
 
 @dataclass
@@ -41,8 +42,8 @@ class OriginalPipeline:
         Synopsis embeddings in catalog order, `(n_items, 384)`.
     n_components, n_epochs
         Of LightFM; 64 and 50 in the original.
-    n_estimators
-        Trees at most; 2,000 in the original.
+    n_estimators, learning_rate
+        Trees at most, and how much each adds; 2,000 and 0.01 in the original.
     n_rows
         Ratings that the regressor learns from, drawn at random; None for all, each 2 kB in memory.
     """
@@ -51,6 +52,7 @@ class OriginalPipeline:
     n_components: int = 64
     n_epochs: int = 50
     n_estimators: int = 2000
+    learning_rate: float = 0.01
     n_rows: int | None = None
     seed: int = 42
     n_threads: int = 1
@@ -86,31 +88,25 @@ class OriginalPipeline:
             self.vectors_,
             held_out,
             n_estimators=self.n_estimators,
+            learning_rate=self.learning_rate,
             n_rows=self.n_rows,
             seed=self.seed,
             n_threads=self.n_threads,
         )
         return self
 
-    def predict(self, profile: Floats) -> Floats:
-        """Predict the rating of every title for one person, `(n_items,)`."""
-        if self.vectors_ is None or self.booster_ is None:
-            raise NotFittedError(self)
-        rows = np.hstack([np.broadcast_to(profile, (len(self.vectors_), len(profile))), self.vectors_])
-        return np.asarray(self.booster_.predict(rows, num_threads=self.n_threads), dtype=np.float32)
-
     def score(self, history: RatingMatrix) -> Floats:
         """Score the whole catalog so that the best ten are what the original shows, `(n_users, n_items)`.
 
         Behind them come the rest of the thousand by cosine and everything else by predicted rating.
         """
-        if self.genres_ is None or self.vectors_ is None:
+        if self.genres_ is None or self.vectors_ is None or self.booster_ is None:
             raise NotFittedError(self)
-        units = normalise_rows(self.vectors_)
+        predict, units = make_predictor(self.booster_, self.vectors_), normalise_rows(self.vectors_)
         scores = np.empty(history.shape, dtype=np.float32)
         for row, profile in enumerate(describe_people(history, self.genres_)):
             part = slice(history.indptr[row], history.indptr[row + 1])
-            predicted = self.predict(profile)
+            predicted = predict(profile)
             predicted[history.indices[part]] = -np.inf
             order = order_as_shown(predicted, history.indices[part], history.data[part], self.vectors_, units)
             scores[row, order] = np.arange(len(order), 0, -1)
@@ -179,7 +175,7 @@ def fit_lightfm_on_everything(
     item_features = hstack([identity(n_items), compute_item_features(catalog).values], format="csr", dtype=np.float32)
     weights = ratings.tocoo().astype(np.float32)
     positives = csr_matrix((np.ones_like(ratings.data), ratings.indices, ratings.indptr), shape=ratings.shape).tocoo()
-    model = LightFM(n_components, loss="warp", learning_rate=LEARNING_RATE, random_state=seed)
+    model = LightFM(n_components, loss="warp", learning_rate=LIGHTFM_LEARNING_RATE, random_state=seed)
     model.fit(
         positives,
         user_features=user_features,
@@ -198,6 +194,7 @@ def fit_regressor(
     held_out: Mask,
     *,
     n_estimators: int,
+    learning_rate: float,
     n_rows: int | None,
     seed: int,
     n_threads: int,
@@ -213,7 +210,7 @@ def fit_regressor(
         _build_table(entries, chosen[held_out[entries.row[chosen]] == side], profiles, vectors)
         for side in (False, True)
     ]
-    params = replace(get_preset("seed").rating, n_estimators=n_estimators)
+    params = replace(get_preset("seed").rating, n_estimators=n_estimators, learning_rate=learning_rate)
     schema = FeatureSchema(("original",), names)
     return train_head(params, schema, *tables, seed=seed, n_threads=n_threads).booster
 
@@ -224,6 +221,24 @@ def _build_table(entries: RatingMatrix, chosen: Positions, profiles: Floats, vec
     features[:, : profiles.shape[1]] = profiles[rows]
     features[:, profiles.shape[1] :] = vectors[columns]
     return TrainingTable(features, entries.data[chosen].astype(np.float32))
+
+
+def make_predictor(booster: lgb.Booster, vectors: Floats) -> Callable[[Floats], Floats]:
+    """Turn a regressor into a function from one person's profile to the rating of every title, `(n_items,)`.
+
+    What the trees ask about titles is looked up once for all people; the numbers are LightGBM's own.
+    """
+    n_features = booster.num_feature()
+    n_own = n_features - vectors.shape[1]
+    forest = Forest.from_booster(booster, fixed=range(n_own, n_features))
+    titles = forest.encode_fixed(np.hstack([np.zeros((len(vectors), n_own), dtype=np.float32), vectors]))
+
+    def predict(profile: Floats) -> Floats:
+        row = np.zeros((1, n_features), dtype=np.float32)
+        row[0, :n_own] = profile
+        return forest.score_codes(forest.encode(row, titles)).astype(np.float32)
+
+    return predict
 
 
 def order_as_shown(

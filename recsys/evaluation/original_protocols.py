@@ -25,6 +25,7 @@ from recsys.evaluation.original import (
     fit_embeddings,
     fit_lightfm_on_everything,
     fit_regressor,
+    make_predictor,
     order_as_shown,
 )
 from recsys.features.item_side import normalise_rows
@@ -66,12 +67,13 @@ class OriginalSettings:
     n_rows
         Ratings that the regressor learns from at most; None for all.
     n_judges
-        Test people whose lists are looked at, at most; None for all.
+        Test people that are looked at, at most; None for all.
     """
 
     n_components: int = 64
     n_epochs: int = 50
     n_estimators: int = 2000
+    learning_rate: float = 0.01
     n_rows: int | None = None
     n_judges: int | None = None
     n_threads: int = 1
@@ -105,17 +107,14 @@ def measure_original(
         vectors,
         validating[known],
         n_estimators=settings.n_estimators,
+        learning_rate=settings.learning_rate,
         n_rows=settings.n_rows,
         seed=SPLIT_SEED,
         n_threads=settings.n_threads,
     )
 
-    def predict(rows: Floats) -> Floats:
-        return np.asarray(booster.predict(rows, num_threads=settings.n_threads), dtype=np.float32)
-
     on_progress(2, 3)
-    values |= judge_ratings(ratings[judging], profiles[judging], vectors, predict)
-    values |= judge_lists(ratings[judging], profiles[judging], vectors, predict, settings.n_judges)
+    values |= judge_answers(ratings[judging], profiles[judging], vectors, make_predictor(booster, vectors), settings)
     on_progress(3, 3)
     measures = [
         {"key": key, "name": NAMES[key], "value": value, "published": PUBLISHED.get(key)}
@@ -184,40 +183,34 @@ def judge_embeddings(
     }
 
 
-def judge_ratings(
-    ratings: RatingMatrix, profiles: Floats, vectors: Floats, predict: Callable[[Floats], Floats]
-) -> dict[str, float]:
-    """Take the median absolute error over all ratings of the test people."""
-    errors, trivial = [], []
-    for row, profile in enumerate(profiles):
-        part = slice(ratings.indptr[row], ratings.indptr[row + 1])
-        seen, given = ratings.indices[part], ratings.data[part]
-        rows = np.hstack([np.broadcast_to(profile, (len(seen), len(profile))), vectors[seen]])
-        errors.append(np.abs(predict(rows) - given))
-        trivial.append(np.abs(given.mean() - given))
-    return {
-        "median_absolute_error": float(np.median(np.concatenate(errors))),
-        "median_absolute_error_of_mean": float(np.median(np.concatenate(trivial))),
-    }
-
-
-def judge_lists(
+def judge_answers(
     ratings: RatingMatrix,
     profiles: Floats,
     vectors: Floats,
     predict: Callable[[Floats], Floats],
-    n_judges: int | None,
+    settings: OriginalSettings,
 ) -> dict[str, float]:
-    """Compare the ten titles shown with the person's best rated ones, which are candidates and query at once."""
+    """Judge the predicted ratings and the lists of the test people.
+
+    The error is the median over all of their ratings. A list is compared with the person's best rated titles, which are
+    candidates and query at once.
+    """
     units = normalise_rows(vectors)
-    found = []
-    for row in range(min(len(profiles), n_judges or len(profiles))):
+    errors, trivial, found = [], [], []
+    for row in range(min(len(profiles), settings.n_judges or len(profiles))):
         part = slice(ratings.indptr[row], ratings.indptr[row + 1])
         seen, given = ratings.indices[part], ratings.data[part]
-        rows = np.hstack([np.broadcast_to(profiles[row], (len(vectors), profiles.shape[1])), vectors])
-        shown = order_as_shown(predict(rows), seen, given, vectors, units)[:K]
+        predicted = predict(profiles[row])
+        errors.append(np.abs(predicted[seen] - given))
+        trivial.append(np.abs(given.mean() - given))
+        shown = order_as_shown(predicted, seen, given, vectors, units)[:K]
         favourites = seen[given >= given.max() - 1]
         n_hits = np.isin(shown, favourites).sum()
         found.append((n_hits / K, n_hits / len(favourites)))
     precision, recall = np.mean(found, axis=0)
-    return {"lists_precision_at_10": float(precision), "lists_recall_at_10": float(recall)}
+    return {
+        "median_absolute_error": float(np.median(np.concatenate(errors))),
+        "median_absolute_error_of_mean": float(np.median(np.concatenate(trivial))),
+        "lists_precision_at_10": float(precision),
+        "lists_recall_at_10": float(recall),
+    }
