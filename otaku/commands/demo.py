@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +29,9 @@ def demo(
         Path | None, typer.Option("--json", dir_okay=False, help="Write decisions, metrics and timings to this file.")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave services and data; otaku down stops them.")] = False,
+    by_airflow: Annotated[
+        bool, typer.Option("--airflow", help="Let a local Airflow run the days and weeks, by backfill.")
+    ] = False,
 ) -> None:
     """Bring everything up, ingest, let people arrive, retrain weekly, gate, promote, serve and ask; tell the story."""
     from otaku.console import console, read_settings
@@ -37,7 +40,7 @@ def demo(
 
     narrator, story = Narrator(console), Story()
     with story.timed("all"), _home(read_settings(), keep=keep) as given:
-        _tell(given, data, weeks, keep=keep, narrator=narrator, story=story)
+        _tell(given, data, weeks, keep=keep, by_airflow=by_airflow, narrator=narrator, story=story)
     if json_file is not None:
         json_file.write_text(json.dumps(story.to_dict(), indent=1))
         console.print(f"The story is in {json_file}.")
@@ -61,28 +64,61 @@ def _home(given: "Settings", *, keep: bool) -> Iterator["Settings"]:
             "mlflow_tracking_uri",
             "aws_access_key_id",
             "aws_secret_access_key",
+            "airflow_url",
         )
         yield given.model_copy(update={"home": Path(home), **dict.fromkeys(outside)})
 
 
-def _tell(given: "Settings", data: Path | None, weeks: int, *, keep: bool, narrator: "Narrator", story: Any) -> None:
+def _tell(
+    given: "Settings",
+    data: Path | None,
+    weeks: int,
+    *,
+    keep: bool,
+    by_airflow: bool,
+    narrator: "Narrator",
+    story: Any,
+) -> None:
     from otaku.demo import loop
+    from otaku.platform import airflow
     from otaku.platform.environment import export_settings
-    from otaku.platform.local import LocalPlatform
+    from otaku.platform.local import PARTS, LocalPlatform
 
+    # With its schedules off: it runs the weeks of the story and nothing else.
+    parts = (*PARTS, airflow.make_part(clock=False)) if by_airflow else PARTS
     narrator.chapter("The platform comes up")
-    with story.timed("platform up"), _running(LocalPlatform(given), keep=keep) as platform:
+    with story.timed("platform up"), _running(LocalPlatform(given, parts=parts), keep=keep) as platform:
         settings = platform.settings()
         export_settings(settings)
         _show_urls(platform, narrator)
         narrator.chapter("Data come in")
         with narrator.watching(), _source(data, narrator, story) as directory:
             loop.ingest(settings, directory, story, narrator)
-        for week in range(1, weeks + 1):
-            narrator.chapter(f"Week {week}")
-            with narrator.watching():
-                loop.live_a_week(settings, week, story, narrator)
+        with _calendar(platform, narrator, by_airflow=by_airflow) as live_a_week:
+            for week in range(1, weeks + 1):
+                narrator.chapter(f"Week {week}")
+                with narrator.watching():
+                    live_a_week(settings, week, story, narrator)
         _serve(given, keep=keep, narrator=narrator, story=story)
+    if keep and by_airflow:
+        narrator.say("Airflow's schedules are off; [bold]otaku down[/] and [bold]otaku up[/] turn them on.")
+
+
+@contextmanager
+def _calendar(platform: "LocalPlatform", narrator: "Narrator", *, by_airflow: bool) -> Iterator[Callable[..., None]]:
+    """Give what lives through a week: the step functions in this process, or Airflow."""
+    if not by_airflow:
+        from otaku.demo import loop
+
+        yield loop.live_a_week
+        return
+    from otaku.demo import scheduled
+    from otaku.platform import airflow
+
+    password = airflow.read_password(platform.home)
+    with scheduled.open_scheduler(platform) as client:
+        narrator.say(f"Watch Airflow at {client.url} (user {airflow.USER}, password [bold]{password}[/]).")
+        yield lambda settings, *rest: scheduled.live_a_week(settings, client, *rest)
 
 
 @contextmanager

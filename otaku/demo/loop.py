@@ -28,6 +28,10 @@ class Storyteller(Protocol):
         """Hear of a week of days."""
         ...
 
+    def drifted(self, reason: str | None) -> None:
+        """Hear whether the model still fits the people; None while there is no model."""
+        ...
+
     def retrained(self, report: dict[str, Any], seconds: float) -> None:
         """Hear of a challenger that was trained and judged."""
         ...
@@ -92,11 +96,12 @@ def live_a_week(settings: Settings, week: int, story: Story, teller: Storyteller
         with story.timed(f"week {week}: retrain") as elapsed:
             report = retrain(context).to_dict()
             seconds = elapsed()
-    story.weeks.append({"arrivals": [_describe(arrival) for arrival in arrivals], **report})
+    story.weeks.append({"arrivals": [describe(arrival) for arrival in arrivals], **report})
     teller.retrained(report, seconds)
 
 
-def _describe(report: ArrivalReport) -> dict[str, Any]:
+def describe(report: ArrivalReport) -> dict[str, Any]:
+    """Return the numbers of a day, JSON-ready."""
     day: date = report.day
     return {
         "day": day.isoformat(),

@@ -96,6 +96,11 @@ class Narrator:
         if n_generated:
             self.say(f"The pool has run dry: {n_generated} of them are drawn from the model of the known users.")
 
+    def drifted(self, reason: str | None) -> None:
+        """Show whether the model still fits the people."""
+        if reason is not None:
+            self.say(f"Drift: {escape(reason)}.")
+
     def retrained(self, report: dict[str, Any], seconds: float) -> None:
         """Show the models on the held-out users and the verdict of the gate."""
         evaluation, decision = report["evaluation"], report["decision"]

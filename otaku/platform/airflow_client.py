@@ -14,6 +14,7 @@ from recsys.exceptions import ServiceUnavailableError
 
 FINISHED = frozenset({"success", "failed"})
 _POLL_SECONDS = 1.0
+_PAGE = 100
 
 
 class AirflowClient:
@@ -81,25 +82,59 @@ class AirflowClient:
         }
         return int(_content(self._http.post("/backfills", json=body))["id"])
 
-    def wait_for_backfill(self, backfill: int, *, timeout: float) -> None:
+    def wait_for_backfill(self, backfill: int, *, timeout: float, on_poll: Callable[[], None] = lambda: None) -> None:
         """Wait until every run of a backfill has ended, well or not.
+
+        Parameters
+        ----------
+        on_poll
+            Called about once a second.
 
         Raises
         ------
         ServiceUnavailableError
             It has not ended in time.
         """
-        _wait(lambda: "" if self._get(f"/backfills/{backfill}")["completed_at"] else f"backfill {backfill}", timeout)
+
+        def unfinished() -> str:
+            on_poll()
+            return "" if self._get(f"/backfills/{backfill}")["completed_at"] else f"backfill {backfill}"
+
+        _wait(unfinished, timeout)
 
     def read_runs(self, dag_id: str) -> dict[date, dict[str, Any]]:
-        """Read the runs of a DAG by their day."""
-        runs = self._get(f"/dags/{dag_id}/dagRuns", limit=100)["dag_runs"]
+        """Read the runs of a DAG that have a data interval by their day."""
+        runs = [run for run in self.list_runs(dag_id) if run["data_interval_end"]]
         return {datetime.fromisoformat(run["data_interval_end"]).astimezone(UTC).date(): run for run in runs}
+
+    def list_runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """List all runs of a DAG, those too that an asset or a person triggered, oldest first."""
+        runs: list[dict[str, Any]] = []
+        while True:
+            page = self._get(f"/dags/{dag_id}/dagRuns", limit=_PAGE, offset=len(runs), order_by="run_after")
+            runs += page["dag_runs"]
+            if len(page["dag_runs"]) < _PAGE:
+                return runs
 
     def read_tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
         """Read the task instances of a run by their task."""
         found = self._get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return {task["task_id"]: task for task in found}
+
+    def read_log(self, dag_id: str, run_id: str, task_id: str, *, attempt: int = 1) -> list[str]:
+        """Read what one try of a task said, event by event; errors are followed by their types and messages."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
+        entries = self._get(path, full_content="true")["content"]
+        return [str(entry["event"]) if isinstance(entry, dict) else str(entry) for entry in entries]
+
+    def trigger(self, dag_id: str, **params: Any) -> str:
+        """Trigger a run without a logical date and return its id."""
+        body = {"logical_date": None, "conf": params}
+        return str(_content(self._http.post(f"/dags/{dag_id}/dagRuns", json=body))["dag_run_id"])
+
+    def set_paused(self, dag_id: str, *, paused: bool) -> None:
+        """Pause a DAG, or let it run."""
+        _content(self._http.patch(f"/dags/{dag_id}", json={"is_paused": paused}))
 
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Clear one task of a run, so that it runs again with all that follow from it."""

@@ -126,7 +126,7 @@ def test_wrong_usage_exits_with_2_before_anything_starts(arguments: tuple[str, .
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("demo", ("--data", "--weeks", "--json", "--keep", "[default: 3]")),
+        ("demo", ("--data", "--weeks", "--json", "--keep", "--airflow", "[default: 3]")),
         ("retrain", ("--as-of", "--preset", "--dry-run", "--json", "default, seed", "[required]")),
     ],
 )

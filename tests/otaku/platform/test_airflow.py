@@ -17,6 +17,7 @@ from otaku.platform.state import Credentials
 from recsys.settings import Settings
 
 SECRET = "p" * 32
+DAGS = ("add_new_users", "ingest_feedback", "monitor_drift", "retrain_model")
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_a_part_that_does_not_want_to_end_is_ended(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.local
 @pytest.mark.slow
-def test_airflow_comes_up_with_both_dags_and_leaves_nothing_behind(given: Settings) -> None:
+def test_airflow_comes_up_with_all_dags_and_leaves_nothing_behind(given: Settings) -> None:
     parts = (*PARTS, airflow.make_part(clock=False))
     with LocalPlatform(given, durable=False, parts=parts) as platform:
         settings = platform.settings()
@@ -106,9 +107,9 @@ def test_airflow_comes_up_with_both_dags_and_leaves_nothing_behind(given: Settin
         client = httpx.Client(base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=30)
         with client:
             deadline = time.monotonic() + 120
-            while len(dags := client.get("/dags").json()["dags"]) < 2 and time.monotonic() < deadline:
+            while len(dags := client.get("/dags").json()["dags"]) < len(DAGS) and time.monotonic() < deadline:
                 time.sleep(0.5)
-            assert {dag["dag_id"]: dag["is_paused"] for dag in dags} == {"add_new_users": False, "retrain_model": False}
+            assert {dag["dag_id"]: dag["is_paused"] for dag in dags} == dict.fromkeys(DAGS, False)
             assert client.get("/importErrors").json()["import_errors"] == []
             assert client.get("/pools/training").json()["slots"] == 1
             assert client.get("/dags/~/dagRuns").json()["dag_runs"] == []
