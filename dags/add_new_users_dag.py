@@ -4,6 +4,7 @@ from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
 
+from otaku_jobs import run_job
 from otaku_policy import DAG_POLICY, RATINGS, day_of_run
 
 DOC = """
@@ -20,7 +21,7 @@ again, twice at once, or after being killed half-way ends in the same tables.
 
 ### Triage
 * *a service is away*: nothing was written; the task tries again by itself, or clear it later;
-* *no pool and no known users*: ingest first (`otaku ingest DIR`);
+* *skipped*: nothing was ingested yet (`otaku ingest DIR`);
 * *what would it do?* trigger with `dry_run`, read the task's return value.
 """
 
@@ -43,16 +44,14 @@ def add_new_users() -> None:
     @task(outlets=[RATINGS])
     def add_cohort() -> dict[str, Any]:
         """Add the cohort of the run's day."""
-        from recsys.connections import open_engine
-        from recsys.settings import load_settings
-        from simulate_new_users.job import add_new_users as add
-
         context = get_current_context()
         params = context["params"]
-        cohort_size = (params["cohort_min"], params["cohort_max"])
-        with open_engine(load_settings()) as engine:
-            report = add(engine, day_of_run(context), cohort_size=cohort_size, dry_run=params["dry_run"])
-        return {"day": str(report.day), "n_users": report.n_users, "n_ratings": report.n_ratings}
+        bounds = (params["cohort_min"], params["cohort_max"])
+        dry_run = ["--dry-run"] if params["dry_run"] else []
+        answer = run_job(
+            "simulate_new_users", "--json", "--day", day_of_run(context), "--cohort-size", *bounds, *dry_run
+        )
+        return dict(answer)
 
     add_cohort()
 

@@ -1,6 +1,7 @@
 """What the DAGs of the platform share: whose they are, what is tried again, which day a run stands for."""
 
 import logging
+import os
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -11,30 +12,37 @@ log = logging.getLogger(__name__)
 # Day 0 of the queue of arrivals; no run stands for an earlier day.
 FIRST_DAY = datetime(2026, 1, 5, tzinfo=UTC)
 
+# People or their ratings have changed; another model is in Production; a retraining is wanted before its time.
 RATINGS = Asset("otaku.ratings")
 PRODUCTION_MODEL = Asset("otaku.production_model")
+DRIFT = Asset("otaku.drift")
 
 # One training at a time on the machines that train: `airflow pools set training 1 "heavy steps"`.
 TRAINING_POOL = "training"
 
 # A service that is away comes back; rows, settings and code that are wrong stay wrong however often one tries.
+# Errors of another interpreter come without their class, and Airflow's own need not have these.
+HOPELESS: list[str | type[BaseException]] = [
+    "recsys.exceptions.DataContractError",
+    "recsys.exceptions.ConfigurationError",
+]
 RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[
-        RetryRule(
-            exception=["recsys.exceptions.DataContractError", "recsys.exceptions.ConfigurationError"],
-            action=RetryAction.FAIL,
-            reason="trying again cannot mend it",
-        ),
-    ],
+    rules=[]
+    if os.environ.get("OTAKU_TASK_PYTHON")
+    else [RetryRule(exception=HOPELESS, action=RetryAction.FAIL, reason="trying again cannot mend it")],
 )
 
 
 def day_of_run(context: Context) -> date:
     """Tell the day a run stands for, in UTC: the day on which its data interval ends.
 
-    A run triggered without a logical date has no interval; the moment it was triggered for stands in, which does
-    not move when the run is retried or cleared.
+    A run without a logical date has no interval. If assets triggered it, their newest event names the day; else the
+    moment it was triggered for stands in, which does not move when the run is retried or cleared.
     """
+    events = context.get("triggering_asset_events") or {}
+    days = [event.extra["day"] for found in events.values() for event in found if "day" in event.extra]
+    if days:
+        return date.fromisoformat(max(days))
     moment = context.get("data_interval_end") or context["dag_run"].run_after
     return moment.astimezone(UTC).date()
 
@@ -58,6 +66,7 @@ DAG_POLICY: dict[str, Any] = {
         "max_retry_delay": timedelta(minutes=10),
         "retry_policy": RETRY_POLICY,
         "execution_timeout": timedelta(minutes=30),
+        "on_retry_callback": log_failure,
         "on_failure_callback": log_failure,
     },
 }

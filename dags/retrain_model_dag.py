@@ -4,9 +4,10 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import CronDataIntervalTimetable, Param, chain, dag, get_current_context, task
+from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, chain, dag, get_current_context, task
 
-from otaku_policy import DAG_POLICY, PRODUCTION_MODEL, TRAINING_POOL, day_of_run
+from otaku_jobs import run_job
+from otaku_policy import DAG_POLICY, DRIFT, PRODUCTION_MODEL, TRAINING_POOL, day_of_run
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +17,8 @@ Trains a challenger and compares it with the champion on the same held-out peopl
 alias `production`.
 
 ### When
-Every Sunday at 22:30 UTC, after the day's arrivals, with all that is known at the end of its data interval.
+Every Sunday at 22:30 UTC, after the day's arrivals, with all that is known at the end of its data interval; and when
+`monitor_drift` asks for it, for the day of the report. Not with every change of the ratings: those come daily.
 
 ### Idempotency
 Every step reads and writes under `retrain/<as_of>/` and leaves finished work as it is; a promotion is fenced by the
@@ -24,24 +26,21 @@ run's key in `decisions`. Any task can be cleared, killed or run twice at once.
 
 ### Triage
 * *promote is skipped*: the gate said no; the reason is in the log of `gate` and in `decisions`;
+* *all is skipped*: nothing was ingested yet (`otaku ingest DIR`);
 * *a service is away*: the task tries again by itself, and goes on where it stopped;
 * *the verdict was wrong*: `otaku models rollback` restores the previous version.
 """
 
 
 def run_step(name: str) -> Any:
-    """Run one function of `retrain_model.steps` for the run's day and preset."""
-    from retrain_model import steps
-    from retrain_model.job import open_context
-
+    """Run one step of `retrain_model` for the run's day and preset."""
     context = get_current_context()
-    with open_context(as_of=day_of_run(context), preset=context["params"]["preset"]) as retrain:
-        return getattr(steps, name)(retrain)
+    return run_job("retrain_model", name, "--as-of", day_of_run(context), "--preset", context["params"]["preset"])
 
 
 @dag(
     **DAG_POLICY,
-    schedule=CronDataIntervalTimetable("30 22 * * 0", timezone="UTC"),
+    schedule=AssetOrTimeSchedule(timetable=CronDataIntervalTimetable("30 22 * * 0", timezone="UTC"), assets=[DRIFT]),
     params={
         "preset": Param("default", enum=["default", "seed"], description="hyperparameters of the ranker"),
         "dry_run": Param(False, type="boolean", description="train and judge, but promote nothing"),

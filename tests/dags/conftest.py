@@ -57,17 +57,34 @@ RunDag = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture
-def run_dag(airflow_home: Path, tmp_path: Path) -> RunDag:
-    """Run a DAG by `dag.test()`: `run_dag(dag_id, (logical_date, conf), ..., environment=...)` for each run its end."""
+def run_dags(airflow_home: Path, tmp_path: Path) -> RunDag:
+    """Run DAGs by `dag.test()` in one process: `run_dags((dag_id, logical_date, conf, environment), ...)`.
+
+    The environment of the first run holds for the loading of the files too. `without` names packages that the Python
+    of Airflow lacks.
+    """
+
+    def run(
+        *runs: tuple[str, str, dict[str, Any], dict[str, str]], retry: bool = False, without: tuple[str, ...] = ()
+    ) -> list[dict[str, Any]]:
+        output = tmp_path / "runs.json"
+        names = ("dag_id", "logical_date", "conf", "environment")
+        wanted = [dict(zip(names, values, strict=True)) for values in runs]
+        request = json.dumps({"runs": wanted, "retry": retry, "without": without})
+        done = run_with_airflow(airflow_home, Path(__file__).with_name("run_dag.py"), DAGS, request, output)
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+        return json.loads(output.read_text(encoding="utf-8"))
+
+    return run
+
+
+@pytest.fixture
+def run_dag(run_dags: RunDag) -> RunDag:
+    """Run one DAG: `run_dag(dag_id, (logical_date, conf), ..., environment=...)` for each run its end."""
 
     def run(
         dag_id: str, *runs: tuple[str, dict[str, Any]], environment: dict[str, str], retry: bool = False
     ) -> list[dict[str, Any]]:
-        output = tmp_path / "runs.json"
-        request = json.dumps({"runs": runs, "retry": retry})
-        script = Path(__file__).with_name("run_dag.py")
-        done = run_with_airflow(airflow_home, script, DAGS, dag_id, request, output, **environment)
-        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-        return json.loads(output.read_text(encoding="utf-8"))
+        return run_dags(*((dag_id, date, conf, environment) for date, conf in runs), retry=retry)
 
     return run

@@ -1,0 +1,102 @@
+"""How a task runs a job of the platform: in its own process, or by another Python, with the same arguments.
+
+Where `OTAKU_TASK_PYTHON` names an interpreter, tasks start `INTERPRETER -m JOB ...` there and Airflow's own environment
+needs nothing of the platform. Services come from the environment; where that is silent about the database or S3, from
+the Airflow connections `otaku_db` and `otaku_s3`.
+"""
+
+import importlib
+import json
+import logging
+import os
+import subprocess
+import tempfile
+from typing import Any
+
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
+
+log = logging.getLogger(__name__)
+
+TASK_PYTHON = "OTAKU_TASK_PYTHON"
+WRONG_USAGE, NOT_YET = 2, 99
+
+
+def run_job(module: str, *arguments: object) -> Any:
+    """Run `python -m MODULE ARGUMENTS` and return what it answers.
+
+    Raises
+    ------
+    AirflowSkipException
+        There is nothing to work on yet: nothing ingested, or nothing promoted.
+    """
+    os.environ.update(read_connections())
+    words = [str(argument) for argument in arguments]
+    python = os.environ.get(TASK_PYTHON)
+    return _run_elsewhere(python, module, words) if python else _run_here(module, words)
+
+
+def read_connections() -> dict[str, str]:
+    """Read the settings that the environment leaves open from Airflow's connections, where there are such."""
+    found: dict[str, str | None] = {}
+    if "OTAKU_DATABASE_URL" not in os.environ and (database := _find_connection("otaku_db")):
+        found["OTAKU_DATABASE_URL"] = f"postgresql://{database.get_uri().split('://', 1)[1]}"
+    if "OTAKU_S3_ENDPOINT_URL" not in os.environ and (store := _find_connection("otaku_s3")):
+        extra = store.extra_dejson
+        service = extra.get("service_config", {}).get("s3", {})
+        found["OTAKU_S3_ENDPOINT_URL"] = service.get("endpoint_url") or extra.get("endpoint_url")
+        found["OTAKU_S3_BUCKET"] = service.get("bucket_name")
+        found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"] = store.login, store.password
+    return {name: value for name, value in found.items() if value}
+
+
+def _find_connection(name: str) -> Any:
+    try:
+        return Connection.get(name)
+    except AirflowNotFoundException:
+        return None
+
+
+def _run_here(module: str, arguments: list[str]) -> Any:
+    entry = importlib.import_module(f"{module}.__main__")
+    from recsys.exceptions import RecsysError, compute_exit_code
+
+    try:
+        return entry.run(arguments)
+    except SystemExit as stopped:
+        raise AirflowFailException(f"{module} does not take {' '.join(arguments)}") from stopped
+    except RecsysError as error:
+        if compute_exit_code(error) == NOT_YET:
+            raise AirflowSkipException(str(error)) from error
+        raise
+
+
+def _run_elsewhere(python: str, module: str, arguments: list[str]) -> Any:
+    """Show what the job says line by line; its last line tells why it failed or had nothing to do."""
+    command = [python, "-m", module, *arguments]
+    log.info("running %s", " ".join(command))
+    last = ""
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True) as process,  # noqa: S603
+    ):
+        try:
+            for line in process.stderr or ():
+                last = line.strip() or last
+                log.info("%s", line.rstrip())
+            code = process.wait()
+        except BaseException:  # a timeout, or somebody who marks the task: the job ends with it
+            process.kill()
+            raise
+        output.seek(0)
+        answer = output.read()
+    if code == 0:
+        return json.loads(answer)
+    if code == NOT_YET:
+        raise AirflowSkipException(last)
+    raise (AirflowFailException if code == WRONG_USAGE else AirflowException)(last or f"{module} ended with {code}")

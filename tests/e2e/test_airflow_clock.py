@@ -1,0 +1,102 @@
+"""Schedules and assets: harmless before anything is there, and a retraining when the people have changed."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from recsys.connections import open_store
+from recsys.storage.database import upsert_rows
+from recsys.storage.feedback import FeedbackEvent, write_feedback
+from recsys.storage.people import read_person
+from recsys.storage.tables import items, ratings, users
+from tests.e2e.conftest import DAGS, World
+from tests.factories import tiny_world
+from tests.recipes import put_into_production
+
+pytestmark = [pytest.mark.e2e, pytest.mark.local, pytest.mark.timeout(1800)]
+CATALOG, INTERACTIONS = tiny_world()
+ENDED = {"success", "failed"}
+
+
+def test_from_an_empty_database_to_a_retraining_that_drift_asks_for(open_airflow: Callable[..., World]) -> None:
+    world = open_airflow(clock=True)
+    client = world.client
+
+    # Every schedule has a run right away; there is nothing to work on.
+    for dag_id in DAGS:
+        run = wait_for_run(world, dag_id, "scheduled")
+        assert run["state"] == "success"
+        tasks = client.read_tasks(dag_id, run["dag_run_id"])
+        assert {task["state"] for task in tasks.values()} == {"skipped"}
+        first = {"retrain_model": "snapshot", "monitor_drift": "measure"}.get(dag_id, next(iter(tasks)))
+        reasons = (
+            "nothing was ingested yet",
+            "nothing was promoted yet",
+            "ingest ratings first",
+            "no feedback is waiting",
+        )
+        log = client.read_log(dag_id, run["dag_run_id"], first)
+        assert any(reason in line for line in log for reason in reasons), log
+
+    # Then there are people and a model, somebody rates in the service, and quite different people come.
+    today = datetime.now(UTC).date()
+    with world.engine.begin() as connection:
+        upsert_rows(connection, items, CATALOG.items)
+        upsert_rows(connection, users, pd.DataFrame({"user_id": INTERACTIONS.user_ids, "batch_id": "test"}))
+        upsert_rows(connection, ratings, INTERACTIONS.table)
+        write_feedback(connection, [FeedbackEvent("a", 7, 19, "rating", 2), FeedbackEvent("b", 7, 5, "dismissal")])
+    put_into_production(world.settings, world.engine, today)
+    run = wait_for_end(world, "ingest_feedback", client.trigger("ingest_feedback"))
+    assert run["state"] == "success"
+    with world.engine.begin() as connection:
+        person = read_person(connection, 7)
+        newcomers = INTERACTIONS.table.assign(user_id=INTERACTIONS.table["user_id"] + 5000, rating=2)
+        people = pd.DataFrame({"user_id": newcomers["user_id"].unique(), "arrived_on": today, "batch_id": "test"})
+        upsert_rows(connection, users, people)
+        upsert_rows(connection, ratings, newcomers)
+    assert person is not None
+    assert person.ratings[19] == 2
+
+    # Drift is found, and the asset starts a retraining for its day.
+    run_id = client.trigger("monitor_drift")
+    wait_for_end(world, "monitor_drift", run_id)
+    states = {name: task["state"] for name, task in client.read_tasks("monitor_drift", run_id).items()}
+    assert states == {"measure": "success", "request_retraining": "success"}
+    wait_for_run(world, "retrain_model", "asset_triggered", {"running", *ENDED})
+    store = open_store(world.settings)
+    wait_until(lambda: store.exists(f"retrain/{today}/snapshot/manifest.json"))
+
+
+def wait_for_run(world: World, dag_id: str, kind: str, states: set[str] = ENDED) -> dict[str, Any]:
+    """Wait for the first run of a kind."""
+    found: list[dict[str, Any]] = []
+
+    def there() -> bool:
+        runs = [run for run in world.client.list_runs(dag_id) if run["run_type"] == kind]
+        found[:] = [run for run in runs if run["state"] in states]
+        return bool(found)
+
+    wait_until(there)
+    return found[0]
+
+
+def wait_for_end(world: World, dag_id: str, run_id: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = []
+
+    def ended() -> bool:
+        found[:] = [run for run in world.client.list_runs(dag_id) if run["dag_run_id"] == run_id]
+        return found[0]["state"] in ENDED
+
+    wait_until(ended)
+    return found[0]
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 400) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
