@@ -3,17 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.features.franchises import compute_franchises
 from recsys.features.item_features import compute_decades, compute_memberships, compute_one_hot
 from recsys.types import Floats, Positions, RatingMatrix
+
+# Numbers of a title in which people have habits: famous or obscure, old or new, long or short, acclaimed or not.
+HABITS: Final = ("item_log_members", "item_year", "item_log_episodes", "item_duration_minutes", "item_mean_score")
 
 
 def normalise_rows(vectors: Floats) -> Floats:
@@ -85,6 +89,38 @@ class ItemSide:
             "decade": compute_one_hot(compute_decades(self.catalog), "decade").values,
             "type": compute_one_hot(items[ItemColumns.Type], "type").values,
         }
+
+    @cached_property
+    def affiliation_table(self) -> RatingMatrix:
+        """All of `affiliations` side by side, CSR `(n_items, n_values)`."""
+        return hstack(list(self.affiliations.values()), format="csr")
+
+    @cached_property
+    def affiliation_kinds(self) -> Positions:
+        """Which of `affiliations` each column of the table belongs to, `(n_values,)`."""
+        return np.repeat(np.arange(len(self.affiliations)), [table.shape[1] for table in self.affiliations.values()])
+
+    @cached_property
+    def affiliation_counts(self) -> Floats:
+        """How many values of each kind a title carries, at least 1, `(n_items, n_kinds)`."""
+        counts = [np.maximum(np.diff(table.indptr), 1) for table in self.affiliations.values()]
+        return np.column_stack(counts).astype(np.float32)
+
+    @cached_property
+    def habit_numbers(self) -> Floats:
+        """Numbers in which people have habits, `(n_items, n_habits)`; NaN where unknown."""
+        return self.statistics[list(HABITS)].to_numpy(dtype=np.float32)
+
+    @cached_property
+    def known_habit_numbers(self) -> tuple[Floats, Floats]:
+        """The same with 0 where unknown, and 1 where known."""
+        known = ~np.isnan(self.habit_numbers)
+        return np.where(known, self.habit_numbers, np.float32(0)), known.astype(np.float32)
+
+    @cached_property
+    def genre_norms(self) -> Floats:
+        """Square root of the number of genres of a title, at least 1, `(n_items,)`."""
+        return np.sqrt(np.maximum(self.catalog.genre_matrix.sum(axis=1), 1)).astype(np.float32)
 
     @cached_property
     def franchises(self) -> npt.NDArray[np.int64]:

@@ -98,7 +98,7 @@ def select_top(scores: Floats, allowed: npt.NDArray[np.bool_], k: int) -> list[P
     """
     masked = np.where(allowed, scores, -np.inf)
     k = min(k, masked.shape[1])
-    top = np.argpartition(-masked, k - 1, axis=1)[:, :k]
+    top = np.argpartition(masked, masked.shape[1] - k, axis=1)[:, masked.shape[1] - k :]
     picked = []
     for row, positions in enumerate(top):
         finite = positions[np.isfinite(masked[row, positions])]
