@@ -4,10 +4,14 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.features.pairs import FeatureColumns, Pairs
-from recsys.types import Floats, Positions, RatingMatrix
+from recsys.types import Floats, RatingMatrix
 
 # Prior strength of a neighbour rating, in units of the summed weights.
 WEIGHT_SHRINKAGE = 0.1
+
+
+# Entries of an item-item matrix that are looked at together: bounds the memory of training.
+MAX_ENTRIES = 2_000_000
 
 
 def compute_neighbour_support(pairs: Pairs) -> FeatureColumns:
@@ -17,36 +21,55 @@ def compute_neighbour_support(pairs: Pairs) -> FeatureColumns:
     of them, as deviations from the user's mean weighted by contribution: the classic item-based prediction (Sarwar et
     al., WWW 2001).
     """
-    kinds = ("strongest", "supporters", "rating")
-    features: FeatureColumns = {
-        f"{name}_{kind}": np.zeros(len(pairs.rows), dtype=np.float32) for name in pairs.supporters for kind in kinds
-    }
-    start = 0
-    for row, positions in enumerate(pairs.candidates):
-        part = slice(start, start + len(positions))
-        start = part.stop
-        seen, ratings = pairs.seen(row)
-        watched = np.zeros(pairs.history.shape[1], dtype=np.float32)
-        watched[seen] = 1.0
-        deviations = np.zeros_like(watched)
-        deviations[seen] = ratings - pairs.means[row]
-        for name, supporters in pairs.supporters.items():
-            strongest, number, mean = _summarise(supporters, positions, watched, deviations)
-            features[f"{name}_strongest"][part] = strongest
-            features[f"{name}_supporters"][part] = number
-            features[f"{name}_rating"][part] = mean
+    features: FeatureColumns = {}
+    for name, supporters in pairs.supporters.items():
+        strongest, number, totals, deviations = summarise_support(supporters, pairs)
+        features[f"{name}_strongest"] = strongest
+        features[f"{name}_supporters"] = number
+        features[f"{name}_rating"] = deviations / (totals + WEIGHT_SHRINKAGE)
     return features
 
 
-def _summarise(
-    supporters: RatingMatrix, positions: Positions, watched: Floats, deviations: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """Reduce the rows of an item-item matrix over one user's history."""
-    rows = supporters[positions]
-    weights = np.maximum(rows.data, 0.0) * watched[rows.indices]
-    totals = sum_rows(weights, rows.indptr)
-    means = sum_rows(weights * deviations[rows.indices], rows.indptr) / (totals + WEIGHT_SHRINKAGE)
-    return max_rows(weights, rows.indptr), sum_rows((weights > 0).astype(np.float32), rows.indptr), means
+def summarise_support(matrix: RatingMatrix, pairs: Pairs) -> tuple[Floats, Floats, Floats, Floats]:
+    """Reduce, for each pair, the candidate's row of an item-item matrix over the user's history.
+
+    Returns
+    -------
+    The largest weight, the number of weights, their sum, and the sum of weights times the user's rating less the user's
+    mean, each `(n_pairs,)`; weights below 0 do not count.
+    """
+    summaries = tuple(np.zeros(len(pairs.rows), dtype=np.float32) for _ in range(4))
+    ends = np.cumsum(pairs.counts)
+    n_entries = int(np.diff(matrix.indptr)[pairs.columns].sum())
+    # A user costs as many entries as the candidates have, and twice the catalog.
+    users_in_part = max(1, MAX_ENTRIES // (n_entries // max(len(ends), 1) + 2 * matrix.shape[1]))
+    for first in range(0, len(pairs.counts), users_in_part):
+        last = min(first + users_in_part, len(pairs.counts))
+        part = slice(ends[first] - pairs.counts[first], ends[last - 1])
+        watched, deviations = _spread(pairs, first, last)
+        rows = matrix[pairs.columns[part]]
+        places = rows.indices
+        if last - first > 1:
+            users = np.repeat(pairs.rows[part] - first, np.diff(rows.indptr))
+            places = users * pairs.history.shape[1] + rows.indices
+        weights = np.maximum(rows.data, 0.0) * watched[places]
+        summaries[0][part] = max_rows(weights, rows.indptr)
+        summaries[1][part] = sum_rows((weights > 0).astype(np.float32), rows.indptr)
+        summaries[2][part] = sum_rows(weights, rows.indptr)
+        summaries[3][part] = sum_rows(weights * deviations[places], rows.indptr)
+    return summaries
+
+
+def _spread(pairs: Pairs, first: int, last: int) -> tuple[Floats, Floats]:
+    """Lay the histories of some users out, one after the other, `(n_users * n_items,)`: ones, and deviations."""
+    n_items = pairs.history.shape[1]
+    watched = np.zeros((last - first) * n_items, dtype=np.float32)
+    deviations = np.zeros_like(watched)
+    part = slice(pairs.history.indptr[first], pairs.history.indptr[last])
+    places = np.repeat(np.arange(last - first), pairs.lengths[first:last]) * n_items + pairs.history.indices[part]
+    watched[places] = 1.0
+    deviations[places] = pairs.deviations.data[part]
+    return watched, deviations
 
 
 def sum_rows(values: Floats, indptr: npt.NDArray[np.integer]) -> Floats:

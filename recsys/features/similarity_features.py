@@ -3,6 +3,7 @@
 import numpy as np
 
 from recsys.data.interactions import POSITIVE_RATING
+from recsys.features.neighbour_features import summarise_support
 from recsys.features.pairs import FeatureColumns, Pairs
 from recsys.types import Floats
 
@@ -41,19 +42,9 @@ def compute_lightfm_similarities(pairs: Pairs) -> FeatureColumns:
 
 def compute_name_relations(pairs: Pairs) -> FeatureColumns:
     """Relate candidates to titles of a similar name in the history."""
-    names = ("title_nearest", "title_total", "title_rating")
-    features = {name: np.zeros(len(pairs.rows), dtype=np.float32) for name in names}
-    start = 0
-    for row, positions in enumerate(pairs.candidates):
-        part = slice(start, start + len(positions))
-        start = part.stop
-        seen, ratings = pairs.seen(row)
-        if not len(seen):
-            continue
-        near = pairs.items.title_neighbours[positions][:, seen]
-        totals = np.asarray(near.sum(axis=1)).ravel()
-        features["title_nearest"][part] = np.asarray(near.max(axis=1).todense()).ravel()
-        features["title_total"][part] = totals
-        with np.errstate(invalid="ignore"):
-            features["title_rating"][part] = (near @ (ratings - pairs.means[row])) / totals
-    return features
+    nearest, _, totals, deviations = summarise_support(pairs.items.title_neighbours, pairs)
+    with np.errstate(invalid="ignore"):
+        ratings = deviations / totals
+    # Without a history there is no mean to deviate from.
+    ratings[(pairs.lengths == 0)[pairs.rows]] = 0.0
+    return {"title_nearest": nearest, "title_total": totals, "title_rating": ratings}
