@@ -60,7 +60,7 @@ class ItemSide:
         """Numbers about a title itself; missing ones are NaN, which LightGBM handles."""
         items = self.catalog.items
         members = items[ItemColumns.Members]
-        years = [start.year if pd.notna(start) else np.nan for start in items[ItemColumns.AiredFrom]]
+        starts = pd.to_datetime(items[ItemColumns.AiredFrom]).dt
         return pd.DataFrame(
             {
                 "item_mean_score": items[ItemColumns.MeanScore],
@@ -70,7 +70,8 @@ class ItemSide:
                 "item_planned_share": items[ItemColumns.PlanToWatch] / (members + 1),
                 "item_log_episodes": np.log1p(items[ItemColumns.Episodes]),
                 "item_duration_minutes": items[ItemColumns.DurationMinutes],
-                "item_year": years,
+                "item_year": starts.year,
+                "item_start": starts.year + starts.dayofyear / 366,
                 "item_franchise_size": self.franchise_sizes,
                 "item_franchise_place": self.franchise_places,
                 "item_has_synopsis": (np.abs(self.text_vectors).sum(axis=1) > 0).astype(float),
@@ -87,6 +88,7 @@ class ItemSide:
             "studio": compute_memberships(items[ItemColumns.Studios], "studio").values,
             "source": compute_one_hot(items[ItemColumns.Source], "source").values,
             "decade": compute_one_hot(compute_decades(self.catalog), "decade").values,
+            "year": compute_one_hot(self.statistics["item_year"], "year").values,
             "type": compute_one_hot(items[ItemColumns.Type], "type").values,
         }
 
@@ -116,6 +118,11 @@ class ItemSide:
         """The same with 0 where unknown, and 1 where known."""
         known = ~np.isnan(self.habit_numbers)
         return np.where(known, self.habit_numbers, np.float32(0)), known.astype(np.float32)
+
+    @cached_property
+    def starts(self) -> Floats:
+        """First day on air in years and their fractions, `(n_items,)`; NaN where unknown."""
+        return self.statistics["item_start"].to_numpy()
 
     @cached_property
     def genre_norms(self) -> Floats:

@@ -48,9 +48,18 @@ def compute_genre_match(pairs: Pairs) -> FeatureColumns:
 
 
 def compute_habit_gaps(pairs: Pairs) -> FeatureColumns:
-    """Tell how far a candidate lies from the mean of the history in popularity, year, length and score."""
+    """Tell how far a candidate lies from the mean of the history in popularity, year, length and score.
+
+    And by how many years it started after the newest title of the history: people whose lists end in a year watch
+    little that came later.
+    """
     numbers, known = pairs.items.known_habit_numbers
     with np.errstate(invalid="ignore"):
         means = (pairs.watched @ numbers) / (pairs.watched @ known)
     gaps = pairs.items.habit_numbers[pairs.columns] - means[pairs.rows]
-    return {f"{name}_gap": gaps[:, place] for place, name in enumerate(HABITS)}
+    newest = np.full(len(pairs.lengths), np.nan, dtype=np.float32)
+    filled = np.flatnonzero(pairs.lengths)
+    if len(filled):
+        newest[filled] = np.fmax.reduceat(pairs.items.starts[pairs.history.indices], pairs.history.indptr[filled])
+    features: FeatureColumns = {f"{name}_gap": gaps[:, place] for place, name in enumerate(HABITS)}
+    return features | {"item_start_after_newest": pairs.items.starts[pairs.columns] - newest[pairs.rows]}

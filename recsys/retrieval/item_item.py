@@ -11,6 +11,7 @@ from scipy.sparse import coo_matrix, csr_matrix
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING
 from recsys.exceptions import NotFittedError
+from recsys.features.franchises import compute_franchises
 from recsys.retrieval.base import State, map_values, sparse_from_state, sparse_to_state
 from recsys.types import Floats, Positions, RatingMatrix
 
@@ -66,12 +67,18 @@ class Ease(ItemItem):
         Titles with fewer ratings are left out: their weights are noise, and the cost grows with the cube of the number
         of titles.
     n_kept
-        Largest weights kept in each column; the rest costs memory and brings nothing.
+        Weights of largest magnitude kept in each column; the rest costs memory and brings nothing. Negative ones count
+        as much: kept by value instead, the lists are worse than those of any regularisation.
+    franchise_weight
+        How much it counts that two titles are of one franchise, in people who gave both the evidence 1: each franchise
+        joins the regression as such people would. Source: Jeunen, Van Balen & Goethals, "Closed-form models for
+        collaborative filtering with side-information" (RecSys 2020).
     """
 
-    regularisation: float = 50.0
+    regularisation: float = 100.0
     min_ratings: int = 20
-    n_kept: int = 200
+    n_kept: int = 300
+    franchise_weight: float = 30.0
     name: ClassVar[str] = "ease"
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
@@ -80,10 +87,12 @@ class Ease(ItemItem):
         frequent = np.flatnonzero(n_ratings >= min(self.min_ratings, n_ratings.max(initial=1)))
         inputs = map_values(ratings, EVIDENCE)[:, frequent]
         outputs = map_values(ratings, LIKED)[:, frequent]
-        gram = (inputs.T @ inputs).toarray().astype(np.float64)
+        franchises = compute_franchises(catalog)[frequent]
+        related = self.franchise_weight * (franchises[:, None] == franchises[None, :])
+        gram = (inputs.T @ inputs).toarray().astype(np.float64) + related
         gram[np.diag_indices_from(gram)] += self.regularisation
         inverse = cho_solve(cho_factor(gram, overwrite_a=True), np.eye(len(frequent)), overwrite_b=True)
-        solution = inverse @ (inputs.T @ outputs).toarray()
+        solution = inverse @ ((inputs.T @ outputs).toarray() + related)
         # The Lagrange multipliers that make the diagonal zero: no title may explain itself.
         solution -= inverse * (np.diag(solution) / np.diag(inverse))
         np.fill_diagonal(solution, 0.0)
@@ -123,10 +132,11 @@ class ItemKnn(ItemItem):
 
 
 def _keep_largest(weights: npt.NDArray[np.float64], n_kept: int) -> RatingMatrix:
-    """Set all but the n largest weights of each column to zero."""
+    """Set all but the n weights of largest magnitude of each column to zero."""
     if n_kept < len(weights):
-        threshold = np.partition(weights, len(weights) - n_kept, axis=0)[len(weights) - n_kept]
-        weights = np.where(weights >= threshold, weights, 0.0)
+        sizes = np.abs(weights)
+        threshold = np.partition(sizes, len(weights) - n_kept, axis=0)[len(weights) - n_kept]
+        weights = np.where(sizes >= threshold, weights, 0.0)
     return csr_matrix(weights.astype(np.float32))
 
 

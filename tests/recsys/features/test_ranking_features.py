@@ -104,6 +104,7 @@ def test_the_franchise_of_a_candidate_is_looked_up_in_the_history() -> None:
     assert (film["franchise_earlier_seen"], film["franchise_later_seen"]) == (1, 0)
     assert (film["item_franchise_size"], film["item_franchise_place"]) == (2, 2)
     assert film["item_year_gap"] == 2001 - (1998 + 2004) / 2
+    assert film["item_start_after_newest"] == pytest.approx(2001 - 2004, abs=0.01)
     assert not any(value for name, value in stranger.items() if name.startswith("franchise"))
     assert (stranger["item_franchise_size"], stranger["item_franchise_place"]) == (1, 1)
 

@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import ArtifactError, NotFittedError
+from recsys.features.franchises import compute_franchises
 from recsys.retrieval.base import CandidateGenerator, read_state, select_top, write_state
 from recsys.retrieval.content import GenreTfidf, TextProfile
 from recsys.retrieval.embedding import Als, LightFm
@@ -121,12 +122,16 @@ def test_an_unfitted_model_says_so(make: type[CandidateGenerator]) -> None:
 def test_ease_solves_each_ridge_regression(world: tuple[RatingMatrix, Catalog]) -> None:
     """Compare with the regression of one title on all others, solved without the closed form."""
     ratings, catalog = world
-    model = Ease(regularisation=5.0, min_ratings=1, n_kept=1000).fit(ratings, catalog)
+    model = Ease(regularisation=5.0, min_ratings=1, n_kept=1000, franchise_weight=2.0).fit(ratings, catalog)
     assert model.weights_ is not None
     weights = model.weights_.toarray()
     assert not weights.diagonal().any()
     inputs = np.where(ratings.toarray() > 0, EVIDENCE[ratings.toarray().astype(int)], 0).astype(float)
     liked = (ratings.toarray() >= 7).astype(float)
+    # Each franchise joins as a person who watched and liked all of it, weighted.
+    franchises = compute_franchises(catalog)
+    fans = np.sqrt(2.0) * (franchises[None, :] == np.unique(franchises)[:, None])
+    inputs, liked = np.vstack([inputs, fans]), np.vstack([liked, fans])
     for item in (0, 5, 17):
         others = np.delete(np.arange(len(catalog)), item)
         rest = inputs[:, others]
@@ -143,7 +148,7 @@ def test_ease_keeps_the_largest_weights_of_frequent_titles(world: tuple[RatingMa
     counts = (pruned != 0).sum(axis=0)
     assert counts.max() <= 5
     column = full.toarray()[:, 3]
-    assert set(np.flatnonzero(pruned.toarray()[:, 3])) <= set(np.argsort(-column)[:5])
+    assert set(np.flatnonzero(pruned.toarray()[:, 3])) <= set(np.argsort(-np.abs(column))[:5])
     n_ratings = np.bincount(ratings.indices, minlength=len(catalog))
     limit = int(np.median(n_ratings)) + 1
     rare = np.flatnonzero(n_ratings < limit)
