@@ -1,5 +1,7 @@
 """Models are judged on the same people, also a champion that knows other titles than the jury."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,13 +9,18 @@ import pytest
 from recsys.columns import Columns, ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
-from recsys.data.splits import TEST, assign_groups, split_history
-from recsys.evaluation.judging import Judgement, K, judge_generator, judge_recommender
+from recsys.data.people import shorten_histories
+from recsys.data.splits import TEST, TRAIN, assign_groups, hash_ids, select_group, split_history
+from recsys.evaluation.judging import DEEP, Judgement, K, judge_generator, judge_recommender
 from recsys.evaluation.jury import Jury, World, summon_jury
 from recsys.evaluation.metrics import EMPTY
 from recsys.exceptions import EvaluationError
 from recsys.recommender import Recommender
 from recsys.recommender.profile import Profile
+from recsys.retrieval.base import CandidateGenerator
+from recsys.retrieval.embedding import Als
+from recsys.retrieval.item_item import Ease
+from recsys.retrieval.popular import Popular
 from tests.factories import tiny_recommender, tiny_world
 
 NEW_IDS = [3, 9_999, 99_999]
@@ -157,3 +164,101 @@ def test_means_and_table_hold_every_metric() -> None:
     assert means["ndcg_at_10"] == pytest.approx(table["ndcg_at_10"].mean())
     assert means["scoring_p95_ms"] > 0
     assert 0 < means["catalog_coverage"] <= 1
+
+
+def fitted(model: CandidateGenerator) -> CandidateGenerator:
+    catalog, interactions = tiny_world()
+    return model.fit(select_group(interactions, TRAIN).to_matrix(catalog), catalog)
+
+
+def deep_jury() -> Jury:
+    catalog, interactions = tiny_world()
+    world = World(catalog, interactions, interactions.user_ids[:0], "tiny")
+    training = select_group(interactions, TRAIN).to_matrix(catalog)
+    return summon_jury(world, training, franchises=np.arange(len(catalog)) // 3)
+
+
+def rank_slowly(model: CandidateGenerator, jury: Jury, row: int) -> list[int]:
+    history = jury.people.history[row]
+    scores = model.score(history)[0]
+    left = [item for item in range(len(jury.catalog)) if item not in history.indices]
+    return sorted(left, key=lambda item: (-scores[item], hash_ids([jury.catalog.item_ids[item]], salt=10)[0]))
+
+
+def test_metrics_are_those_of_a_slow_reference() -> None:
+    jury, model = deep_jury(), fitted(Ease())
+    judgement = judge_generator(model, jury, depth=DEEP)
+    n_undiscovered = 0
+    for row in range(len(jury.people.user_ids)):
+        ranked, targets = rank_slowly(model, jury, row), jury.people.targets[row]
+        assert judgement.ranked[row].tolist() == ranked[:K]
+        liked = set(targets.indices[targets.data >= 7])
+        known = {item // 3 for item in jury.people.history[row].indices}
+        unknown = {item for item in liked if item // 3 not in known}
+        discoveries = [item for item in ranked if item // 3 not in known][:K]
+        for prefix, shown, wanted in (("", ranked[:K], liked), ("discovery_", discoveries, unknown)):
+            gains = sum(1 / np.log2(place + 2) for place, item in enumerate(shown) if item in wanted)
+            best = sum(1 / np.log2(place + 2) for place in range(min(K, len(wanted))))
+            value = judgement.metrics[f"{prefix}ndcg_at_10"][row]
+            assert value == pytest.approx(gains / best) if wanted else np.isnan(value)
+        n_undiscovered += len(unknown)
+        if liked:
+            assert judgement.metrics["recall_at_100"][row] == 1.0
+    assert n_undiscovered > 10
+
+
+def test_without_a_history_a_single_model_shows_what_people_like() -> None:
+    jury = deep_jury()
+    empty = replace(jury.people, history=jury.people.history * 0)
+    empty.history.eliminate_zeros()
+    nobody = replace(jury, people=empty)
+    personal, popular = judge_generator(fitted(Ease()), nobody), judge_generator(fitted(Popular()), nobody)
+    assert personal.ranked.tolist() == popular.ranked.tolist()
+
+
+def test_titles_outside_the_lists_are_neither_shown_nor_missed() -> None:
+    jury, model = deep_jury(), fitted(Ease())
+    shorter = replace(jury.people, history=shorten_histories(jury.people, np.full(len(jury.people.user_ids), 2)))
+    judgement = judge_generator(model, replace(jury, people=shorter, unshown=jury.people.history), depth=DEEP)
+    for row, ranked in enumerate(judgement.ranked):
+        assert not set(ranked) & set(jury.people.history[row].indices)
+        assert len(set(ranked) - {EMPTY}) == K
+    recommended = judge_recommender("ranker", tiny_recommender(), replace(jury, unshown=jury.people.targets), depth=20)
+    assert np.nansum(recommended.metrics["ndcg_at_10"]) == 0.0
+
+
+def test_only_allowed_titles_are_shown() -> None:
+    jury = deep_jury()
+    allowed = np.arange(len(jury.catalog)) % 2 == 0
+    single = judge_generator(fitted(Ease()), jury, allowed=allowed)
+    whole = judge_recommender("ranker", tiny_recommender(), jury, allowed=allowed)
+    for judgement in (single, whole):
+        shown = judgement.ranked[judgement.ranked != EMPTY]
+        assert shown.size
+        assert (shown % 2 == 0).all()
+
+
+def test_a_changed_target_moves_no_list_and_only_that_persons_metrics() -> None:
+    catalog, interactions = tiny_world()
+    targets = split_history(interactions).targets.table
+    judged = assign_groups(targets[Columns.User]) == TEST
+    victim = targets[judged & (targets[Columns.Rating] >= 8)].iloc[0]
+    table = interactions.table.copy()
+    row = (table[Columns.User] == victim[Columns.User]) & (table[Columns.Item] == victim[Columns.Item])
+    table.loc[row, Columns.Rating] = 1
+    juries = [jury_of(catalog, found) for found in (interactions, Interactions(table))]
+    before, after = (judge_recommender("ranker", tiny_recommender(), jury) for jury in juries)
+    others = juries[0].people.user_ids != victim[Columns.User]
+    assert before.ranked.tolist() == after.ranked.tolist()
+    for name, values in before.metrics.items():
+        assert values[others].tolist() == pytest.approx(after.metrics[name][others].tolist(), nan_ok=True), name
+    assert before.rating_error is not None
+    assert after.rating_error is not None
+    assert before.rating_error[others].tolist() == after.rating_error[others].tolist()
+    assert before.rating_error[~others] != after.rating_error[~others]
+
+
+def test_the_same_seed_gives_the_same_lists() -> None:
+    jury = deep_jury()
+    lists = [judge_generator(fitted(Als(n_factors=8, seed=3)), jury, depth=20).ranked for _ in range(2)]
+    assert lists[0].tolist() == lists[1].tolist()

@@ -51,3 +51,24 @@ def test_summary_of_all_lists() -> None:
         }
     )
     assert set(list_metrics.compute_list_metrics(RANKED[:0], COUNTS, 8).values()) == {0.0}
+
+
+def test_diversity_is_the_mean_distance_of_all_pairs() -> None:
+    half = 2**-0.5
+    units = np.array([[1, 0], [0, 1], [half, half], [0, 0]])
+    assert_allclose(list_metrics.intra_list_diversity(np.array([[0, 1, 2]]), units), [1 - 2 * half / 3])
+    # A title without a mark is unlike every other; alone it is unlike nothing.
+    assert_allclose(list_metrics.intra_list_diversity(np.array([[0, 3, -1], [0, -1, -1]]), units), [1.0, np.nan])
+
+
+def test_coverage_interval_is_that_of_leaving_people_out() -> None:
+    rng = np.random.default_rng(0)
+    ranked = np.array([rng.choice(30, 5, replace=False, p=np.arange(1, 31) / 465) for _ in range(12)])
+    found = list_metrics.coverage_interval(ranked, 30)
+    without = np.array([np.unique(np.delete(ranked, row, axis=0)).size / 30 for row in range(12)])
+    half = 1.959964 * np.sqrt(11 / 12 * ((without - without.mean()) ** 2).sum())
+    assert found.mean == list_metrics.catalog_coverage(ranked, 30)
+    assert_allclose([found.low, found.high], [found.mean - half, min(1.0, found.mean + half)], rtol=1e-6)
+    # Everybody is shown the same: one more or less changes nothing.
+    same = list_metrics.coverage_interval(np.tile(ranked[0], (6, 1)), 30)
+    assert same.low == same.mean == same.high
