@@ -52,8 +52,10 @@ class Recommender:
         return self.retriever.items.catalog
 
     def accelerate(self) -> "Recommender":
-        """Return the same recommender with forests that answer many times faster, after seconds of preparation."""
-        return replace(self, ranker=self.ranker.accelerate())
+        """Return the same recommender that answers many times faster, after seconds of preparation."""
+        fast = replace(self, ranker=self.ranker.accelerate())
+        fast.newcomer_ratings.setflags(write=False)
+        return fast
 
     @cached_property
     def generators(self) -> Mapping[str, CandidateGenerator]:
@@ -88,7 +90,7 @@ class Recommender:
             If this version does not hold the algorithm.
         """
         history, tastes = profile.to_history(self.catalog), profile.to_tastes(self.catalog)
-        depth = k if diversity <= 0 else max(MIN_POOL, POOL_FACTOR * k)
+        depth = _choose_depth(k, diversity)
         if algorithm == RANKER:
             pairs = self.retriever.retrieve(history, tastes, allowed)
             features = self.featurise(pairs)
@@ -97,7 +99,9 @@ class Recommender:
             scores = get_generator(self.generators, algorithm).score(history)
             mask = find_allowed(history, tastes, self.retriever.items, allowed)
             best = select_top(scores, mask & (scores != 0), depth)[0]
-            top = self._fill((best, scores[0, best]), history, tastes[0], depth, allowed)
+            top = best, scores[0, best]
+            if len(best) < depth:
+                top = self._fill(top, history, tastes[0], depth, allowed)
             pairs, features = self.retriever.describe(history, tastes, [best[:0]]), None
         positions, values = self.diversify(*top, diversity=diversity, k=k)
         return Recommendations(self.catalog.item_ids[positions], values, self._rate_again(pairs, features, positions))
@@ -135,7 +139,9 @@ class Recommender:
         for row, (positions, values) in enumerate(zip(pairs.candidates, scores, strict=True)):
             order = np.lexsort((positions, -values))[:k]
             top = positions[order], values[order]
-            ranked.append(self._fill(top, pairs.history[row], pairs.tastes[row], k, allowed))
+            ranked.append(
+                top if len(order) == k else self._fill(top, pairs.history[row], pairs.tastes[row], k, allowed)
+            )
         return ranked
 
     def _fill(
@@ -143,8 +149,6 @@ class Recommender:
     ) -> tuple[Positions, Floats]:
         """Lengthen a list that has too few candidates by the most popular of what is left."""
         positions, scores = top
-        if len(positions) == k:
-            return top
         mask = find_allowed(history, np.zeros((1, len(tastes)), dtype=np.float32), self.retriever.items, allowed)[0]
         mask[positions] = False
         popularity = self.retriever.first_stage.models["popular"].score(history)[0]
@@ -157,7 +161,7 @@ class Recommender:
 
     def diversify(self, positions: Positions, scores: Floats, *, diversity: float, k: int) -> tuple[Positions, Floats]:
         """Pick k of some titles, best first, as `select_diverse` does, among so many that there is a choice."""
-        depth = k if diversity <= 0 else max(MIN_POOL, POOL_FACTOR * k)
+        depth = _choose_depth(k, diversity)
         positions, scores = positions[:depth], scores[:depth]
         items = self.retriever.items
         # The mean of both cosines is the cosine of both vectors one after the other, as `similar_items` compares.
@@ -223,14 +227,19 @@ class Recommender:
         items = self.retriever.items
         scores = (
             items.lightfm_units @ items.lightfm_units[position] + items.text_units @ items.text_units[position]
-        ) / 2
+        ) / np.float32(2)
         mask = np.ones(len(self.catalog), dtype=bool) if allowed is None else allowed.copy()
         mask[position] = False
-        rest = np.flatnonzero(mask)
-        top = rest[np.lexsort((rest, -scores[rest]))]
-        positions, values = self.diversify(top, scores[top].astype(np.float32), diversity=diversity, k=k)
-        item_ids = self.catalog.item_ids[positions]
-        return Recommendations(item_ids, values, self.predict_ratings(Profile(), item_ids))
+        top = select_top(scores[None], mask[None], _choose_depth(k, diversity))[0]
+        positions, values = self.diversify(top, scores[top], diversity=diversity, k=k)
+        return Recommendations(self.catalog.item_ids[positions], values, self.newcomer_ratings[positions])
+
+    @cached_property
+    def newcomer_ratings(self) -> Floats:
+        """What somebody without a history is predicted to rate each title, `(n_items,)`, 1..10."""
+        nobody = Profile()
+        everything = np.arange(len(self.catalog))
+        return self.rate(nobody.to_history(self.catalog), nobody.to_tastes(self.catalog), [everything])
 
     def save(self, directory: Path) -> None:
         """Write the whole version in open formats: Parquet, NPZ, JSON, LightGBM text; and its golden requests."""
@@ -264,6 +273,11 @@ class Recommender:
         if settings["format"] != FORMAT:
             raise ArtifactError(f"the version has format {settings['format']}; this code reads format {FORMAT}")
         return cls(Retriever(first_stage, items, n_per_model), Ranker.load(directory))
+
+
+def _choose_depth(k: int, diversity: float) -> int:
+    """Tell how many titles a list of k is picked from."""
+    return k if diversity <= 0 else max(MIN_POOL, POOL_FACTOR * k)
 
 
 def _load_item_side(directory: Path) -> ItemSide:
