@@ -34,15 +34,17 @@ class Materials:
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def _tuned(model: Model, materials: Materials) -> Model:
-    return replace(model, **materials.params.get(model.name, {}))  # type: ignore[type-var]
+def _tuned(model: Model, materials: Materials, name: str | None = None) -> Model:
+    return replace(model, **materials.params.get(name or model.name, {}))  # type: ignore[type-var]
 
 
 _MAKERS: Final[Mapping[str, Callable[[Materials], CandidateGenerator]]] = {
     "popular": lambda _: Popular(),
     "item_knn": lambda given: _tuned(ItemKnn(), given),
     "als": lambda given: _tuned(Als(seed=given.seed), given),
-    "ease": lambda given: _tuned(Ease(), given),
+    # The published model, and the one of the first stage, which knows franchises besides ratings.
+    "ease": lambda given: _tuned(Ease(franchise_weight=0.0), given),
+    "ease_franchise": lambda given: _tuned(Ease(), given, "ease_franchise"),
     "lightfm": lambda given: _tuned(LightFm(seed=given.seed), given),
     "text": lambda given: TextProfile(given.text_vectors()),
     "genre": lambda _: GenreTfidf(),

@@ -46,7 +46,18 @@ SPACES: Final[Mapping[str, tuple[CandidateGenerator, Mapping[str, Range]]]] = {
             "alpha": Range(0.5, 50.0, True),
         },
     ),
-    "ease": (Ease(), {"regularisation": Range(5.0, 2000.0, True)}),
+    "ease": (
+        Ease(franchise_weight=0.0),
+        {"regularisation": Range(5.0, 2000.0, True), "n_kept": Range(50, 1000, True)},
+    ),
+    "ease_franchise": (
+        Ease(),
+        {
+            "regularisation": Range(5.0, 2000.0, True),
+            "n_kept": Range(50, 1000, True),
+            "franchise_weight": Range(1.0, 200.0, True),
+        },
+    ),
     "item_knn": (ItemKnn(), {"n_kept": Range(10, 500, True), "shrinkage": Range(0.5, 500.0, True)}),
     "lightfm": (
         LightFm(),
