@@ -15,6 +15,7 @@ import numpy as np
 
 from recsys.exceptions import ArtifactError, SchemaMismatchError, UnsupportedForestError
 from recsys.features.schema import FeatureSchema
+from recsys.ranking.forest_checks import check_forest_text
 from recsys.ranking.params import HeadParams
 from recsys.types import Floats, Positions
 
@@ -192,6 +193,8 @@ def compute_rating_offsets(schema: FeatureSchema, features: Floats) -> Floats:
 
 def _load_booster(path: Path) -> lgb.Booster:
     try:
-        return lgb.Booster(model_str=path.read_text())
-    except (OSError, lgb.basic.LightGBMError, ValueError) as error:
+        text = path.read_text()
+        check_forest_text(text)
+        return lgb.Booster(model_str=text)
+    except (ArtifactError, OSError, lgb.basic.LightGBMError, ValueError) as error:
         raise ArtifactError(f"{path.name} is no LightGBM model: {error}") from error
