@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +46,8 @@ class Bench:
         Loads a registered version; None where there is no registry.
     scratch
         Keeps what several models share (the fitted first stages); None to keep nothing.
+    first_stage
+        Makes the unfitted models that the ranker stands on from a seed.
     """
 
     world: World
@@ -56,6 +58,7 @@ class Bench:
     open_version: Callable[[int], Recommender] | None = None
     scratch: Path | None = None
     on_progress: OnProgress = ignore
+    first_stage: Callable[[int], Sequence[CandidateGenerator]] = make_models
 
     def check(self, name: str) -> str:
         """Return the name as the code spells it.
@@ -112,7 +115,7 @@ class Bench:
     def _stages(self) -> list[FirstStage]:
         """Return the first stage of all training people, and those of the folds."""
         names = ("full", *(f"fold-{fold}" for fold in range(N_FOLDS)))
-        made_of = f"{self.world.name} {len(self.world.interactions)} {make_models(self.materials.seed)}"
+        made_of = f"{self.world.name} {len(self.world.interactions)} {self.first_stage(self.materials.seed)}"
         key = hashlib.sha256(made_of.encode()).hexdigest()[:12]
         kept = None if self.scratch is None else self.scratch / f"first-stage-{key}"
         if kept is not None and (kept / "done").exists():
@@ -122,7 +125,7 @@ class Bench:
             self.training,
             select_group(self.world.interactions, TRAIN).user_ids,
             self.world.catalog,
-            lambda: make_models(self.materials.seed),
+            lambda: self.first_stage(self.materials.seed),
             n_folds=N_FOLDS,
             n_threads=self.materials.n_threads,
         )

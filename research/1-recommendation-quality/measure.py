@@ -14,7 +14,7 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -151,7 +151,7 @@ def measure_unrated(bench: Bench, name: str) -> dict[str, Any]:
     world, hidden = hide_titles(bench.world)
     jury = summon_unrated_jury(bench.jury, hidden)
     training = select_group(world.interactions, TRAIN).to_matrix(world.catalog)
-    poorer = Bench(world, training, bench.jury, bench.materials, bench.preset, None, bench.scratch, bench.on_progress)
+    poorer = replace(bench, world=world, training=training)
     return {
         "n_hidden": int(hidden.sum()),
         "n_users": len(jury.people.user_ids),

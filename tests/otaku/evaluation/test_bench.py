@@ -1,0 +1,167 @@
+"""Models by name on a bench, their lists on people that none of them has seen, and what an evaluation leaves behind."""
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from otaku.evaluation.bench import Bench, build_bench, select_jurors
+from otaku.evaluation.run import Evaluation, compute_run_key, judge_heldout, write_json, write_plots
+from otaku.evaluation.tables import build_cold_table, build_tables, build_unrated_table
+from recsys.data.interactions import Interactions
+from recsys.data.splits import TEST, TRAIN, assign_groups
+from recsys.evaluation.contenders import Materials
+from recsys.evaluation.jury import World
+from recsys.exceptions import EvaluationError
+from recsys.ranking.params import HeadParams, Preset, get_preset
+from recsys.retrieval.base import CandidateGenerator
+from recsys.retrieval.embedding import Als, LightFm
+from recsys.retrieval.item_item import Ease, ItemKnn
+from recsys.retrieval.popular import Popular
+from recsys.types import Floats
+from tests.factories import tiny_recommender, tiny_world
+
+QUICK = {"als": {"n_factors": 8, "n_iterations": 3}}
+
+
+def texts() -> Floats:
+    return np.random.default_rng(0).normal(size=(len(tiny_world()[0]), 384)).astype(np.float32)
+
+
+def quick_preset() -> Preset:
+    def small(head: HeadParams) -> HeadParams:
+        return replace(head, n_estimators=15, num_leaves=7, min_data_in_leaf=5)
+
+    preset = get_preset("default")
+    return replace(preset, n_per_model=20, relevance=small(preset.relevance), rating=small(preset.rating))
+
+
+def few_models(seed: int) -> list[CandidateGenerator]:
+    als, lightfm = Als(n_factors=8, n_iterations=3, seed=seed), LightFm(n_components=8, n_epochs=2, seed=seed)
+    return [Ease(), als, ItemKnn(), lightfm, Popular()]
+
+
+def make_bench(scratch: Path | None = None, interactions: Interactions | None = None) -> Bench:
+    catalog, everything = tiny_world()
+    world = World(catalog, interactions or everything, everything.user_ids[::4], "tiny")
+    materials = Materials(texts, params=QUICK)
+    bench = build_bench(world, materials, scratch=scratch, open_version=lambda _: tiny_recommender())
+    return replace(bench, preset=quick_preset(), first_stage=few_models)
+
+
+@cache
+def evaluate() -> Evaluation:
+    names = ["popular", "item-kNN", "als", "ranker", "ranker-without-franchise", "v1"]
+    return judge_heldout(make_bench(), names, "item-kNN", cold=True, describe={"data": "tiny"})
+
+
+def test_every_model_is_judged_by_the_same_test_people() -> None:
+    evaluation = evaluate()
+    names = ["popular", "item_knn", "als", "ranker", "ranker_without_franchise", "v1"]
+    assert [result.name for result in evaluation.results] == names
+    table = evaluation.per_user()
+    assert set(assign_groups(table["user_id"].unique())) == {TEST}
+    assert table.groupby("model")["user_id"].nunique().nunique() == 1
+    found = evaluation.to_dict()
+    assert found["reference"] == "item_knn"
+    assert found["protocol"]["n_test_users"] == found["n_users"] == table["user_id"].nunique()
+    for name in names:
+        assert {"ndcg_at_10", "recall_at_100", "discovery_ndcg_at_10", "diversity"} <= set(
+            found["models"][name]["metrics"]
+        )
+        assert found["models"][name]["facts"]["fit_seconds"] >= 0
+    assert "mae" in found["models"]["ranker"]["metrics"]
+    assert "mae" not in found["models"]["als"]["metrics"]
+    assert "new arrivals" in found["models"]["als"]["slices"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_cold_corners_and_unrated_titles_have_a_number_for_every_model() -> None:
+    evaluation = evaluate()
+    assert evaluation.cold is not None
+    assert evaluation.unrated is not None
+    assert set(evaluation.cold["models"]) == {result.name for result in evaluation.results}
+    for corners in evaluation.cold["models"].values():
+        assert {"whole history", "1 rating", "only genres", "nothing", "only low ratings"} <= set(corners)
+    # A version was fitted with those ratings, so it has nothing to say about titles without any.
+    assert set(evaluation.unrated["models"]) == set(evaluation.cold["models"]) - {"v1"}
+    for metrics in evaluation.unrated["models"].values():
+        assert metrics["recall_at_10_among_hidden"]["mean"] >= metrics["recall_at_10"]["mean"]
+
+
+def test_tables_hold_every_model_and_the_best_comes_first() -> None:
+    evaluation = evaluate()
+    assert evaluation.cold is not None
+    assert evaluation.unrated is not None
+    tables = build_tables(evaluation.comparison)
+    accuracy = list(tables[0].columns[0].cells)
+    means = [evaluation.comparison["models"][name]["metrics"]["ndcg_at_10"]["mean"] for name in accuracy]
+    assert means == sorted(means, reverse=True)
+    assert set(accuracy) == {result.name for result in evaluation.results}
+    assert "item_knn" not in list(tables[-1].columns[0].cells)
+    for table in (*tables, build_cold_table(evaluation.cold), build_unrated_table(evaluation.unrated)):
+        assert all("\n" in cell for column in table.columns[1:] for cell in column.cells if cell != "-")
+
+
+def test_files_are_written_and_again_the_same(tmp_path: Path) -> None:
+    evaluation = evaluate()
+    for number in (0, 1):
+        write_json(evaluation, tmp_path / f"{number}.json")
+        paths = write_plots(evaluation, tmp_path / f"plots-{number}")
+        assert {path.name for path in paths} == {"accuracy.svg", "lists.svg", "slices.svg", "differences.svg"}
+    assert json.loads((tmp_path / "0.json").read_text()) == evaluation.to_dict()
+    for path in (tmp_path / "plots-0").iterdir():
+        assert path.read_bytes() == (tmp_path / "plots-1" / path.name).read_bytes()
+
+
+def test_a_run_is_named_by_what_was_judged() -> None:
+    evaluation = evaluate()
+    other = replace(evaluation, protocol={**evaluation.protocol, "seed": 1})
+    assert compute_run_key(evaluation) == compute_run_key(replace(evaluation))
+    assert compute_run_key(evaluation) != compute_run_key(other)
+
+
+def test_first_stages_are_fitted_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make_bench(tmp_path)
+    ranker = first.make("ranker")
+    monkeypatch.setattr("otaku.evaluation.bench.cross_fit", lambda *_, **__: pytest.fail("fitted again"))
+    again = make_bench(tmp_path).make("ranker")
+    lists = [first.judge("ranker", model).ranked.tolist() for model in (ranker, again)]
+    assert lists[0] == lists[1]
+
+
+def test_no_rating_of_a_test_person_reaches_a_fit() -> None:
+    _, interactions = tiny_world()
+    table = interactions.table.copy()
+    tested = assign_groups(table["user_id"]) == TEST
+    table.loc[tested, "rating"] = 11 - table.loc[tested, "rating"]
+    before, after = make_bench(), make_bench(interactions=Interactions(table))
+    for name in ("popular", "item_knn", "als", "ranker"):
+        lists = [before.judge(name, bench.make(name)).ranked.tolist() for bench in (before, after)]
+        assert lists[0] == lists[1], name
+
+
+def test_unknown_names_are_told_with_those_that_exist() -> None:
+    bench = make_bench()
+    for name in ("bert", "ranker-without-luck", "v"):
+        with pytest.raises(EvaluationError, match=r"choose among popular, .*, ranker, v1 for version 1"):
+            bench.check(name)
+    with pytest.raises(EvaluationError, match=r"there is no model 'v3'; choose among popular, [^1]*ranker$"):
+        replace(bench, open_version=None).check("v3")
+
+
+def test_without_training_people_there_is_nothing_to_learn_from() -> None:
+    _, interactions = tiny_world()
+    users = interactions.user_ids
+    with pytest.raises(EvaluationError, match="no training users"):
+        make_bench(interactions=interactions.select_users(users[assign_groups(users) != TRAIN]))
+
+
+def test_a_smaller_jury_is_a_part_of_a_larger_one() -> None:
+    jury = make_bench().jury
+    few, more = (select_jurors(jury, n_users).people.user_ids for n_users in (4, 8))
+    assert set(few) < set(more) < set(jury.people.user_ids)
+    assert few.tolist() == sorted(few)
