@@ -19,7 +19,7 @@ from app.metrics import ServiceMetrics
 from app.middleware import RequestContext
 from app.model_cache import ModelCache
 from app.problems import build_openapi, install_problem_handlers
-from app.production import WATCH_SECONDS, ModelSource, ProductionModel
+from app.production import ModelSource, ProductionModel
 from app.routes import operations, people, recommendations, titles
 from app.security import ApiKeys, require_api_key
 from app.service import Service
@@ -39,9 +39,7 @@ CONNECT_SECONDS = 2
 logger = logging.getLogger(__name__)
 
 
-def create_app(
-    settings: Settings, *, source: ModelSource | None = None, watch_seconds: float = WATCH_SECONDS
-) -> FastAPI:
+def create_app(settings: Settings, *, source: ModelSource | None = None, watch_seconds: float | None = None) -> FastAPI:
     """Build the application; nothing connects before it starts.
 
     Parameters
@@ -49,7 +47,7 @@ def create_app(
     source
         Where models come from; the registry of the settings by default.
     watch_seconds
-        Time between two looks at the Production alias.
+        Time between two looks at the Production alias; that of the settings by default.
 
     Raises
     ------
@@ -61,7 +59,7 @@ def create_app(
         title="My Otaku Friend",
         version=_find_version(),
         description=DESCRIPTION,
-        lifespan=_build_lifespan(service, watch_seconds),
+        lifespan=_build_lifespan(service, watch_seconds or settings.watch_seconds),
         redirect_slashes=False,
     )
     app.state.service = service

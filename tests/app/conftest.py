@@ -2,13 +2,16 @@
 
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from recsys.connections import open_registry
 from recsys.settings import Settings
+from recsys.storage.registry import Registry
 from tests.app.harness import FolderSource, RedisServer, TestClient, open_client
 from tests.factories import tiny_recommender
 
@@ -44,6 +47,12 @@ def client(offline_settings: Settings, source: FolderSource) -> Iterator[TestCli
     """A client of an application that serves version 1 and has no database."""
     with open_client(offline_settings, source) as opened:
         yield opened
+
+
+@pytest.fixture
+def registry(settings: Settings) -> Registry:
+    """A registered model of the test's own on the real MLflow, without any version."""
+    return open_registry(settings.model_copy(update={"model_name": f"anime-{uuid.uuid4().hex[:8]}"}))
 
 
 @pytest.fixture

@@ -1,123 +1,31 @@
 """The service as it is started, on a real PostgreSQL, S3 and MLflow."""
 
-import json
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from recsys.connections import open_registry
 from recsys.settings import Settings
 from recsys.storage import promotion
-from recsys.storage.database import create_database_engine, upsert_rows
+from recsys.storage.database import create_database_engine
 from recsys.storage.registry import PRODUCTION, Registry
-from recsys.storage.tables import items, ratings, users
 from tests.app.harness import wait_for
-from tests.factories import tiny_world
+from tests.app.live import Server, fill_database, register, run_server
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
-ROOT = Path(__file__).parents[2]
-
-
-class Server:
-    """A running `python -m app`."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "app"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as lines:
-            self.lines.extend(iter(lines.readline, ""))
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(30)
-        finally:
-            self.process.kill()
-            self._reader.join(10)
-
-    def url(self) -> str:
-        for line in list(self.lines):
-            if found := re.search(r"running on (http://127\.0\.0\.1:\d+)", line):
-                return found[1]
-        return ""
-
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url() + path, data, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=20) as response:
-                return response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error)
-
-
-@pytest.fixture
-def registry(settings: Settings) -> Registry:
-    return open_registry(settings.model_copy(update={"model_name": f"anime-{uuid.uuid4().hex[:8]}"}))
 
 
 @pytest.fixture
 def server(settings: Settings, registry: Registry) -> Iterator[Server]:
     """The service over a database with everybody of the tiny world, and a registry without any version."""
-    catalog, interactions = tiny_world()
-    assert settings.database_url is not None
-    engine = create_database_engine(settings.database_url.get_secret_value())
-    with engine.begin() as connection:
-        upsert_rows(connection, items, catalog.items)
-        people = pd.DataFrame({"user_id": interactions.user_ids, "batch_id": "test"})
-        upsert_rows(connection, users, people)
-        upsert_rows(connection, ratings, interactions.table)
-    engine.dispose()
-    assert settings.aws_access_key_id is not None
-    assert settings.aws_secret_access_key is not None
-    running = Server(
-        {
-            "PATH": os.environ["PATH"],
-            "OMP_NUM_THREADS": "1",
-            "OTAKU_PORT": "0",
-            "OTAKU_DATABASE_URL": settings.database_url.get_secret_value(),
-            "OTAKU_S3_ENDPOINT_URL": str(settings.s3_endpoint_url),
-            "OTAKU_S3_BUCKET": settings.s3_bucket,
-            "OTAKU_MODEL_NAME": registry.model_name,
-            "AWS_ACCESS_KEY_ID": settings.aws_access_key_id.get_secret_value(),
-            "AWS_SECRET_ACCESS_KEY": settings.aws_secret_access_key.get_secret_value(),
-            "MLFLOW_TRACKING_URI": str(settings.mlflow_tracking_uri),
-        }
-    )
-    try:
-        wait_for(lambda: bool(running.url()) or running.process.poll() is not None, 90)
-        assert running.process.poll() is None, running.lines
+    fill_database(settings)
+    with run_server(settings, registry.model_name) as running:
         yield running
-    finally:
-        code = running.stop()
-    assert code in (0, -signal.SIGTERM), running.lines
-
-
-def register(registry: Registry, folder: Path, run_key: str) -> int:
-    return registry.register_model(registry.start_run(run_key), folder, run_key)
 
 
 @contextmanager

@@ -1,0 +1,206 @@
+"""Promotions, rollbacks and broken candidates while clients keep asking: nobody notices but by the version."""
+
+import itertools
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine
+
+from app.history import build_history
+from app.recommending import recommend
+from app.schemas import RecommendRequest
+from app.serving import load_model
+from recsys.connections import open_engine, open_store
+from recsys.recommender.golden import FILE
+from recsys.settings import Settings
+from recsys.storage import promotion
+from recsys.storage.people import read_person
+from recsys.storage.registry import Registry
+from tests.app.harness import wait_for
+from tests.app.live import Load, Server, fill_database, register, run_server
+
+pytestmark = [pytest.mark.local, pytest.mark.slow]
+BODIES: list[dict[str, Any]] = [
+    {"user_input": 7, "user_preferences": {}},
+    {"user_input": 8},
+    {"user_input": 1234567890, "user_preferences": {"Action": [1]}},
+    {"user_input": "Neon Genesis Evangelion", "user_preferences": {}},
+    {"user_input": "Monstre"},
+    {"ratings": {"1": 9, "20": 8}},
+    {"liked": ["Trigun"], "filters": {"type": ["TV"]}},
+    {},
+]
+QUESTIONS = [{**body, "k": k} for k in range(1, 25) for body in BODIES]
+
+
+def list_items(answer: dict[str, Any]) -> list[tuple[int, float]]:
+    return [(item["item_id"], round(item["score"], 3)) for item in answer["recommendations"]]
+
+
+def compute_answers(settings: Settings, folder: Path, version: int) -> list[list[tuple[int, float]]]:
+    """Answer all questions offline from the files of a version."""
+    model = load_model(folder, name="offline", version=version, run_id="r")
+    with open_engine(settings) as engine, engine.connect() as connection:
+        people = {user: build_history(person) for user in (7, 8) if (person := read_person(connection, user))}
+    found = (
+        recommend(model, RecommendRequest.model_validate(question), people.get, request_id="r")
+        for question in QUESTIONS
+    )
+    return [list_items(answer.model_dump()) for answer in found]
+
+
+def truncate(folder: Path) -> None:
+    path = folder / "relevance.lgb.txt"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def reorder_features(folder: Path) -> None:
+    schema = json.loads((folder / "schema.json").read_text())
+    schema["names"] = schema["names"][::-1]
+    (folder / "schema.json").write_text(json.dumps(schema))
+
+
+def poison(folder: Path) -> None:
+    path = folder / "lightfm.npz"
+    with np.load(path) as arrays:
+        state = {name: arrays[name] for name in arrays.files}
+    np.savez(path, **{**state, "vectors": np.full_like(state["vectors"], np.nan)})
+    (folder / FILE).unlink()
+
+
+def forge_answers(folder: Path) -> None:
+    content = json.loads((folder / FILE).read_text())
+    content[0]["answer"]["scores"][0] += 0.5
+    (folder / FILE).write_text(json.dumps(content))
+
+
+DAMAGES: list[Callable[[Path], None]] = [truncate, reorder_features, poison, forge_answers]
+
+
+@dataclass
+class Scene:
+    settings: Settings
+    registry: Registry
+    good: list[int]
+    broken: list[int]
+    server: Server
+
+    def serves(self, version: int) -> bool:
+        return bool(self.server.ask("/model")[1].get("version") == version)
+
+    def count_refusals(self) -> int:
+        return sum("is refused" in line for line in self.server.lines)
+
+
+@pytest.fixture
+def scene(settings: Settings, registry: Registry, model_folders: dict[int, Path], tmp_path: Path) -> Iterator[Scene]:
+    """Two good versions and five broken ones in the registry, one of them altered in S3 after it was registered."""
+    fill_database(settings)
+    good = [register(registry, folder, f"good-{number}") for number, folder in model_folders.items()]
+    broken = []
+    for damage in DAMAGES:
+        folder = tmp_path / damage.__name__
+        shutil.copytree(model_folders[2], folder)
+        damage(folder)
+        broken.append(register(registry, folder, damage.__name__))
+    folder = tmp_path / "altered"
+    shutil.copytree(model_folders[1], folder)
+    (folder / "note.txt").write_text("one more file, so that these are bytes of their own")
+    broken.append(register(registry, folder, "altered"))
+    store = open_store(settings)
+    key = store.key(registry.read_version(broken[-1]).source) + "/data/recommender/note.txt"
+    store.write_bytes(key, b"altered after all")
+    more = {"OTAKU_WATCH_SECONDS": "0.2", "OTAKU_CACHE_SECONDS": "1"}
+    with run_server(settings, registry.model_name, **more) as server:
+        yield Scene(settings, registry, good, broken, server)
+
+
+class Ledger:
+    """Promotes and rolls back as people do, and knows what is in Production and what was before."""
+
+    def __init__(self, engine: Engine, registry: Registry) -> None:
+        self._engine, self._registry = engine, registry
+        self._names = (f"move-{number}" for number in itertools.count())
+        self.previous: int | None = None
+        self.champion: int | None = None
+
+    def promote(self, version: int) -> None:
+        named = {"run_key": next(self._names), "actor": "person:test", "reason": "a test"}
+        promotion.promote(self._engine, self._registry, version, champion=self.champion, **named)
+        self.previous, self.champion = self.champion, version
+
+    def roll_back(self) -> None:
+        named = {"run_key": next(self._names), "actor": "person:test", "reason": "a test"}
+        promotion.roll_back(self._engine, self._registry, **named)
+        self.previous, self.champion = self.champion, self.previous
+
+
+def swap_under_load(scene: Scene, folders: dict[int, Path], n_moves: int, n_requests: int, n_clients: int) -> Load:
+    """Promote and roll back in turn, a broken candidate every few moves, until both numbers are reached."""
+    pairs = zip(scene.good, folders.values(), strict=True)
+    expected = {version: compute_answers(scene.settings, folder, version) for version, folder in pairs}
+
+    def check(number: int, status: int, answer: dict[str, Any]) -> str | None:
+        version = answer.get("model", {}).get("version")
+        if status != 200 or version not in expected:
+            return f"{status}: {answer}"
+        return None if list_items(answer) == expected[version][number] else f"version {version} mixes: {answer}"
+
+    with open_engine(scene.settings) as engine:
+        ledger = Ledger(engine, scene.registry)
+        ledger.promote(scene.good[0])
+        wait_for(lambda: scene.serves(scene.good[0]), 60)
+        with Load(scene.server, QUESTIONS, check, n_clients) as load:
+            for number in range(n_moves):
+                target = scene.good[(number + 1) % 2]
+                if ledger.previous == target:
+                    ledger.roll_back()
+                else:
+                    ledger.promote(target)
+                wait_for(lambda at=target: scene.serves(at), 60)
+                if number < len(scene.broken):
+                    before = scene.count_refusals()
+                    ledger.promote(scene.broken[number])
+                    wait_for(lambda at=before: scene.count_refusals() > at, 60)
+                    assert scene.serves(target)
+                    assert scene.server.ask("/health/ready")[1]["status"] == "degraded"
+                    ledger.roll_back()
+            deadline = time.monotonic() + 1200
+            while load.n_answers < n_requests and not load.wrong and time.monotonic() < deadline:
+                time.sleep(0.1)
+    return load
+
+
+def check_load(load: Load, scene: Scene, n_requests: int) -> None:
+    assert load.wrong == []
+    assert set(load.statuses) == {200}
+    assert load.n_answers >= n_requests
+    assert set(load.versions) == set(scene.good)
+
+
+def test_nobody_notices_a_swap_or_a_broken_candidate(scene: Scene, model_folders: dict[int, Path]) -> None:
+    load = swap_under_load(scene, model_folders, n_moves=3, n_requests=300, n_clients=3)
+
+    check_load(load, scene, 300)
+    assert scene.count_refusals() >= 3
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1800)
+def test_nobody_notices_twenty_swaps_in_fifty_thousand_requests(
+    scene: Scene, model_folders: dict[int, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    load = swap_under_load(scene, model_folders, n_moves=24, n_requests=50_000, n_clients=8)
+
+    check_load(load, scene, 50_000)
+    assert scene.count_refusals() >= len(scene.broken)
+    with capsys.disabled():
+        median, late = np.percentile(load.seconds, [50, 99]) * 1000
+        print(f"\n{load.n_answers} answers, {load.versions}, p50 {median:.1f} ms, p99 {late:.1f} ms")  # noqa: T201 - what the test measured
