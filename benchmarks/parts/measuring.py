@@ -1,0 +1,67 @@
+"""Time, memory, and how both are told."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds over n calls."""
+
+    n: int
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> "Latency":
+        """Summarise durations."""
+        p50, p95, p99 = (1000 * float(value) for value in np.percentile(seconds, [50, 95, 99]))
+        return cls(len(seconds), p50, p95, p99)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers."""
+        return asdict(self)
+
+
+def measure(calls: Sequence[Callable[[], Any]], *, seconds: float, warm_up: int = 3) -> Latency:
+    """Time calls one after the other, again from the first after the last, for at least so long and three calls."""
+    for call in calls[:warm_up]:
+        call()
+    durations: list[float] = []
+    begin = time.perf_counter()
+    while len(durations) < 3 or time.perf_counter() - begin < seconds:
+        call = calls[len(durations) % len(calls)]
+        start = time.perf_counter()
+        call()
+        durations.append(time.perf_counter() - start)
+    return Latency.of(durations)
+
+
+def measure_in_turn(ways: dict[str, Sequence[Callable[[], Any]]], *, seconds: float) -> dict[str, Latency]:
+    """Time several ways to do the same in turn, so that a busy minute of the machine hits all of them alike."""
+    durations: dict[str, list[float]] = {name: [] for name in ways}
+    for calls in ways.values():
+        calls[0]()
+    begin, turn = time.perf_counter(), 0
+    while turn < 3 or time.perf_counter() - begin < seconds:
+        for name, calls in ways.items():
+            call = calls[turn % len(calls)]
+            start = time.perf_counter()
+            call()
+            durations[name].append(time.perf_counter() - start)
+        turn += 1
+    return {name: Latency.of(found) for name, found in durations.items()}
+
+
+def read_memory(pid: int | str = "self") -> float:
+    """Return the resident memory of a process in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise LookupError(f"process {pid} tells no VmRSS")

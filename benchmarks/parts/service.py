@@ -1,0 +1,113 @@
+"""The service in a process of its own, over a model in a folder and a PostgreSQL with people in it.
+
+    python benchmarks/parts/service.py FOLDER
+
+serves the model of a folder until it is told to stop; the settings are in the environment.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+READY_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Version:
+    """The one version that there is."""
+
+    run_id: str = "benchmark"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A registry of one version."""
+
+    folder: Path
+
+    def production_version(self) -> int | None:
+        """Return version 1."""
+        return 1
+
+    def alias_version(self, alias: str) -> int | None:
+        """Return version 1 for Production."""
+        return 1 if alias == "production" else None
+
+    def read_version(self, _version: int) -> Version:
+        """Look it up."""
+        return Version()
+
+    def download(self, version: int, directory: Path) -> Path:
+        """Copy it."""
+        return Path(shutil.copytree(self.folder, directory / f"version-{version}", dirs_exist_ok=True))
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that answers: its process and port, and the seconds that it took to be ready."""
+
+    pid: int
+    port: int
+    seconds_to_ready: float
+
+
+@contextmanager
+def run_service(folder: Path, database_url: str, home: Path, *, cache_seconds: int = 0) -> Iterator[Running]:
+    """Serve a model with one worker and one thread for work, until the block ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {
+        "OTAKU_DATABASE_URL": database_url,
+        "OTAKU_HOME": str(home),
+        "OTAKU_PORT": str(port),
+        "OTAKU_WORK_THREADS": "1",
+        "OTAKU_CACHE_SECONDS": str(cache_seconds),
+        "OTAKU_LOG_LEVEL": "ERROR",
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    }
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, __file__, str(folder)], env=os.environ | settings, cwd=home)
+    try:
+        _wait_until_ready(port, process)
+        yield Running(process.pid, port, time.perf_counter() - start)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the service ended with code {process.returncode} before it was ready")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5):
+                return
+        except (URLError, OSError):
+            time.sleep(0.02)
+    raise TimeoutError(f"the service was not ready within {READY_SECONDS:.0f} s")
+
+
+def serve(folder: Path) -> None:
+    """Serve until SIGTERM."""
+    import uvicorn
+
+    from app.main import create_app
+    from recsys.settings import load_settings
+
+    settings = load_settings()
+    uvicorn.run(create_app(settings, source=Folder(folder)), port=settings.port, log_level="error", access_log=False)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))

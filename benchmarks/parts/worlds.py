@@ -1,0 +1,127 @@
+"""What the benchmark of the service is run on: a forest of the original's shape, and a default model."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from recsys.data.catalog import Catalog
+from recsys.data.interactions import Interactions
+from recsys.data.people import build_people
+from recsys.data.sample_world import write_sample_world
+from recsys.data.sources.reading import read_source
+from recsys.features.item_side import ItemSide, normalise_rows
+from recsys.features.title_neighbours import compute_title_neighbours
+from recsys.ranking.params import get_preset
+from recsys.recommender import Recommender
+from recsys.recommender.retrieve import Retriever
+from recsys.recommender.training import add_newcomers, build_tables, make_models, train_ranker
+from recsys.retrieval.first_stage import fit_first_stage
+from recsys.types import Floats
+
+N_GENRES = 44
+N_TEXT = 384
+N_LIGHTFM = 64
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How large a forest and its catalogue are; `n_trained` trees are repeated until there are `n_trees`."""
+
+    n_items: int = 14_353
+    n_users: int = 2_000
+    n_rows: int = 24_000
+    n_trees: int = 2_000
+    n_trained: int = 100
+    n_leaves: int = 255
+
+
+@dataclass(frozen=True)
+class SeedForest:
+    """A regressor of ratings over 45 features of a user and 448 of a title, as the original trained it."""
+
+    booster: lgb.Booster
+    users: Floats
+    titles: Floats
+
+
+def train_seed_forest(shape: Shape, rng: np.random.Generator, n_threads: int) -> SeedForest:
+    """Train on ratings that depend on both sides, under the original's parameters, and repeat the trees.
+
+    A repeated tree costs as much as another one: every copy has its own nodes, and every row goes through each.
+    """
+    shares = rng.dirichlet(np.full(N_GENRES, 0.3), shape.n_users)
+    means = rng.normal(7.5, 0.9, shape.n_users).clip(1, 10)
+    users = np.column_stack([shares, means]).astype(np.float32)
+    titles = rng.normal(size=(shape.n_items, N_LIGHTFM + N_TEXT)).astype(np.float32)
+    titles[:, N_LIGHTFM:] = normalise_rows(titles[:, N_LIGHTFM:])
+    rows = rng.integers(0, shape.n_users, shape.n_rows), rng.integers(0, shape.n_items, shape.n_rows)
+    quality = titles @ rng.normal(size=titles.shape[1]) / 10
+    tastes = shares @ rng.normal(size=(N_GENRES, N_LIGHTFM)) / 2
+    fit = np.einsum("ij,ij->i", tastes[rows[0]], titles[rows[1], :N_LIGHTFM])
+    ratings = (means[rows[0]] + quality[rows[1]] + fit + rng.normal(0, 0.8, shape.n_rows)).clip(1, 10).round()
+    table = np.hstack([users[rows[0]], titles[rows[1]]])
+    head = replace(get_preset("seed").rating, num_leaves=shape.n_leaves)
+    params = head.to_lightgbm(seed=0, n_threads=n_threads)
+    booster = lgb.train(params, lgb.Dataset(table, ratings, params=params), shape.n_trained)
+    return SeedForest(repeat_trees(booster, shape.n_trees), users, titles)
+
+
+def repeat_trees(booster: lgb.Booster, n_trees: int) -> lgb.Booster:
+    """Return a model that holds the trees of another one again and again, `n_trees` altogether."""
+    header, *rest = booster.model_to_string().split("\nTree=")
+    *blocks, last = rest
+    last, footer = last.split("\nend of trees", 1)
+    bodies = [block.split("\n", 1)[1].strip("\n") for block in [*blocks, last]]
+    # Without the sizes of the trees LightGBM reads them one after the other.
+    lines = [line for line in header.splitlines() if not line.startswith("tree_sizes=")]
+    trees = [f"Tree={number}\n{bodies[number % len(bodies)]}\n\n\n" for number in range(n_trees)]
+    return lgb.Booster(model_str="\n".join([*lines, "", *trees]) + "end of trees" + footer)
+
+
+@dataclass(frozen=True)
+class World:
+    """A recommender and the people whom it serves."""
+
+    recommender: Recommender
+    ratings: pd.DataFrame
+
+
+def train_default_model(
+    folder: Path, *, n_items: int, n_users: int, n_ratings: int, n_trees: int, n_learners: int, n_threads: int
+) -> World:
+    """Train the default preset on an invented world.
+
+    What the lists are worth is not the question here, so the first stage is fitted once instead of once a fold, the
+    synopses are random vectors, and only some people teach the ranker, without early stopping.
+    """
+    write_sample_world(folder, n_users=n_users, n_items=n_items, n_ratings=n_ratings, seed=0)
+    source = read_source(folder)
+    catalog, interactions = Catalog(source.items), Interactions(source.ratings)
+    people = build_people(interactions, catalog)
+    first_stage = fit_first_stage(people.history, catalog, lambda: make_models(0))
+    texts = np.random.default_rng(0).normal(size=(len(catalog), N_TEXT)).astype(np.float32)
+    vectors = first_stage.models["lightfm"].state()["vectors"].astype(np.float32)
+    items = ItemSide(catalog, texts, compute_title_neighbours(catalog), vectors)
+    preset = get_preset("default")
+    heads = {
+        name: replace(getattr(preset, name), n_estimators=n_trees, early_stopping_rounds=n_trees)
+        for name in ("relevance", "rating")
+    }
+    preset = replace(preset, **heads)
+    retriever = Retriever(first_stage, items, preset.n_per_model)
+    places = np.arange(len(people.user_ids))
+    parts = [people.select(places[:n_learners]), people.select(places[n_learners : n_learners + n_learners // 4])]
+    train, validation = (build_tables([(retriever, add_newcomers(part, catalog))], preset.groups) for part in parts)
+    trained = train_ranker(train, validation, preset, seed=0, n_threads=n_threads)
+    return World(Recommender(retriever, trained.ranker), interactions.table)
+
+
+def choose_people(ratings: pd.DataFrame, n_people: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Draw people with at least five ratings."""
+    counts = ratings.groupby("user_id").size()
+    known = counts.index[counts >= 5].to_numpy(dtype=np.int64)
+    return rng.choice(known, min(n_people, len(known)), replace=False)

@@ -1,0 +1,281 @@
+"""How fast the service answers, beside the way of the original My Otaku Friend in the same minutes.
+
+    python benchmarks/serving.py [--quick] [--model FOLDER] [--output FILE.json]
+
+Everything runs on one thread. The forest of the original's shape is trained for a while and its trees are repeated; the
+default model is trained on an invented world, or read from a folder. Exits with 1 if a target is missed.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+from parts.clients import build_request, run_clients
+from parts.measuring import measure, measure_in_turn, read_memory
+from parts.original import Original, build_original
+from parts.reporting import Results, check_targets, show
+from parts.service import run_service
+from parts.worlds import SeedForest, Shape, World, choose_people, train_default_model, train_seed_forest
+from rich.console import Console
+from threadpoolctl import threadpool_limits
+
+from app.serving import ServingModel
+from otaku.platform import postgres
+from otaku.platform.local import LocalPlatform
+from recsys.columns import Columns, ItemColumns
+from recsys.ranking.forest import Forest
+from recsys.recommender import Profile, Recommender
+from recsys.settings import Settings
+from recsys.storage.database import create_database_engine, migrate, upsert_rows
+from recsys.storage.tables import items as items_table
+from recsys.storage.tables import ratings as ratings_table
+from recsys.storage.tables import users as users_table
+
+N_PEOPLE = 200
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything: the whole benchmark, or a quick one that only shows that it runs."""
+
+    shape: Shape = field(default_factory=Shape)
+    n_items: int = 14_353
+    n_users: int = 3_000
+    n_ratings: int = 300_000
+    n_trees: int = 300
+    n_learners: int = 500
+    seconds: float = 4.0
+    clients: tuple[int, ...] = (1, 8, 32)
+
+
+QUICK = Size(Shape(600, 50, 1_500, 8, 4, 31), 300, 80, 2_000, 10, 40, 0.2, (1, 4))
+
+
+def compare_forests(name: str, booster: Any, table: Any, fixed: list[int], seconds: float) -> Results:
+    """Score a whole catalogue for one person: LightGBM, and the forest with the titles encoded before."""
+    forest = Forest.from_booster(booster, fixed)
+    titles = forest.encode_fixed(table)
+    fresh = np.ascontiguousarray(table[:1] if len(fixed) and _is_shared(table, fixed) else table)
+    expected = booster.predict(table, raw_score=True, num_threads=1)
+    difference = float(np.abs(forest.score_codes(forest.encode(fresh, titles)) - expected).max())
+    found = measure_in_turn(
+        {
+            "LightGBM": [lambda: booster.predict(table, raw_score=True, num_threads=1)],
+            "ours": [lambda: forest.score_codes(forest.encode(fresh, titles))],
+        },
+        seconds=seconds,
+    )
+    return {
+        "what": name,
+        "n_rows": len(table),
+        "n_trees": booster.num_trees(),
+        "n_features": booster.num_feature(),
+        "largest_difference": difference,
+        "times_faster": found["LightGBM"].p50 / found["ours"].p50,
+        **{way: latency.to_dict() for way, latency in found.items()},
+    }
+
+
+def _is_shared(table: Any, fixed: list[int]) -> bool:
+    """Tell whether all rows agree in all features that are not those of the titles."""
+    others = np.delete(table, fixed, axis=1)
+    return bool(np.array_equal(others, np.broadcast_to(others[:1], others.shape), equal_nan=True))
+
+
+def benchmark_forests(seed: SeedForest, world: World, people: list[Profile], size: Size) -> list[Results]:
+    """Score whole catalogues with both models."""
+    table = np.repeat(seed.users[:1], len(seed.titles), axis=0)
+    seed_table = np.hstack([table, seed.titles])
+    n_user = seed.users.shape[1]
+    recommender = world.recommender
+    tables = [describe_catalogue(recommender, person) for person in people[:2]]
+    same = [
+        np.array_equal(*(table[:, column] for table in tables), equal_nan=True) for column in range(tables[0].shape[1])
+    ]
+    fixed = np.flatnonzero(same).tolist()
+    return [
+        compare_forests(
+            "the original's shape", seed.booster, seed_table, list(range(n_user, seed_table.shape[1])), 3 * size.seconds
+        ),
+        compare_forests("default model", recommender.ranker.relevance, tables[0], fixed, size.seconds),
+    ]
+
+
+def describe_catalogue(recommender: Recommender, person: Profile) -> Any:
+    """Compute the ranking features of all titles for a person."""
+    catalog = recommender.catalog
+    history, tastes = person.to_history(catalog), person.to_tastes(catalog)
+    return recommender.featurise(recommender.retriever.describe(history, tastes, [np.arange(len(catalog))]))
+
+
+def benchmark_answers(original: Original, model: ServingModel, people: dict[int, Profile], size: Size) -> Results:
+    """Answer in process, the original's way and ours, in turn."""
+    recommender, titles = model.recommender, model.recommender.catalog.items[ItemColumns.Title].tolist()
+    frames = {
+        user_id: pd.DataFrame({"anime_id": recommender.catalog.positions(person.item_ids), "rating": person.ratings})
+        for user_id, person in people.items()
+    }
+    rng = np.random.default_rng(1)
+    chosen = [str(title) for title in rng.choice(titles, 50, replace=False) if len(title) > 4]
+    typos = [misspell(title, rng) for title in chosen]
+    ids = [int(item_id) for item_id in rng.choice(recommender.catalog.item_ids, 50, replace=False)]
+    prefixes = [title[: int(rng.integers(2, 6))] for title in chosen]
+    tasks: dict[str, dict[str, list[Any]]] = {
+        "existing user": {
+            "original": [lambda u=u: original.recommend(u, frames[u]) for u in people],
+            "ours": [lambda p=p: recommender.recommend(p) for p in people.values()],
+        },
+        "similar title": {
+            "original": [lambda place=place: original.find_similar(place) for place in range(50)],
+            "ours": [lambda i=i: recommender.similar_items(i) for i in ids],
+        },
+        "title with a typo": {
+            "original": [lambda t=t: original.find_title(t) for t in typos],
+            "ours": [lambda t=t: resolve(model, t) for t in typos],
+        },
+    }
+    found: Results = {
+        name: {way: latency.to_dict() for way, latency in measure_in_turn(ways, seconds=2 * size.seconds).items()}
+        for name, ways in tasks.items()
+    }
+    complete = measure([lambda p=p: model.titles.search(p) for p in prefixes], seconds=size.seconds)
+    found["autocomplete"] = {"ours": complete.to_dict()}
+    return found
+
+
+def resolve(model: ServingModel, title: str) -> None:
+    """Resolve a title; that nothing is near enough is an answer too."""
+    try:
+        model.titles.resolve(title)
+    except LookupError:
+        return
+
+
+def misspell(title: str, rng: np.random.Generator) -> str:
+    """Exchange two neighbouring letters."""
+    place = int(rng.integers(1, len(title) - 2))
+    return title[:place] + title[place + 1] + title[place] + title[place + 2 :]
+
+
+def fill_database(url: str, recommender: Recommender, people: dict[int, Profile]) -> None:
+    """Create the tables and add the titles, and people with their ratings."""
+    engine = create_database_engine(url)
+    migrate(engine)
+    items = recommender.catalog.items[[Columns.Item, ItemColumns.Title]]
+    rows = [
+        pd.DataFrame({Columns.User: user_id, Columns.Item: person.item_ids, Columns.Rating: person.ratings.astype(int)})
+        for user_id, person in people.items()
+    ]
+    with engine.begin() as connection:
+        upsert_rows(connection, items_table, items)
+        upsert_rows(connection, users_table, pd.DataFrame({Columns.User: list(people), "batch_id": "benchmark"}))
+        upsert_rows(connection, ratings_table, pd.concat(rows, ignore_index=True))
+    engine.dispose()
+
+
+def benchmark_http(
+    folder: Path, recommender: Recommender, people: dict[int, Profile], size: Size, home: Path
+) -> Results:
+    """Ask the service over HTTP: one worker, one thread for work, a real PostgreSQL, no cache but where it says so."""
+    titles = recommender.catalog.items[ItemColumns.Title].tolist()
+    requests = {
+        "existing user": [build_request("/recommend/", {"user_input": user_id}) for user_id in people],
+        "new user": [build_request("/recommend/", {"user_preferences": {}})],
+        "similar title": [
+            build_request("/recommend/", {"user_input": title}) for title in titles[:: len(titles) // 50]
+        ],
+        "autocomplete": [build_request(f"/search?q={letters}") for letters in ("na", "one", "sw", "the", "ko")],
+    }
+    results: Results = {}
+    with LocalPlatform(Settings(home=home), durable=False, parts=(postgres.PART,)) as platform:
+        url = platform.settings().require_database_url()
+        fill_database(url, recommender, people)
+        with run_service(folder, url, home) as service:
+            results["seconds_to_ready"] = service.seconds_to_ready
+            for name, asked in requests.items():
+                run_clients(service.port, asked, n_clients=1, seconds=size.seconds / 4)
+                loads = [
+                    run_clients(service.port, asked, n_clients=n_clients, seconds=size.seconds)
+                    for n_clients in size.clients
+                ]
+                results[name] = [asdict(load) for load in loads]
+            results["memory_mib"] = read_memory(service.pid)
+        with run_service(folder, url, home, cache_seconds=300) as service:
+            asked = requests["existing user"]
+            run_clients(service.port, asked, n_clients=1, seconds=size.seconds)  # fills the cache
+            loads = [run_clients(service.port, asked, n_clients=n, seconds=size.seconds) for n in size.clients]
+            results["existing user, cached"] = [asdict(load) for load in loads]
+    return results
+
+
+def run(size: Size, folder: Path, stored: Path | None) -> Results:
+    """Train or load what is needed and measure everything."""
+    rng = np.random.default_rng(0)
+    n_threads = os.cpu_count() or 1
+    start = time.perf_counter()
+    seed = train_seed_forest(size.shape, rng, n_threads)
+    sizes = {name: getattr(size, name) for name in ("n_items", "n_users", "n_ratings", "n_trees", "n_learners")}
+    world = train_default_model(folder / "world", **sizes, n_threads=n_threads)
+    if stored is not None:
+        world = World(Recommender.load(stored), world.ratings)
+    world.recommender.save(folder / "model")
+    seconds = time.perf_counter() - start
+    known = world.ratings[world.recommender.catalog.contains(world.ratings[Columns.Item])]
+    histories = {
+        int(user_id): Profile(rows[Columns.Item].to_numpy(), rows[Columns.Rating].to_numpy(dtype=np.float32))
+        for user_id, rows in known[known[Columns.User].isin(choose_people(known, N_PEOPLE, rng))].groupby(Columns.User)
+    }
+    forests = benchmark_forests(seed, world, list(histories.values()), size)
+    before = read_memory()
+    original = build_own_original(seed, histories, world.recommender.catalog.items[ItemColumns.Title].tolist())
+    memory = read_memory() - before
+    model = ServingModel.build(world.recommender.accelerate(), name="benchmark", version=1, run_id="benchmark")
+    return {
+        "sizes": asdict(size),
+        "seconds_to_train": seconds,
+        "forests": forests,
+        "original_memory_mib": memory,
+        "answers": benchmark_answers(original, model, histories, size),
+        "http": benchmark_http(folder / "model", world.recommender, histories, size, folder),
+    }
+
+
+def build_own_original(seed: SeedForest, people: dict[int, Profile], names: list[str]) -> Original:
+    """Put the original's tables together, with a fresh copy of its forest; its titles are known by their places."""
+    places = np.arange(len(people)) % len(seed.users)
+    features = pd.DataFrame(seed.users[places], columns=[f"user_{number}" for number in range(seed.users.shape[1])])
+    users = pd.concat([pd.DataFrame({"user_id": list(people)}), features], axis=1)
+    titles = pd.DataFrame({"anime_id": np.arange(len(seed.titles))})
+    titles["name"] = [names[place % len(names)] for place in titles["anime_id"]]
+    booster = lgb.Booster(model_str=seed.booster.model_to_string())
+    return build_original(titles, seed.titles, users, booster)
+
+
+def main() -> int:
+    """Run, print and check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small sizes, targets not checked: shows that it runs")
+    parser.add_argument("--model", type=Path, help="a stored model version instead of one trained here")
+    parser.add_argument("--output", type=Path, help="write all results as JSON")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="otaku-bench-") as folder, threadpool_limits(1):
+        results = run(QUICK if options.quick else Size(), Path(folder), options.model)
+    targets = check_targets(results)
+    results["targets"] = [asdict(target) for target in targets]
+    show(results, targets, Console(width=120))
+    if options.output:
+        options.output.write_text(json.dumps(results, indent=1))
+    return 0 if options.quick or all(target.is_met for target in targets) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
