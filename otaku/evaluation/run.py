@@ -17,6 +17,7 @@ from recsys.evaluation.comparison import Result, compare
 from recsys.evaluation.comparison_plots import plot_differences, plot_metrics, plot_slices
 from recsys.evaluation.judging import Judgement
 from recsys.evaluation.jury import Jury
+from recsys.exceptions import EvaluationError
 from recsys.types import Mask
 
 if TYPE_CHECKING:
@@ -68,8 +69,15 @@ def judge_heldout(
     ----------
     describe
         Facts about the data that belong into the report.
+
+    Raises
+    ------
+    EvaluationError
+        If a model does not exist, or the reference is none of the models.
     """
-    spelled = [bench.check(name) for name in names]
+    spelled, against = [bench.check(name) for name in names], bench.check(reference)
+    if against not in spelled:
+        raise EvaluationError(f"the reference {against!r} is not among the models; choose among {', '.join(spelled)}")
     facts = {
         "n_items": len(bench.world.catalog),
         "n_training_users": bench.jury.n_training_users,
@@ -90,7 +98,7 @@ def judge_heldout(
         if cold:
             corners[name] = judge_corners(bench, name, model)
     bench.on_progress("models", len(spelled), len(spelled))
-    evaluation.comparison = compare(evaluation.results, bench.check(reference), seed=bench.materials.seed)
+    evaluation.comparison = compare(evaluation.results, against, seed=bench.materials.seed)
     if cold:
         evaluation.cold = {"models": corners}
         evaluation.unrated = judge_unrated(bench, [name for name in spelled if not name.startswith("v")])
