@@ -98,7 +98,8 @@ def select_top(scores: Floats, allowed: npt.NDArray[np.bool_], k: int) -> list[P
     """
     masked = np.where(allowed, scores, -np.inf)
     k = min(k, masked.shape[1])
-    top = np.argpartition(masked, masked.shape[1] - k, axis=1)[:, masked.shape[1] - k :]
+    # Negated, since a partition from the other end is slow where most scores are the same zero.
+    top = np.argpartition(-masked, k - 1, axis=1)[:, :k]
     picked = []
     for row, positions in enumerate(top):
         finite = positions[np.isfinite(masked[row, positions])]
