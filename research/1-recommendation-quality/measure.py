@@ -51,7 +51,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--again", default="", help="models to measure although they are known")
     parser.add_argument("--group", choices=("test", "validation"), default="test")
-    parser.add_argument("--reference", default="ease")
+    parser.add_argument("--reference", help="model that the others are paired with; ease, or the first one")
     parser.add_argument("--params", type=Path, help="tuned hyper-parameters, as tune.py writes them")
     parser.add_argument("--preset", default="default")
     parser.add_argument("--cold", action="store_true", help="people with few ratings, titles without any")
@@ -262,6 +262,9 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     bench = open_bench(arguments)
     names = [bench.check(name) for name in arguments.models.split(",")]
+    arguments.reference = bench.check(arguments.reference or ("ease" if "ease" in names else names[0]))
+    if arguments.reference not in names:
+        sys.exit(f"the reference {arguments.reference} is not among the models")
     del bench
     for name in names:
         run_part(arguments, "heldout", name)
