@@ -1,0 +1,78 @@
+"""What is served is what the version gives offline, on LightGBM itself, for 200 people."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import SecretStr
+
+from recsys.columns import Columns
+from recsys.recommender import Profile, Recommendations, Recommender
+from recsys.settings import Settings
+from recsys.storage.database import create_database_engine, upsert_rows
+from recsys.storage.tables import items, ratings, users
+from tests.app.harness import FolderSource, TestClient, open_client
+from tests.factories import N_USERS, tiny_world
+
+pytestmark = pytest.mark.local
+CATALOG, INTERACTIONS = tiny_world()
+N_UNKNOWN = 40  # people who are in no database and send their ratings along
+
+
+@pytest.fixture
+def client(database_url: str, offline_settings: Settings, source: FolderSource) -> Iterator[TestClient]:
+    engine = create_database_engine(database_url)
+    people = pd.DataFrame({Columns.User: INTERACTIONS.user_ids, "arrived_on": date(2026, 1, 5), "batch_id": "test"})
+    with engine.begin() as connection:
+        upsert_rows(connection, items, CATALOG.items)
+        upsert_rows(connection, users, people)
+        upsert_rows(connection, ratings, INTERACTIONS.table)
+    engine.dispose()
+    settings = offline_settings.model_copy(update={"database_url": SecretStr(database_url)})
+    with open_client(settings, source) as opened:
+        yield opened
+
+
+def profile_of(user_id: int, length: int | None = None) -> Profile:
+    rows = INTERACTIONS.table[INTERACTIONS.table[Columns.User] == user_id][:length]
+    return Profile(rows[Columns.Item].to_numpy(), rows[Columns.Rating].to_numpy(dtype=np.float32))
+
+
+def is_same(answer: dict[str, Any], expected: Recommendations) -> bool:
+    shown = answer["recommendations"]
+    return (
+        [item["item_id"] for item in shown] == expected.item_ids.tolist()
+        and [item["score"] for item in shown] == expected.scores.tolist()
+        and [item["predicted_rating"] for item in shown] == expected.predicted_ratings.tolist()
+    )
+
+
+def test_the_served_list_is_the_list_computed_offline(client: TestClient, model_folders: dict[int, Path]) -> None:
+    offline = Recommender.load(model_folders[1])
+    assert not offline.ranker.forests
+    known: list[tuple[dict[str, Any], Profile]] = [
+        ({"user_input": user_id}, profile_of(user_id)) for user_id in range(1, N_USERS + 1)
+    ]
+    unknown = [profile_of(user_id, user_id % 5) for user_id in range(1, N_UNKNOWN + 1)]
+    known += [
+        ({"ratings": {str(item): int(rating) for item, rating in zip(one.item_ids, one.ratings, strict=True)}}, one)
+        for one in unknown
+    ]
+    assert len(known) == 200
+    for question, profile in known:
+        answer = client.post("/recommend/", json=question | {"k": 20}).json()
+        assert is_same(answer, offline.recommend(profile, k=20)), question
+
+
+@pytest.mark.parametrize("question", [{"algorithm": "content"}, {"diversity": 0.4}])
+def test_so_it_is_with_other_choices(
+    client: TestClient, model_folders: dict[int, Path], question: dict[str, Any]
+) -> None:
+    offline = Recommender.load(model_folders[1])
+    for user_id in range(1, 21):
+        answer = client.post("/recommend/", json=question | {"user_input": user_id}).json()
+        assert is_same(answer, offline.recommend(profile_of(user_id), **question))
