@@ -111,7 +111,7 @@ class ItemSide:
     @cached_property
     def habit_numbers(self) -> Floats:
         """Numbers in which people have habits, `(n_items, n_habits)`; NaN where unknown."""
-        return self.statistics[list(HABITS)].to_numpy(dtype=np.float32)
+        return np.asarray(self.statistics[list(HABITS)], dtype=np.float32)
 
     @cached_property
     def known_habit_numbers(self) -> tuple[Floats, Floats]:
@@ -127,7 +127,7 @@ class ItemSide:
     @cached_property
     def genre_norms(self) -> Floats:
         """Square root of the number of genres of a title, at least 1, `(n_items,)`."""
-        return np.sqrt(np.maximum(self.catalog.genre_matrix.sum(axis=1), 1)).astype(np.float32)
+        return np.asarray(np.sqrt(np.maximum(self.catalog.genre_matrix.sum(axis=1), 1)), dtype=np.float32)
 
     @cached_property
     def franchises(self) -> npt.NDArray[np.int64]:

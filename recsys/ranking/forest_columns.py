@@ -61,8 +61,16 @@ class Columns:
     def encode(self, table: Floats, part: slice, n_padded: int) -> Bytes:
         """Encode the rows of a feature table `(n_rows, n_features)` in some of the columns, `(n, n_padded)`."""
         codes = np.zeros((len(self.features[part]), n_padded), dtype=np.uint8)
-        plan = (self.features, self.cuts, self.steps, self.shifts, self.missing_codes, self.zero_is_missing)
-        encode(table, *(array[part] for array in plan), codes)
+        encode(
+            table,
+            self.features[part],
+            self.cuts[part],
+            self.steps[part],
+            self.shifts[part],
+            self.missing_codes[part],
+            self.zero_is_missing[part],
+            codes,
+        )
         for column, wanted in self.categories.items():
             place = column - part.start
             if 0 <= place < len(codes):
@@ -128,11 +136,12 @@ class _Splits:
             for split in np.flatnonzero(tree.decision_types & CATEGORICAL).tolist():
                 sets[start + split] = tree.find_categories(split)
             start += len(tree.features)
-        joined = (
-            np.concatenate([np.zeros(0, dtype), *(getattr(tree, name) for tree in trees)])
-            for name, dtype in (("features", np.int64), ("thresholds", np.float64), ("decision_types", np.int64))
+        return cls(
+            np.concatenate([np.zeros(0, np.int64), *(tree.features for tree in trees)]),
+            np.concatenate([np.zeros(0), *(tree.thresholds for tree in trees)]),
+            np.concatenate([np.zeros(0, np.int64), *(tree.decision_types for tree in trees)]),
+            sets,
         )
-        return cls(*joined, sets)
 
     def group_numerical(self) -> Iterator[_Group]:
         """Unite numerical splits that need the same column; a limit is the number of the cut among its 254."""

@@ -31,7 +31,7 @@ def compile_kernel(signature: str) -> Callable[[Function], Function]:
 @compile_kernel("i4(f4[::1], i4, f4)")
 def count_below(cuts: npt.NDArray[np.float32], step: int, value: float) -> int:
     """Count the cuts below a value by binary search; written out, because a loop would cost a wrong guess a step."""
-    place = 0
+    place: int = 0
     if step >= 128:
         place += 128 * (cuts[127] < value)
     if step >= 64:
@@ -43,7 +43,8 @@ def count_below(cuts: npt.NDArray[np.float32], step: int, value: float) -> int:
     place += 8 * (cuts[place + 7] < value)
     place += 4 * (cuts[place + 3] < value)
     place += 2 * (cuts[place + 1] < value)
-    return place + (cuts[place] < value)
+    place += cuts[place] < value
+    return place
 
 
 @compile_kernel("void(f4[:,::1], i4[::1], f4[:,::1], i4[::1], u1[::1], u1[::1], u1[::1], u1[:,::1])")

@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 from scipy.sparse import vstack
 
-from recsys.columns import ItemColumns
 from recsys.data.interactions import POSITIVE_RATING
 from recsys.ranking.explanations import (
     COLLABORATIVE,
@@ -141,11 +140,12 @@ def _attribute(recommender: Recommender, history: RatingMatrix, tastes: Floats, 
     families: Sequence[Sequence[str]] = (GENRES, COLLABORATIVE, POPULARITY)
     contributions = compute_contributions(ranker.relevance, ranker.schema, features, families)
     favourites = _find_favourite_genres(recommender, history, tastes)
+    carried = recommender.catalog.genre_matrix > 0
     attributed: list[Placed] = []
     for place, (position, (genres, collaborative, popularity)) in enumerate(
         zip(positions, contributions.tolist(), strict=True)
     ):
-        shared = [genre for genre in favourites if genre in recommender.catalog.items[ItemColumns.Genres].iat[position]]
+        shared = [genre for genre in favourites if carried[position, recommender.catalog.genres.index(genre)]]
         if genres > 0 and shared:
             text = f"It is {' and '.join(shared[:2])}, which you like."
             attributed.append((place, Reason("genres", text, genres)))
