@@ -20,7 +20,6 @@ from recsys.exceptions import NotFittedError
 from recsys.features.item_features import compute_item_features
 from recsys.features.item_side import normalise_rows
 from recsys.features.schema import FeatureSchema
-from recsys.ranking.forest import Forest
 from recsys.ranking.params import get_preset
 from recsys.ranking.ranker import TrainingTable, train_head
 from recsys.retrieval.base import State
@@ -228,6 +227,8 @@ def make_predictor(booster: lgb.Booster, vectors: Floats) -> Callable[[Floats], 
 
     What the trees ask about titles is looked up once for all people; the numbers are LightGBM's own.
     """
+    from recsys.ranking.forest import Forest  # compiles what it needs on import, which takes seconds
+
     n_features = booster.num_feature()
     n_own = n_features - vectors.shape[1]
     forest = Forest.from_booster(booster, fixed=range(n_own, n_features))
