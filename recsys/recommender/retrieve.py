@@ -54,7 +54,8 @@ class Retriever:
         """
         scores = self.score(history)
         mask = find_allowed(history, tastes, self.items, allowed)
-        candidates = select_candidates(scores, mask, self.n_per_model)
+        proposed = {name: scores[name] for name in self.first_stage.proposers}
+        candidates = select_candidates(proposed, mask, self.n_per_model)
         for row in np.flatnonzero(np.diff(history.indptr) == 0):
             # Without a history every personal score is zero and its order means nothing.
             candidates[row] = np.sort(

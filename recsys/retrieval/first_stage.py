@@ -35,6 +35,15 @@ class FirstStage:
         """Score the whole catalog with every model, each `(n_users, n_items)`."""
         return {name: model.score(history) for name, model in self.models.items()}
 
+    @property
+    def proposers(self) -> tuple[str, ...]:
+        """Models whose best titles become candidates.
+
+        LightFM scores them but proposes none while there are others: its best titles lengthened the lists by a sixth
+        and their recall by half a point on MyAnimeList.
+        """
+        return tuple(name for name in self.models if name != LightFm.name) or tuple(self.models)
+
     @cached_property
     def supporters(self) -> Mapping[str, RatingMatrix]:
         """By item-item model, CSR `(n_items, n_items)`: row j holds the weights of the titles that speak for j."""

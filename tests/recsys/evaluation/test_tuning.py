@@ -41,7 +41,8 @@ def test_the_default_is_tried_first_and_the_best_is_kept(tmp_path: Path) -> None
     catalog, interactions = tiny_world()
     training = select_group(interactions, TRAIN).to_matrix(catalog)
     jury = summon_jury(World(catalog, interactions, interactions.user_ids[:0], "tiny"), training, VALIDATION)
-    again = judge_generator(Ease(**found["params"], franchise_weight=0.0).fit(training, catalog), jury).metrics["ndcg_at_10"]
+    best = Ease(**found["params"], franchise_weight=0.0).fit(training, catalog)
+    again = judge_generator(best, jury).metrics["ndcg_at_10"]
     assert float(np.nanmean(again)) == pytest.approx(found["value"])
 
 

@@ -89,6 +89,8 @@ def test_the_titles_that_speak_for_a_candidate_match_a_slow_reference(pairs: Pai
             assert line[f"{name}_strongest"] == pytest.approx(weights.max(), abs=1e-6)
             assert line[f"{name}_supporters"] == (weights > 0).sum()
             assert line[f"{name}_rating"] == pytest.approx(rating, rel=1e-3, abs=1e-5)
+            possible = np.maximum(pairs.supporters[name].toarray()[column], 0.0).sum()
+            assert line[f"{name}_coverage"] == pytest.approx(weights.sum() / (possible + WEIGHT_SHRINKAGE), abs=1e-5)
 
 
 def test_the_franchise_of_a_candidate_is_looked_up_in_the_history() -> None:
