@@ -76,7 +76,8 @@ def run_service(folder: Path, database_url: str, home: Path, *, cache_seconds: i
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     }
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, __file__, str(folder)], env=os.environ | settings, cwd=home)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTAKU_")}
+    process = subprocess.Popen([sys.executable, __file__, str(folder)], env=inherited | settings, cwd=home)
     try:
         _wait_until_ready(port, process)
         yield Running(process.pid, port, time.perf_counter() - start)

@@ -132,3 +132,23 @@ def test_ratings_are_learnt_as_distances_from_the_mean_of_a_user() -> None:
     params = HeadParams("regression", n_estimators=1, learning_rate=0.1, num_leaves=2)
     booster = train_head(params, schema, table, table, seed=0, n_threads=1).booster
     np.testing.assert_allclose(Ranker(schema, booster, booster).predict_ratings(features[:3]), [4.0, 9.0, 7.6])
+
+
+def test_an_accelerated_ranker_gives_the_same_numbers(ranker: Ranker) -> None:
+    features = build_tables()[0].features
+    fast = ranker.accelerate()
+    assert set(fast.forests) == {"relevance", "rating"}
+    assert np.array_equal(fast.score(features), ranker.score(features))
+    assert np.array_equal(fast.predict_ratings(features), ranker.predict_ratings(features))
+    assert fast.score(features[:0]).shape == (0,)
+
+
+def test_a_head_that_only_lightgbm_can_evaluate_is_left_to_it(caplog: pytest.LogCaptureFixture) -> None:
+    train, validation = build_tables()
+    params = HeadParams("binary", n_estimators=5, learning_rate=0.1, num_leaves=7, min_data_in_leaf=5)
+    heads = [train_head(params, SCHEMA, train, validation, seed=0, n_threads=1).booster] * 2
+    slow = Ranker(SCHEMA, *heads)
+    fast = slow.accelerate()
+    assert not fast.forests
+    assert "LightGBM evaluates the relevance head itself: the objective 'binary" in caplog.text
+    assert np.array_equal(fast.score(train.features), slow.score(train.features))
