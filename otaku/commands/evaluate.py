@@ -27,8 +27,8 @@ class Group(StrEnum):
 
 
 _MODELS = (
-    "Comma-separated: popular, item-knn, als, ease, lightfm, text, genre, seed004, ranker, ranker-without-GROUP, "
-    "v7 for version 7"
+    "Comma-separated: popular, item-knn, als, ease, ease-franchise, lightfm, text, genre, seed004, ranker, "
+    "ranker-without-GROUP, v7 for version 7"
 )
 
 

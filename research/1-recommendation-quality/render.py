@@ -31,6 +31,7 @@ NAMES: Final = {
     "item_knn": "item-kNN",
     "als": "ALS",
     "ease": "EASE",
+    "ease_franchise": "EASE with franchises",
     "seed004": "the original's algorithm",
     RANKER: "**this recommender**",
 }
@@ -105,7 +106,7 @@ def tell_lead(models: Mapping[str, Any]) -> str:
     best = singles[0]
     found = models[RANKER]["versus"][best]["all"]
     sentence = (
-        f"Against the best single model, {NAMES[best]}, NDCG@10 changes by {spell_difference(found[PRIMARY])}, paired "
+        f"Against the best single model, {NAMES.get(best, best)}, NDCG@10 changes by {spell_difference(found[PRIMARY])}, paired "
         f"person by person over {found[PRIMARY]['n']:,} people."
     )
     parts = [
