@@ -5,7 +5,20 @@ import sys
 
 import typer
 
-from otaku.commands import demo, doctor, drift, evaluate, ingest, models, platform, retrain, sample, serve, simulate
+from otaku.commands import (
+    demo,
+    doctor,
+    drift,
+    evaluate,
+    ingest,
+    keys,
+    models,
+    platform,
+    retrain,
+    sample,
+    serve,
+    simulate,
+)
 from recsys.exceptions import RecsysError
 
 app = typer.Typer(
@@ -33,6 +46,7 @@ app.command(rich_help_panel=_SERVICE)(evaluate.evaluate)
 app.command(rich_help_panel=_SERVICE)(drift.drift)
 app.add_typer(models.app, name="models", rich_help_panel=_SERVICE)
 app.command(rich_help_panel=_SERVICE)(serve.serve)
+app.add_typer(keys.app, name="keys", rich_help_panel=_SERVICE)
 
 
 def main() -> None:

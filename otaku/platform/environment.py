@@ -22,6 +22,9 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         "OTAKU_TEXT_MODEL": settings.text_model,
         "OTAKU_LOG_LEVEL": settings.log_level,
         "OTAKU_API_KEYS": ",".join(key.get_secret_value() for key in settings.api_keys) or None,
+        "OTAKU_REDIS_URL": _reveal(settings.redis_url),
+        "OTAKU_CORS_ORIGINS": ",".join(settings.cors_origins) or None,
+        **_list_changes(settings),
         "AWS_ACCESS_KEY_ID": _reveal(settings.aws_access_key_id),
         "AWS_SECRET_ACCESS_KEY": _reveal(settings.aws_secret_access_key),
         "AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION", REGION),
@@ -30,6 +33,19 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     }
     return {name: value for name, value in named.items() if value}
+
+
+_SERVICE = (
+    *("rate_limit", "cache_seconds", "cache_megabytes", "work_threads", "max_waiting"),
+    *("model_cache", "watch_seconds", "shadow_share", "canary_share"),
+)
+
+
+def _list_changes(settings: Settings) -> dict[str, str]:
+    """Name the settings of the service that are not the default."""
+    values = {name: getattr(settings, name) for name in _SERVICE}
+    changed = {name: value for name, value in values.items() if value != Settings.model_fields[name].default}
+    return {f"OTAKU_{name}".upper(): str(value) for name, value in changed.items()}
 
 
 def export_settings(settings: Settings) -> None:

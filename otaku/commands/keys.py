@@ -1,0 +1,70 @@
+"""`otaku keys`: who may ask the service, where its setting OTAKU_API_KEYS holds the entry `database`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+app = typer.Typer(help="Keys that open the service; it takes notice within seconds.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Whose key it is.")]
+
+
+@contextmanager
+def _open() -> Iterator["Connection"]:
+    """Open a transaction on the database of the running platform."""
+    from otaku.console import running_settings
+    from recsys.connections import open_engine
+
+    with open_engine(running_settings()) as engine, engine.begin() as connection:
+        yield connection
+
+
+@app.command("create")
+def create_key(
+    name: Name,
+    scope: Annotated[list[str] | None, typer.Option(help="recommend, write or admin; may be given again.")] = None,
+    limit: Annotated[str | None, typer.Option(help="Requests, such as 600/minute.")] = None,
+) -> None:
+    """Make a key and print it, for the only time: nothing but its digest is kept."""
+    from app.limits import parse_rate_limit
+    from recsys.storage.api_keys import create_api_key
+
+    if limit is not None:
+        parse_rate_limit(limit)
+    with _open() as connection:
+        typer.echo(create_api_key(connection, name, scope or ["recommend"], limit))
+
+
+@app.command("list")
+def list_keys() -> None:
+    """List the keys that open the service, without the keys themselves."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from otaku.console import console
+    from recsys.storage.api_keys import read_api_keys
+
+    with _open() as connection:
+        keys = read_api_keys(connection)
+    if not keys:
+        console.print("There is no key yet; `otaku keys create NAME` makes one.")
+        return
+    table = Table("name", "scopes", "limit", "digest")
+    for key in keys:
+        table.add_row(escape(key.name), ", ".join(key.scopes), key.rate_limit or "", key.digest[:12])
+    console.print(table)
+
+
+@app.command("revoke")
+def revoke_keys(name: Name) -> None:
+    """Close the service for all keys of a name."""
+    from recsys.storage.api_keys import revoke_api_keys
+
+    with _open() as connection:
+        n_revoked = revoke_api_keys(connection, name)
+    typer.echo(f"{n_revoked} key{'s' if n_revoked != 1 else ''} of {name!r} revoked.")
