@@ -82,11 +82,16 @@ def encode(
             feature, step = features[column], steps[column]
             own_cuts, shift, missing_code = cuts[column], shifts[column], missing_codes[column]
             largest_zero = ZERO if zero_is_missing[column] else np.float32(-1.0)
+            last_value, last_code = np.float32(np.nan), np.uint8(0)
             for row in range(start, stop):
                 value = table[row, feature]
-                code = count_below(own_cuts, step, value) + shift
-                # Neither NaN nor a zero that is missing lies above the largest zero.
-                codes[column, row] = code if abs(value) > largest_zero else missing_code
+                # What one person is, is the same in all rows, and most numbers about most titles are zero.
+                if value != last_value:
+                    code = np.uint8(count_below(own_cuts, step, value) + shift)
+                    # Neither NaN nor a zero that is missing lies above the largest zero.
+                    last_code = code if abs(value) > largest_zero else missing_code
+                    last_value = value
+                codes[column, row] = last_code
 
 
 @compile_kernel(
