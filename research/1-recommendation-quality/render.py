@@ -106,8 +106,8 @@ def tell_lead(models: Mapping[str, Any]) -> str:
     best = singles[0]
     found = models[RANKER]["versus"][best]["all"]
     sentence = (
-        f"Against the best single model, {NAMES.get(best, best)}, NDCG@10 changes by {spell_difference(found[PRIMARY])}, paired "
-        f"person by person over {found[PRIMARY]['n']:,} people."
+        f"Against the best single model, {NAMES.get(best, best)}, NDCG@10 changes by "
+        f"{spell_difference(found[PRIMARY])}, paired person by person over {found[PRIMARY]['n']:,} people."
     )
     parts = [
         f"{name} {spell_difference(part[PRIMARY])}"
