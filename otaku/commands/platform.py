@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def up(
     with_airflow: Annotated[
-        bool, typer.Option("--airflow/--no-airflow", help="Run the daily and the weekly job by a local Airflow.")
+        bool, typer.Option("--airflow/--no-airflow", help="Run the daily and weekly jobs by a local Airflow.")
     ] = True,
 ) -> None:
     """Bring PostgreSQL, S3, MLflow and Airflow up and keep them running; those that run already are left alone.
