@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, vstack
 
 from recsys.columns import Columns
 from recsys.data.catalog import Catalog
@@ -44,9 +44,15 @@ class People:
             yield self.select(np.arange(start, min(start + BATCH_USERS, len(self.user_ids))))
 
 
-def build_people(interactions: Interactions, catalog: Catalog) -> People:
-    """Split the ratings of users into history and targets; those without targets are left out."""
-    split = split_history(interactions)
+def build_people(interactions: Interactions, catalog: Catalog, *, variant: int = 0) -> People:
+    """Split the ratings of users into history and targets; those without targets are left out.
+
+    Parameters
+    ----------
+    variant
+        Which split; 0 is the one that everybody is judged by.
+    """
+    split = split_history(interactions, variant=variant)
     user_ids = split.targets.user_ids
     no_tastes = np.zeros((len(user_ids), len(catalog.genres)), dtype=np.float32)
     history = split.history.select_users(user_ids)
@@ -55,6 +61,16 @@ def build_people(interactions: Interactions, catalog: Catalog) -> People:
         arrange_ratings(history, user_ids, catalog),
         arrange_ratings(split.targets, user_ids, catalog),
         no_tastes,
+    )
+
+
+def join_people(*groups: People) -> People:
+    """Put groups one below the other; a user may occur in several, with different histories."""
+    return People(
+        np.concatenate([people.user_ids for people in groups]),
+        vstack([people.history for people in groups], format="csr"),
+        vstack([people.targets for people in groups], format="csr"),
+        np.vstack([people.tastes for people in groups]),
     )
 
 

@@ -70,15 +70,21 @@ class HistoryAndTargets:
     targets: Interactions
 
 
-def split_history(interactions: Interactions) -> HistoryAndTargets:
+def split_history(interactions: Interactions, *, variant: int = 0) -> HistoryAndTargets:
     """Hide 20 % of each user's ratings, the same ones every time.
 
     The ratings of a user are ordered by a hash of (user, item); the first fifth, rounded, are the targets. People with
     two to four ratings give one target; people with a single rating give none.
+
+    Parameters
+    ----------
+    variant
+        0 is the split that everybody is judged by. Others hide other ratings, so that one training user can teach a
+        ranker more than once.
     """
     table = interactions.table
     users = table[Columns.User].to_numpy()
-    order = np.lexsort((hash_ids(users, table[Columns.Item].to_numpy(), salt=3), users))
+    order = np.lexsort((hash_ids(users, table[Columns.Item].to_numpy(), salt=100 + variant if variant else 3), users))
     _, starts, counts = np.unique(users, return_index=True, return_counts=True)
     place = np.arange(len(users)) - np.repeat(starts, counts)
     n_targets = np.where(counts > 1, np.maximum(1, np.rint(TARGET_SHARE * counts)), 0)

@@ -74,7 +74,6 @@ class ItemSide:
                 "item_start": starts.year + starts.dayofyear / 366,
                 "item_franchise_size": self.franchise_sizes,
                 "item_franchise_place": self.franchise_places,
-                "item_has_synopsis": (np.abs(self.text_vectors).sum(axis=1) > 0).astype(float),
             },
             dtype=np.float32,
         )

@@ -51,11 +51,17 @@ class Preset:
         Feature groups of the schema.
     n_per_model
         Candidates taken from each first-stage model.
+    n_splits
+        How often each training user teaches, with other ratings hidden each time.
+    negative_share
+        Share 0..1 of the candidates without a liked target that the relevance head learns from.
     """
 
     name: str
     groups: tuple[str, ...]
     n_per_model: int
+    n_splits: int
+    negative_share: float
     relevance: HeadParams
     rating: HeadParams
 
@@ -63,7 +69,7 @@ class Preset:
     def from_dict(cls, stored: Mapping[str, Any]) -> "Preset":
         """Read back what `dataclasses.asdict` and JSON made of a preset."""
         heads = {name: HeadParams(**stored[name]) for name in ("relevance", "rating")}
-        return cls(stored["name"], tuple(stored["groups"]), stored["n_per_model"], **heads)
+        return cls(**{**stored, "groups": tuple(stored["groups"]), **heads})
 
 
 def _seed_head(objective: str) -> HeadParams:
@@ -98,6 +104,8 @@ PRESETS: Final[Mapping[str, Preset]] = {
         name="default",
         groups=DEFAULT_GROUPS,
         n_per_model=150,
+        n_splits=2,
+        negative_share=0.3,
         relevance=_default_head("lambdarank"),
         rating=_default_head("regression"),
     ),
@@ -105,6 +113,8 @@ PRESETS: Final[Mapping[str, Preset]] = {
         name="seed",
         groups=SEED_GROUPS,
         n_per_model=150,
+        n_splits=1,
+        negative_share=1.0,
         relevance=_seed_head("lambdarank"),
         rating=_seed_head("regression"),
     ),

@@ -17,8 +17,8 @@ from recsys.recommender.retrieve import Retriever
 from recsys.recommender.training import (
     N_FOLDS,
     TrainedRanker,
-    add_newcomers,
     build_tables,
+    build_training_people,
     make_models,
     swap_item_vectors,
     train_ranker,
@@ -114,7 +114,7 @@ def train_recommender(
     catalog, text_vectors, neighbours = titles
     items = ItemSide(catalog, text_vectors, neighbours, full.models["lightfm"].state()["vectors"])
     final = Retriever(full, items, preset.n_per_model)
-    people = add_newcomers(build_people(select_group(interactions, TRAIN), catalog), catalog)
+    people = build_training_people(select_group(interactions, TRAIN), catalog, preset.n_splits)
     places = assign_folds(people.user_ids, N_FOLDS)
     # Raw LightFM dimensions have a meaning within one fit only, so a preset that uses them reads the final fit.
     raw = "lightfm_raw" in preset.groups
@@ -125,7 +125,7 @@ def train_recommender(
             yield Retriever(first_stage, side, preset.n_per_model), people.select(np.flatnonzero(places == fold))
             on_progress("featurise", fold + 1, N_FOLDS + 1)
 
-    train = build_tables(parts(), preset.groups)
+    train = build_tables(parts(), preset.groups, negative_share=preset.negative_share)
     validators = build_people(select_group(interactions, VALIDATION), catalog)
     validation = build_tables([(final, validators)], preset.groups)
     on_progress("featurise", N_FOLDS + 1, N_FOLDS + 1)

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from scipy.sparse import vstack
 
 from recsys.data.catalog import Catalog
-from recsys.data.interactions import POSITIVE_RATING
-from recsys.data.people import People, find_favourite_genres, shorten_histories
+from recsys.data.interactions import POSITIVE_RATING, Interactions
+from recsys.data.people import People, build_people, find_favourite_genres, join_people, shorten_histories
 from recsys.data.splits import hash_ids
 from recsys.exceptions import RetrainError
 from recsys.features.item_side import ItemSide
@@ -57,12 +56,7 @@ def add_newcomers(people: People, catalog: Catalog) -> People:
     silent = hash_ids(cold.user_ids, salt=6) % np.uint64(2) == 0
     tastes[(lengths > 0) | silent] = 0.0
     cut = replace(cold, history=shorten_histories(cold, lengths), tastes=tastes)
-    return People(
-        np.concatenate([people.user_ids, cut.user_ids]),
-        vstack([people.history, cut.history], format="csr"),
-        vstack([people.targets, cut.targets], format="csr"),
-        np.vstack([people.tastes, cut.tastes]),
-    )
+    return join_people(people, cut)
 
 
 @dataclass(frozen=True)
@@ -74,23 +68,34 @@ class HeadTables:
     rating: TrainingTable
 
 
-def build_tables(parts: Iterable[tuple[Retriever, People]], groups: Sequence[str]) -> HeadTables:
+def build_training_people(interactions: Interactions, catalog: Catalog, n_splits: int) -> People:
+    """Let every training user teach several times, with other ratings hidden each time, and some as newcomers."""
+    people = add_newcomers(build_people(interactions, catalog), catalog)
+    return join_people(people, *(build_people(interactions, catalog, variant=split) for split in range(1, n_splits)))
+
+
+def build_tables(
+    parts: Iterable[tuple[Retriever, People]], groups: Sequence[str], *, negative_share: float = 1.0
+) -> HeadTables:
     """Featurise candidates with labels, and rated targets with ratings.
 
     Parameters
     ----------
     parts
         People together with a retriever that was not fitted on them.
+    negative_share
+        Share 0..1 of the candidates without a liked target that are kept.
     """
     schema = None
     ranked: list[tuple[Floats, Floats, Positions]] = []
     rated: list[tuple[Floats, Floats]] = []
     for retriever, people in parts:
         for batch in people.batches():
-            pairs = retriever.retrieve(batch.history, batch.tastes)
+            retrieved = retriever.retrieve(batch.history, batch.tastes)
+            pairs, labels = _choose(retrieved, batch, negative_share)
             schema, features = compute_ranking_features(pairs, groups)
-            ranked.append(_label(pairs, features, batch.targets))
-            rated.append(_rate(pairs, batch.targets, groups))
+            ranked.append((features, labels, pairs.counts[pairs.counts > 0]))
+            rated.append(_rate(retrieved, batch.targets, groups))
     if schema is None:
         raise RetrainError("there are too few people to train and validate on; ingest more, or let more arrive")
     features, labels, sizes = (np.concatenate(column) for column in zip(*ranked, strict=True))
@@ -98,13 +103,19 @@ def build_tables(parts: Iterable[tuple[Retriever, People]], groups: Sequence[str
     return HeadTables(schema, TrainingTable(features, labels, sizes), TrainingTable(rating_features, ratings))
 
 
-def _label(pairs: Pairs, features: Floats, targets: RatingMatrix) -> tuple[Floats, Floats, Positions]:
-    """Label candidates 1 where they are liked targets; users without any are dropped, they teach no order."""
-    values = np.asarray(targets[pairs.rows, pairs.columns]).ravel()
-    labels = (values >= POSITIVE_RATING).astype(np.float32)
-    n_liked = np.bincount(pairs.rows, weights=labels, minlength=len(pairs.candidates))
-    kept = (n_liked > 0)[pairs.rows]
-    return features[kept], labels[kept], pairs.counts[n_liked > 0]
+def _choose(pairs: Pairs, people: People, negative_share: float) -> tuple[Pairs, Floats]:
+    """Label candidates 1 where they are liked targets, and keep some of the others, picked by a hash.
+
+    Users without a liked target among the candidates lose them all: they teach no order.
+    """
+    values = np.asarray(people.targets[pairs.rows, pairs.columns]).ravel()
+    liked = values >= POSITIVE_RATING
+    teaches = np.bincount(pairs.rows, weights=liked, minlength=len(pairs.candidates)) > 0
+    places = hash_ids(people.user_ids[pairs.rows], pairs.columns, salt=9).astype(np.float64) / 2.0**64
+    kept = teaches[pairs.rows] & (liked | (places < negative_share))
+    counts = np.bincount(pairs.rows[kept], minlength=len(pairs.candidates))
+    candidates = np.split(pairs.columns[kept], np.cumsum(counts)[:-1])
+    return replace(pairs, candidates=candidates), liked[kept].astype(np.float32)
 
 
 def _rate(pairs: Pairs, targets: RatingMatrix, groups: Sequence[str]) -> tuple[Floats, Floats]:

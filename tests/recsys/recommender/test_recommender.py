@@ -12,7 +12,7 @@ from scipy.sparse import vstack
 from recsys.data.people import build_people
 from recsys.exceptions import ArtifactError, DataContractError, UnknownItemError
 from recsys.recommender import Profile, Recommender
-from recsys.recommender.training import COLD_LENGTHS, add_newcomers, build_tables
+from recsys.recommender.training import COLD_LENGTHS, add_newcomers, build_tables, build_training_people
 from tests.factories import tiny_recommender, tiny_world
 
 N_ITEMS = 48
@@ -194,3 +194,31 @@ def test_tables_count_every_candidate_and_every_target() -> None:
     assert set(np.unique(tables.relevance.labels)) == {0.0, 1.0}
     assert len(tables.rating.labels) == people.targets.nnz
     assert np.array_equal(np.sort(tables.rating.labels), np.sort(people.targets.data))
+
+
+def test_fewer_negatives_are_a_part_of_all_and_no_positive_is_lost() -> None:
+    catalog, interactions = tiny_world()
+    people = build_people(interactions, catalog)
+    parts = [(tiny_recommender().retriever, people)]
+    groups = ("retrieval", "item")
+    whole, thin = (build_tables(parts, groups, negative_share=share) for share in (1.0, 0.3))
+    assert np.array_equal(thin.rating.features, whole.rating.features, equal_nan=True)
+    n_liked = whole.relevance.labels.sum()
+    assert thin.relevance.labels.sum() == n_liked
+    n_negatives = len(whole.relevance.labels) - n_liked
+    assert (len(thin.relevance.labels) - n_liked) / n_negatives == pytest.approx(0.3, abs=0.05)
+    rows = {tuple(row) for row in np.nan_to_num(whole.relevance.features).tolist()}
+    assert all(tuple(row) in rows for row in np.nan_to_num(thin.relevance.features).tolist())
+
+
+def test_a_user_teaches_several_times_with_other_ratings_hidden() -> None:
+    catalog, interactions = tiny_world()
+    once, twice = (build_training_people(interactions, catalog, n_splits) for n_splits in (1, 2))
+    again = twice.select(np.arange(len(once.user_ids), len(twice.user_ids)))
+    assert (twice.history[: len(once.user_ids)] != once.history).nnz == 0
+    usual = build_people(interactions, catalog)
+    assert np.array_equal(again.user_ids, usual.user_ids)
+    assert ((again.history + again.targets) != (usual.history + usual.targets)).nnz == 0
+    assert again.history.multiply(again.targets).nnz == 0
+    overlap = again.targets.multiply(usual.targets > 0).nnz / usual.targets.nnz
+    assert overlap < 0.4
