@@ -1,6 +1,6 @@
 """`otaku evaluate`: models side by side on people whom none of them has seen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +27,7 @@ class Group(StrEnum):
 
 
 _MODELS = (
-    "Comma-separated: popular, item-knn, als, ease, ease-franchise, lightfm, text, genre, seed004, ranker, "
+    "popular, item-knn, als, ease, ease-franchise, lightfm, text, genre, seed004, ranker, "
     "ranker-without-GROUP, v7 for version 7"
 )
 
@@ -67,36 +67,19 @@ def evaluate(
 
     Every metric comes with its 95 % interval over people, by slice, for discovery, and paired with a reference.
     """
-    from otaku.commands.ingest import show_progress
     from otaku.console import console
-    from otaku.evaluation.bench import build_bench
-    from otaku.evaluation.leaky import judge_leaky
-    from otaku.evaluation.run import judge_heldout, write_json, write_plots
-    from otaku.evaluation.sources import choose_models, open_database, open_folder, open_version
-    from recsys.evaluation.contenders import Materials
-    from recsys.evaluation.tuning import read_best_params
+    from otaku.evaluation.run import write_json, write_plots
 
     if data is not None and as_of is not None:
         raise typer.BadParameter("a folder has no days; leave out --as-of or --data", param_hint="--as-of")
-    tuned: Mapping[str, Mapping[str, Any]] = {} if params is None else read_best_params(params)
-    with show_progress() as report:
-        names = choose_models(models, version or [], from_database=data is None)
-        day = None if as_of is None else as_of.date()
-        source = open_folder(data, report) if data is not None else open_database(day, report)
-        bench = build_bench(
-            source.world,
-            Materials(source.text_vectors, seed, threads, tuned),
-            group=group.value,
-            preset=preset,
-            max_users=max_users,
-            open_version=open_version,
-            on_progress=report,
-        )
-        against = reference or ("ease" if "ease" in names else names[0])
-        described = {"data": source.uri, "digest": source.world.name, "group": group.value, "params": dict(tuned)}
-        evaluation = judge_heldout(bench, names, against, cold=cold, describe=described)
-        if protocol is Protocol.SEED004:
-            evaluation.leaky = judge_leaky(bench)
+    evaluation = _judge(
+        (models, version or [], reference),
+        data if data is not None else as_of,
+        {"group": group.value, "preset": preset, "max_users": max_users},
+        (params, seed, threads),
+        cold=cold,
+        leaky=protocol is Protocol.SEED004,
+    )
     _show(evaluation)
     if json_file is not None:
         write_json(evaluation, json_file)
@@ -105,6 +88,42 @@ def evaluate(
         console.print(f"The plots are in {plots}: {', '.join(path.name for path in write_plots(evaluation, plots))}.")
     if mlflow:
         console.print(f"Logged to MLflow as {_log(evaluation)}.")
+
+
+def _judge(
+    wanted: tuple[str | None, Sequence[int], str | None],
+    source: Path | datetime | None,
+    jury: Mapping[str, Any],
+    making: tuple[Path | None, int, int],
+    *,
+    cold: bool,
+    leaky: bool,
+) -> "Evaluation":
+    """Judge the wanted models on a folder, or on the database as of a day, while showing how far that is."""
+    from otaku.commands.ingest import show_progress
+    from otaku.evaluation.bench import build_bench
+    from otaku.evaluation.leaky import judge_leaky
+    from otaku.evaluation.run import judge_heldout
+    from otaku.evaluation.sources import choose_models, open_database, open_folder, open_version
+    from recsys.evaluation.contenders import Materials
+    from recsys.evaluation.tuning import read_best_params
+
+    params, seed, threads = making
+    tuned: Mapping[str, Mapping[str, Any]] = {} if params is None else read_best_params(params)
+    with show_progress() as report:
+        names = choose_models(wanted[0], wanted[1], from_database=not isinstance(source, Path))
+        if isinstance(source, Path):
+            opened = open_folder(source, report)
+        else:
+            opened = open_database(None if source is None else source.date(), report)
+        materials = Materials(opened.text_vectors, seed, threads, tuned)
+        bench = build_bench(opened.world, materials, open_version=open_version, on_progress=report, **jury)
+        described = {"data": opened.uri, "digest": opened.world.name, "group": jury["group"], "params": dict(tuned)}
+        against = wanted[2] or ("ease" if "ease" in names else names[0])
+        evaluation = judge_heldout(bench, names, against, cold=cold, describe=described)
+        if leaky:
+            evaluation.leaky = judge_leaky(bench)
+    return evaluation
 
 
 def _show(evaluation: "Evaluation") -> None:
