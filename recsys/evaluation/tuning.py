@@ -118,10 +118,11 @@ def tune(
         on_trial(trial.number, value, params)
         return value
 
+    defaults = {key: getattr(base, key) for key in space}
     study = _open_study(name, journal, seed)
-    study.enqueue_trial({key: getattr(base, key) for key in space}, skip_if_exists=True)
+    study.enqueue_trial(defaults, skip_if_exists=True)
     study.optimize(objective, n_trials=max(0, n_trials - len(_find_finished(study))))
-    return _summarise(study, {key: getattr(base, key) for key in space})
+    return _summarise(study, defaults)
 
 
 def _open_study(name: str, journal: Path, seed: int) -> Any:

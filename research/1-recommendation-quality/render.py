@@ -120,19 +120,14 @@ def tell_lead(models: Mapping[str, Any]) -> str:
 def tell_costs(models: Mapping[str, Any]) -> str:
     """Show what fitting and judging took."""
 
-    def seconds(facts: Mapping[str, float], name: str) -> str:
-        return f"{facts[name]:,.0f}" if name in facts else "-"
-
-    def gigabytes(facts: Mapping[str, float], name: str) -> str:
-        return f"{facts[name] / 2**30:.2f}" if name in facts else "-"
-
+    wanted = {"fit_seconds": 1, "judge_seconds": 1, "fit_peak_bytes": 2**30, "process_peak_bytes": 2**30}
     rows = [
         [
             NAMES.get(name, name),
-            seconds(model["facts"], "fit_seconds"),
-            seconds(model["facts"], "judge_seconds"),
-            gigabytes(model["facts"], "fit_peak_bytes"),
-            gigabytes(model["facts"], "process_peak_bytes"),
+            *(
+                f"{model['facts'][key] / unit:,.{0 if unit == 1 else 2}f}" if key in model["facts"] else "-"
+                for key, unit in wanted.items()
+            ),
         ]
         for name, model in models.items()
     ]
