@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+import recsys
 from recsys.data.splits import TEST, TRAIN, hash_ids, select_group
 from recsys.evaluation.contenders import CONTENDERS, Materials, make_contender, normalise_name
 from recsys.evaluation.judging import DEEP, Judgement, judge_generator, judge_recommender
@@ -115,7 +116,8 @@ class Bench:
     def _stages(self) -> list[FirstStage]:
         """Return the first stage of all training people, and those of the folds."""
         names = ("full", *(f"fold-{fold}" for fold in range(N_FOLDS)))
-        made_of = f"{self.world.name} {len(self.world.interactions)} {self.first_stage(self.materials.seed)}"
+        models = self.first_stage(self.materials.seed)
+        made_of = f"{self.world.name} {len(self.world.interactions)} {models} {compute_code_digest()}"
         key = hashlib.sha256(made_of.encode()).hexdigest()[:12]
         kept = None if self.scratch is None else self.scratch / f"first-stage-{key}"
         if kept is not None and (kept / "done").exists():
@@ -173,6 +175,13 @@ def build_bench(
     return Bench(
         world, ratings, jury, materials, get_preset(preset), open_version, scratch=scratch, on_progress=on_progress
     )
+
+
+def compute_code_digest() -> str:
+    """Tell whether first stages that were fitted before are those that the code of today would fit."""
+    package = Path(recsys.__file__).parent
+    paths = sorted(path for part in ("data", "features", "retrieval") for path in (package / part).rglob("*.py"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def select_jurors(jury: Jury, n_users: int) -> Jury:

@@ -119,7 +119,6 @@ def tell_lead(models: Mapping[str, Any]) -> str:
 
 def tell_costs(models: Mapping[str, Any]) -> str:
     """Show what fitting and judging took."""
-
     wanted = {"fit_seconds": 1, "judge_seconds": 1, "fit_peak_bytes": 2**30, "process_peak_bytes": 2**30}
     rows = [
         [
