@@ -13,7 +13,6 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from recsys.exceptions import ServiceUnavailableError
 
 logger = logging.getLogger(__name__)
-READ_SECONDS = 0.9
 WRITE_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
 MAX_FAILURES = 3
@@ -34,12 +33,15 @@ class Database:
     ----------
     engine
         The database; its connections are closed on exit.
+    read_seconds
+        After so long a read is given up.
     clock
         Seconds, for the pause after a failure.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, engine: Engine, read_seconds: float = 0.9, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
+        self._read_seconds = read_seconds
         self._clock = clock
         self._threads: ThreadPoolExecutor | None = None
         self._failures = 0
@@ -63,7 +65,7 @@ class Database:
         """Whether the last attempts failed."""
         return self._down_until is not None
 
-    async def read(self, work: Callable[[Connection], T], seconds: float = READ_SECONDS) -> T:
+    async def read(self, work: Callable[[Connection], T]) -> T:
         """Run a function that only reads.
 
         Raises
@@ -71,11 +73,11 @@ class Database:
         ServiceUnavailableError
             If the database does not answer in time or did not a moment ago.
         """
-        return await self._run(lambda: self._on_connection(work), seconds)
+        return await self._run(lambda: self._on_connection(work), self._read_seconds)
 
-    async def write(self, work: Callable[[Connection], T], seconds: float = WRITE_SECONDS) -> T:
+    async def write(self, work: Callable[[Connection], T]) -> T:
         """Run a function in a transaction of its own; see `read`."""
-        return await self._run(lambda: self._in_transaction(work), seconds)
+        return await self._run(lambda: self._in_transaction(work), WRITE_SECONDS)
 
     def _on_connection(self, work: Callable[[Connection], T]) -> T:
         with self._engine.connect() as connection:

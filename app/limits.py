@@ -69,9 +69,13 @@ class RateLimiter:
         if redis_url is not None:
             timeouts = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
             self._pool = ConnectionPool.from_url(redis_url, **timeouts)
-            options: dict[str, Any] = {"wrap_exceptions": True, "implementation": "redispy"}
+            options: dict[str, Any] = {
+                "wrap_exceptions": True,
+                "implementation": "redispy",
+                "connection_pool": self._pool,
+            }
             # The pool says where; the address here only says that it is Redis.
-            storage = RedisStorage("async+redis://", connection_pool=self._pool, **options)
+            storage = RedisStorage("async+redis://", **options)
             self._together = SlidingWindowCounterRateLimiter(storage)
 
     async def count(self, limit: RateLimitItem, client: str) -> Allowance:

@@ -105,9 +105,9 @@ def _build_service(settings: Settings, source: ModelSource) -> Service:
     service = Service(
         production=ProductionModel(source, name, metrics, ModelCache(models)),
         challenger=Challenger(source, name, metrics, **shares),
-        database=Database(engine),
+        database=Database(engine, settings.database_seconds),
         cache=cache,
-        workers=Workers(settings.work_threads, settings.max_waiting),
+        workers=Workers(settings.work_threads, settings.max_waiting, settings.wait_seconds),
         metrics=metrics,
         api_keys=ApiKeys(settings),
         limiter=RateLimiter(redis_url),

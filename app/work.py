@@ -1,7 +1,6 @@
 """Work for the processor, off the event loop: a few threads, a queue of bounded length, and a polite no beyond it."""
 
 import asyncio
-import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +8,6 @@ from typing import Self, TypeVar
 
 from recsys.exceptions import RecsysError
 
-WAIT_SECONDS = 2.0
 _MOST_THREADS = 8
 
 T = TypeVar("T")
@@ -35,7 +33,7 @@ class Workers:
         After so long in the queue nothing is computed any more.
     """
 
-    def __init__(self, n_threads: int | None = None, max_waiting: int = 64, wait_seconds: float = WAIT_SECONDS) -> None:
+    def __init__(self, n_threads: int | None = None, max_waiting: int = 64, wait_seconds: float = 2.0) -> None:
         self._n_threads = n_threads or min(os.cpu_count() or 1, _MOST_THREADS)
         self._max_waiting = max_waiting
         self._wait_seconds = wait_seconds
@@ -52,11 +50,6 @@ class Workers:
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
         self._threads = None
-
-    @property
-    def retry_seconds(self) -> int:
-        """When it makes sense to come again."""
-        return max(1, math.ceil(self._wait_seconds))
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run a function in one of the threads.

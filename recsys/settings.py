@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     cache_megabytes: int = Field(64, ge=0, le=65_536)
     work_threads: int | None = Field(None, ge=1, le=256)
     max_waiting: int = Field(64, ge=1, le=10_000)
+    wait_seconds: float = Field(2.0, gt=0, le=20)
+    database_seconds: float = Field(0.9, gt=0, le=20)
     model_cache: Path | None = None
     watch_seconds: float = Field(2.0, ge=0.05, le=3600)
     shadow_share: float = Field(0.0, ge=0, le=1)

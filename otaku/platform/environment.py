@@ -36,8 +36,8 @@ def settings_environment(settings: Settings) -> dict[str, str]:
 
 
 _SERVICE = (
-    *("rate_limit", "cache_seconds", "cache_megabytes", "work_threads", "max_waiting"),
-    *("model_cache", "watch_seconds", "shadow_share", "canary_share"),
+    *("rate_limit", "cache_seconds", "cache_megabytes", "work_threads", "max_waiting", "wait_seconds"),
+    *("database_seconds", "model_cache", "watch_seconds", "shadow_share", "canary_share"),
 )
 
 

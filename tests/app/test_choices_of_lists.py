@@ -42,6 +42,7 @@ def test_every_algorithm_answers_every_kind_of_request(
     for item in shown:
         contributions = [reason["contribution"] for reason in item["reasons"]]
         assert contributions == sorted(contributions, reverse=True)
+        assert min(contributions, default=1) > 0
         assert all(
             reason["text"] and (reason["item_id"] is not None) == (reason["kind"] in BY_TITLE)
             for reason in item["reasons"]

@@ -117,7 +117,9 @@ def scene(settings: Settings, registry: Registry, model_folders: dict[int, Path]
     store = open_store(settings)
     key = store.key(registry.read_version(broken[-1]).source) + "/data/recommender/note.txt"
     store.write_bytes(key, b"altered after all")
-    more = {"OTAKU_WATCH_SECONDS": "0.2", "OTAKU_CACHE_SECONDS": "1"}
+    # Patience: this is about swaps, on whatever else the machine has to do meanwhile.
+    patience = {"OTAKU_WAIT_SECONDS": "20", "OTAKU_DATABASE_SECONDS": "20"}
+    more = {"OTAKU_WATCH_SECONDS": "0.2", "OTAKU_CACHE_SECONDS": "1", **patience}
     with run_server(settings, registry.model_name, **more) as server:
         yield Scene(settings, registry, good, broken, server)
 
@@ -156,7 +158,7 @@ def swap_under_load(scene: Scene, folders: dict[int, Path], n_moves: int, n_requ
     with open_engine(scene.settings) as engine:
         ledger = Ledger(engine, scene.registry)
         ledger.promote(scene.good[0])
-        wait_for(lambda: scene.serves(scene.good[0]), 60)
+        wait_for(lambda: scene.serves(scene.good[0]), 180)
         with Load(scene.server, QUESTIONS, check, n_clients) as load:
             for number in range(n_moves):
                 target = scene.good[(number + 1) % 2]
@@ -164,11 +166,11 @@ def swap_under_load(scene: Scene, folders: dict[int, Path], n_moves: int, n_requ
                     ledger.roll_back()
                 else:
                     ledger.promote(target)
-                wait_for(lambda at=target: scene.serves(at), 60)
+                wait_for(lambda at=target: scene.serves(at), 180)
                 if number < len(scene.broken):
                     before = scene.count_refusals()
                     ledger.promote(scene.broken[number])
-                    wait_for(lambda at=before: scene.count_refusals() > at, 60)
+                    wait_for(lambda at=before: scene.count_refusals() > at, 180)
                     assert scene.serves(target)
                     assert scene.server.ask("/health/ready")[1]["status"] == "degraded"
                     ledger.roll_back()
