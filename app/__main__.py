@@ -1,12 +1,12 @@
 """`python -m app`: read the settings and serve; `otaku serve` does the same with services of its own."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
 import uvicorn
 
+from app.logs import configure_logs
 from app.main import create_app
 from recsys.exceptions import ConfigurationError
 from recsys.settings import Settings, load_settings
@@ -23,7 +23,7 @@ def serve(settings: Settings) -> None:
     ConfigurationError
         If the settings name no database or no registry.
     """
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure_logs(settings.log_level, settings.log_format)
     uvicorn.run(
         create_app(settings),
         host=settings.host,

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.logs import REQUEST_FIELDS
 from app.metrics import ServiceMetrics
 from app.problems import build_problem
 
@@ -123,8 +124,10 @@ class RequestContext:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         state = scope["state"]
-        self._metrics.count_request(route, method, status, state.get("kind", ""), seconds)
-        logger.info("%s %s %s %d %.1f ms", state["request_id"], method, route, status, seconds * 1000)
+        kind, milliseconds = state.get("kind", ""), round(seconds * 1000, 1)
+        self._metrics.count_request(route, method, status, kind, seconds)
+        fields = (state["request_id"], method, route, status, milliseconds)
+        logger.info("%s %s %s %d %.1f ms", *fields, extra=dict(zip(REQUEST_FIELDS, (*fields, kind), strict=True)))
 
 
 def _complete_headers(headers: MutableHeaders, state: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
 
 _SERVICE = (
     *("rate_limit", "cache_seconds", "cache_megabytes", "work_threads", "max_waiting", "wait_seconds"),
-    *("database_seconds", "model_cache", "watch_seconds", "shadow_share", "canary_share"),
+    *("database_seconds", "model_cache", "watch_seconds", "shadow_share", "canary_share", "log_format"),
 )
 
 
