@@ -1,7 +1,7 @@
 """Talk to an Airflow through its REST API: backfill days, wait for runs, look at tasks, clear them."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
@@ -122,10 +122,10 @@ class AirflowClient:
         return {task["task_id"]: task for task in found}
 
     def read_log(self, dag_id: str, run_id: str, task_id: str, *, attempt: int = 1) -> list[str]:
-        """Read what one try of a task said, event by event; errors are followed by their types and messages."""
+        """Read what one try of a task said, event by event, with the reason where one is given."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
         entries = self._get(path, full_content="true")["content"]
-        return [str(entry["event"]) if isinstance(entry, dict) else str(entry) for entry in entries]
+        return [_tell(entry) if isinstance(entry, dict) else str(entry) for entry in entries]
 
     def trigger(self, dag_id: str, **params: Any) -> str:
         """Trigger a run without a logical date and return its id."""
@@ -166,6 +166,11 @@ def _content(answer: httpx.Response) -> dict[str, Any]:
         raise ServiceUnavailableError(f"Airflow refused {answer.request.url.path}: {answer.status_code} {answer.text}")
     content: dict[str, Any] = answer.json()
     return content
+
+
+def _tell(entry: Mapping[str, Any]) -> str:
+    reason = f" {entry['reason']}" if entry.get("reason") else ""
+    return f"{entry['event']}{reason}"
 
 
 def _midnight(day: date) -> str:

@@ -38,7 +38,9 @@ def client(requests: list[httpx.Request], monkeypatch: pytest.MonkeyPatch) -> It
             runs: list[dict[str, Any]] = [{"dag_run_id": "asset", "data_interval_end": None}, *RUNS]
             return httpx.Response(200, json={"dag_runs": runs[offset : offset + limit]})
         if "/logs/" in path:
-            return httpx.Response(200, json={"content": [{"event": "one", "level": "info"}, "two"]})
+            return httpx.Response(
+                200, json={"content": [{"event": "one", "level": "info"}, {"event": "skip.", "reason": "why"}, "two"]}
+            )
         if path == "/backfills/7":
             done = sum("/backfills/7" in str(asked.url) for asked in requests) > 2
             return httpx.Response(200, json={"completed_at": "now" if done else None})
@@ -70,7 +72,7 @@ def test_a_backfill_names_intervals_by_their_start(client: AirflowClient, reques
 
 
 def test_logs_triggers_and_pauses(client: AirflowClient, requests: list[httpx.Request]) -> None:
-    assert client.read_log("x", "run", "task", attempt=2) == ["one", "two"]
+    assert client.read_log("x", "run", "task", attempt=2) == ["one", "skip. why", "two"]
     assert requests[-1].url.path.endswith("/dags/x/dagRuns/run/taskInstances/task/logs/2")
     assert client.trigger("x", dry_run=True) == "manual"
     assert json.loads(requests[-1].content) == {"logical_date": None, "conf": {"dry_run": True}}
