@@ -14,8 +14,9 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,7 +88,8 @@ def open_bench(arguments: argparse.Namespace) -> Bench:
 
     def embed() -> Any:
         texts = select_synopses(world.catalog)
-        return load_text_vectors(arguments.work / "text-vectors", texts, TEXT_MODEL, on_progress=say_progress("embed"))
+        report = partial(say_progress(), "embed text")
+        return load_text_vectors(arguments.work / "text-vectors", texts, TEXT_MODEL, on_progress=report)
 
     return build_bench(
         world,
@@ -96,15 +98,15 @@ def open_bench(arguments: argparse.Namespace) -> Bench:
         preset=arguments.preset,
         max_users=arguments.max_users,
         scratch=arguments.work,
-        on_progress=lambda stage, done, total: say_progress(stage)(done, total),
+        on_progress=say_progress(),
     )
 
 
-def say_progress(stage: str) -> Any:
+def say_progress() -> Callable[[str, int, int], None]:
     """Say how far a stage is, at most every ten seconds."""
     last = [time.monotonic()]
 
-    def report(done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int) -> None:
         if time.monotonic() - last[0] > 10:
             last[0] = time.monotonic()
             print(f"    {stage}: {done} of {total}", flush=True)
