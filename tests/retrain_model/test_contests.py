@@ -92,8 +92,8 @@ def test_a_challenger_trained_on_shuffled_labels_is_kept_out(
     def shuffle(table: TrainingTable) -> TrainingTable:
         return replace(table, labels=rng.permutation(table.labels))
 
-    def build_shuffled(*args: Any) -> HeadTables:
-        tables = build_tables(*args)
+    def build_shuffled(*args: Any, **named: Any) -> HeadTables:
+        tables = build_tables(*args, **named)
         return replace(tables, relevance=shuffle(tables.relevance), rating=shuffle(tables.rating))
 
     monkeypatch.setattr(fitting, "build_tables", build_shuffled)
