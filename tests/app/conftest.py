@@ -32,13 +32,18 @@ def source(model_folders: dict[int, Path]) -> FolderSource:
 
 @pytest.fixture
 def offline_settings(tmp_path: Path) -> Settings:
-    """Settings whose database is a closed port: whoever asks it is told so at once."""
+    """Settings whose database is a closed port: whoever asks it is told so at once.
+
+    What does answer may take its time, since most tests are not about speed and the machine may be busy.
+    """
     return Settings(
         _env_file=None,  # type: ignore[call-arg]
         home=tmp_path,
         database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing"),
         mlflow_tracking_uri="http://127.0.0.1:1",
         port=0,
+        wait_seconds=20,
+        database_seconds=20,
     )
 
 
