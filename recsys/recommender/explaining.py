@@ -42,7 +42,8 @@ def explain(
     history, tastes = profile.to_history(recommender.catalog), profile.to_tastes(recommender.catalog)
     reasons: list[list[Reason]] = [[] for _ in positions]
     if algorithm == Popular.name:
-        reasons = [[Reason("popularity", _POPULAR, score)] for score in found.scores.tolist()]
+        # In a diverse list a score may be no more than the price of variety.
+        reasons = [[Reason("popularity", _POPULAR, score)] if score > 0 else [] for score in found.scores.tolist()]
     elif history.nnz:
         for place, reason in _cite(recommender, history, tastes, positions, algorithm):
             reasons[place].append(reason)
