@@ -8,7 +8,6 @@ default model is trained on an invented world, or read from a folder. Exits with
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -49,10 +48,10 @@ class Size:
 
     shape: Shape = field(default_factory=Shape)
     n_items: int = 14_353
-    n_users: int = 3_000
-    n_ratings: int = 300_000
+    n_users: int = 1_500
+    n_ratings: int = 150_000
     n_trees: int = 300
-    n_learners: int = 500
+    n_learners: int = 400
     seconds: float = 4.0
     clients: tuple[int, ...] = (1, 8, 32)
 
@@ -220,24 +219,32 @@ def benchmark_http(
     return results
 
 
+def report(stage: str) -> None:
+    """Tell what is being done."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {stage}\n")
+
+
 def run(size: Size, folder: Path, stored: Path | None) -> Results:
     """Train or load what is needed and measure everything."""
     rng = np.random.default_rng(0)
-    n_threads = os.cpu_count() or 1
     start = time.perf_counter()
-    seed = train_seed_forest(size.shape, rng, n_threads)
+    report("training a forest of the original's shape")
+    seed = train_seed_forest(size.shape, rng)
+    report("training the default model")
     sizes = {name: getattr(size, name) for name in ("n_items", "n_users", "n_ratings", "n_trees", "n_learners")}
-    world = train_default_model(folder / "world", **sizes, n_threads=n_threads)
+    world = train_default_model(folder / "world", **sizes)
     if stored is not None:
         world = World(Recommender.load(stored), world.ratings)
     world.recommender.save(folder / "model")
     seconds = time.perf_counter() - start
+    report("scoring whole catalogues")
     known = world.ratings[world.recommender.catalog.contains(world.ratings[Columns.Item])]
     histories = {
         int(user_id): Profile(rows[Columns.Item].to_numpy(), rows[Columns.Rating].to_numpy(dtype=np.float32))
         for user_id, rows in known[known[Columns.User].isin(choose_people(known, N_PEOPLE, rng))].groupby(Columns.User)
     }
     forests = benchmark_forests(seed, world, list(histories.values()), size)
+    report("answering in process and over HTTP")
     before = read_memory()
     original = build_own_original(seed, histories, world.recommender.catalog.items[ItemColumns.Title].tolist())
     memory = read_memory() - before

@@ -33,9 +33,9 @@ class Shape:
 
     n_items: int = 14_353
     n_users: int = 2_000
-    n_rows: int = 24_000
+    n_rows: int = 20_000
     n_trees: int = 2_000
-    n_trained: int = 100
+    n_trained: int = 40
     n_leaves: int = 255
 
 
@@ -48,7 +48,7 @@ class SeedForest:
     titles: Floats
 
 
-def train_seed_forest(shape: Shape, rng: np.random.Generator, n_threads: int) -> SeedForest:
+def train_seed_forest(shape: Shape, rng: np.random.Generator) -> SeedForest:
     """Train on ratings that depend on both sides, under the original's parameters, and repeat the trees.
 
     A repeated tree costs as much as another one: every copy has its own nodes, and every row goes through each.
@@ -65,7 +65,7 @@ def train_seed_forest(shape: Shape, rng: np.random.Generator, n_threads: int) ->
     ratings = (means[rows[0]] + quality[rows[1]] + fit + rng.normal(0, 0.8, shape.n_rows)).clip(1, 10).round()
     table = np.hstack([users[rows[0]], titles[rows[1]]])
     head = replace(get_preset("seed").rating, num_leaves=shape.n_leaves)
-    params = head.to_lightgbm(seed=0, n_threads=n_threads)
+    params = head.to_lightgbm(seed=0, n_threads=1)
     booster = lgb.train(params, lgb.Dataset(table, ratings, params=params), shape.n_trained)
     return SeedForest(repeat_trees(booster, shape.n_trees), users, titles)
 
@@ -91,7 +91,7 @@ class World:
 
 
 def train_default_model(
-    folder: Path, *, n_items: int, n_users: int, n_ratings: int, n_trees: int, n_learners: int, n_threads: int
+    folder: Path, *, n_items: int, n_users: int, n_ratings: int, n_trees: int, n_learners: int
 ) -> World:
     """Train the default preset on an invented world.
 
@@ -116,7 +116,7 @@ def train_default_model(
     places = np.arange(len(people.user_ids))
     parts = [people.select(places[:n_learners]), people.select(places[n_learners : n_learners + n_learners // 4])]
     train, validation = (build_tables([(retriever, add_newcomers(part, catalog))], preset.groups) for part in parts)
-    trained = train_ranker(train, validation, preset, seed=0, n_threads=n_threads)
+    trained = train_ranker(train, validation, preset, seed=0, n_threads=1)
     return World(Recommender(retriever, trained.ranker), interactions.table)
 
 
