@@ -10,11 +10,12 @@ from typing import Any, Self
 
 import httpx
 
-from recsys.exceptions import ServiceUnavailableError
+from recsys.exceptions import ConfigurationError, ServiceUnavailableError
 
 FINISHED = frozenset({"success", "failed"})
 _POLL_SECONDS = 1.0
 _PAGE = 100
+_LOGIN_SECONDS = 180.0
 
 
 class AirflowClient:
@@ -34,9 +35,24 @@ class AirflowClient:
         self._login = {"username": username, "password": password}
 
     def __enter__(self) -> Self:
-        """Log in."""
-        answer = self._http.post(f"{self.url}/auth/token", json=self._login)
-        self._http.headers["Authorization"] = f"Bearer {_content(answer)['access_token']}"
+        """Log in, patiently: an Airflow that has just come up may be busy.
+
+        Raises
+        ------
+        ConfigurationError
+            It does not let this user in.
+        ServiceUnavailableError
+            It does not answer.
+        """
+
+        def refused() -> str:
+            answer = self._http.post(f"{self.url}/auth/token", json=self._login)
+            if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+                raise ConfigurationError(f"{self.url} does not let {self._login['username']!r} in; check the password")
+            self._http.headers["Authorization"] = f"Bearer {_content(answer)['access_token']}"
+            return ""
+
+        _wait(refused, _LOGIN_SECONDS)
         return self
 
     def __exit__(

@@ -10,7 +10,7 @@ import pytest
 
 from otaku.platform import airflow_client
 from otaku.platform.airflow_client import AirflowClient
-from recsys.exceptions import ServiceUnavailableError
+from recsys.exceptions import ConfigurationError, ServiceUnavailableError
 
 RUNS = [
     {"dag_run_id": f"run {day}", "data_interval_end": f"2026-01-{day:02}T21:50:00Z", "state": "success"}
@@ -32,6 +32,11 @@ def client(requests: list[httpx.Request], monkeypatch: pytest.MonkeyPatch) -> It
         requests.append(request)
         path = request.url.path.removeprefix("/api/v2")
         if path == "/auth/token":
+            if b"wrong" in request.content:
+                return httpx.Response(401, json={"detail": "Invalid credentials"})
+            # The first time it is not ready yet.
+            if len(requests) == 1:
+                return httpx.Response(503, json={})
             return httpx.Response(201, json={"access_token": "t0ken"})
         if path.endswith("/dagRuns") and request.method == "GET":
             offset, limit = (int(request.url.params[name]) for name in ("offset", "limit"))
@@ -85,3 +90,10 @@ def test_a_refusal_is_one_sentence_and_waiting_ends(client: AirflowClient) -> No
         client.read_tasks("x", "y")
     with pytest.raises(ServiceUnavailableError, match="waiting for x of 2027-01-01"):
         client.wait_for_run("x", date(2027, 1, 1), timeout=0.1)
+
+
+def test_a_wrong_password_is_one_sentence_at_once(client: AirflowClient) -> None:
+    stranger = AirflowClient(client.url, "admin", "wrong")
+    stranger._http = client._http
+    with pytest.raises(ConfigurationError, match="does not let 'admin' in"):
+        stranger.__enter__()
