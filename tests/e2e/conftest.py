@@ -78,10 +78,11 @@ class World:
         run = self.client.read_runs(dag_id)[day]
         return {name: str(task["state"]) for name, task in self.client.read_tasks(dag_id, run["dag_run_id"]).items()}
 
-    def log_of(self, dag_id: str, day: date, task_id: str, *, attempt: int = 1) -> list[str]:
-        """Read what a task of a day said."""
+    def log_of(self, dag_id: str, day: date, task_id: str, *, attempt: int | None = None) -> list[str]:
+        """Read what a task of a day said, by default in its last try."""
         run_id = self.client.read_runs(dag_id)[day]["dag_run_id"]
-        return self.client.read_log(dag_id, run_id, task_id, attempt=attempt)
+        last = self.client.read_tasks(dag_id, run_id)[task_id]["try_number"]
+        return self.client.read_log(dag_id, run_id, task_id, attempt=attempt or last)
 
 
 def processes_of(instance: str) -> list[psutil.Process]:

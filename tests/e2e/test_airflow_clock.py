@@ -39,7 +39,7 @@ def test_from_an_empty_database_to_a_retraining_that_drift_asks_for(open_airflow
             "ingest ratings first",
             "no feedback is waiting",
         )
-        log = client.read_log(dag_id, run["dag_run_id"], first)
+        log = client.read_log(dag_id, run["dag_run_id"], first, attempt=tasks[first]["try_number"])
         assert any(reason in line for line in log for reason in reasons), log
 
     # Then there are people and a model, somebody rates in the service, and quite different people come.

@@ -55,7 +55,7 @@ def retrain(world: World, day: date, *, again: bool = False) -> None:
 
 
 def test_s3_away_is_one_clear_line_a_retry_and_green_once_it_is_back(promoted: World) -> None:
-    log = promoted.log_of("retrain_model", FIRST, "snapshot")
+    log = promoted.log_of("retrain_model", FIRST, "snapshot", attempt=1)
     (line,) = [line for line in log if line.startswith("retrain_model.snapshot failed for 2026-01-11")]
     assert "ServiceUnavailableError: S3 does not answer for s3://otaku/" in line
     assert promoted.states("retrain_model", FIRST) == dict.fromkeys({*STEPS, "promote"}, "success") | {
