@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from recsys.exceptions import SchemaMismatchError, UnsupportedForestError
 from recsys.ranking.forest_columns import Columns, Placed, plan_columns
-from recsys.ranking.forest_kernels import LANES, Bytes, Doubles, Integers, replay, resolve
+from recsys.ranking.forest_kernels import Bytes, Doubles, Integers, replay, resolve
+from recsys.ranking.forest_lanes import ROWS
 from recsys.ranking.forest_text import read_trees
 from recsys.types import Floats
 
@@ -173,8 +174,8 @@ class Forest:
 
 
 def _pad(n_rows: int) -> int:
-    """Round up to whole vector instructions."""
-    return -(-n_rows // LANES) * LANES
+    """Round up to the rows that are worked on together."""
+    return -(-n_rows // ROWS) * ROWS
 
 
 def _find_known(codes: Bytes, n_rows: int) -> npt.NDArray[np.int16]:

@@ -1,4 +1,4 @@
-"""The three loops in which a forest spends its time, compiled when this module is imported.
+"""The loops in which a forest spends its time, compiled when this module is imported.
 
 Compiled for the machine at hand, in a second or two, and kept in memory: a cache on disk would be a pickle.
 """
@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from recsys.ranking.forest_lanes import ROWS, grow
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int32]
 Doubles = npt.NDArray[np.float64]
 
-# Rows that are worked on at a time: their codes stay in the second-level cache, their leaves in the first.
+# Rows that are encoded at a time, so that they stay in the cache; no tree is deeper.
 BLOCK: Final = 512
-# Tables are padded to a multiple of the rows that four vector instructions compare on a machine with AVX-512.
-LANES: Final = 256
 MAX_CUTS: Final = 254
 ZERO: Final = np.float32(1e-35)  # LightGBM takes what is not larger for zero
 
@@ -171,7 +171,8 @@ def replay(
     """Add up the leaves that rows fall into, by growing every tree again.
 
     All rows start in leaf 0; a split sends those of one leaf that lie above its limit to a new leaf. That is two
-    comparisons and a masked move for 64 rows at a time, without a branch and without a random access.
+    comparisons and a masked move for 64 rows at a time, without a branch and without a random access. Four trees are
+    grown before their leaves are added up, so that a sum is read and written once for all of them.
 
     Parameters
     ----------
@@ -182,20 +183,26 @@ def replay(
     scores
         `(n_padded,)`, added to in the order of the trees, so that the result is LightGBM's to the last bit.
     """
-    n_padded = len(scores)
-    leaves = np.empty(BLOCK, dtype=np.uint8)
-    for start in range(0, n_padded, BLOCK):
-        stop = min(start + BLOCK, n_padded)
-        here = leaves[: stop - start]
-        for tree in range(len(starts) - 1):
-            here[:] = 0
-            for split in range(starts[tree], starts[tree + 1]):
-                column = columns[split]
-                limit, leaf, new = steps[split, 0], steps[split, 1], steps[split, 2]
-                values = fixed_codes[column, start:stop] if column < n_fixed else codes[column - n_fixed, start:stop]
-                for row in range(len(here)):
-                    if here[row] == leaf and values[row] > limit:
-                        here[row] = new
-            first = starts[tree] + tree
-            for row in range(len(here)):
-                scores[start + row] += leaf_values[first + here[row]]
+    one, two = np.empty(ROWS, dtype=np.uint8), np.empty(ROWS, dtype=np.uint8)
+    three, four = np.empty(ROWS, dtype=np.uint8), np.empty(ROWS, dtype=np.uint8)
+    n_trees = len(starts) - 1
+    n_grouped = n_trees - n_trees % 4
+    for start in range(0, len(scores), ROWS):
+        for tree in range(0, n_grouped, 4):
+            a, b, c, d, end = starts[tree], starts[tree + 1], starts[tree + 2], starts[tree + 3], starts[tree + 4]
+            grow(columns, steps, np.int64(a), np.int64(b), fixed_codes, codes, n_fixed, np.int64(start), one)
+            grow(columns, steps, np.int64(b), np.int64(c), fixed_codes, codes, n_fixed, np.int64(start), two)
+            grow(columns, steps, np.int64(c), np.int64(d), fixed_codes, codes, n_fixed, np.int64(start), three)
+            grow(columns, steps, np.int64(d), np.int64(end), fixed_codes, codes, n_fixed, np.int64(start), four)
+            first, second = leaf_values[a + tree :], leaf_values[b + tree + 1 :]
+            third, fourth = leaf_values[c + tree + 2 :], leaf_values[d + tree + 3 :]
+            for row in range(ROWS):
+                total = scores[start + row] + first[one[row]]
+                total += second[two[row]]
+                total += third[three[row]]
+                scores[start + row] = total + fourth[four[row]]
+        for tree in range(n_grouped, n_trees):
+            a, b = starts[tree], starts[tree + 1]
+            grow(columns, steps, np.int64(a), np.int64(b), fixed_codes, codes, n_fixed, np.int64(start), one)
+            for row in range(ROWS):
+                scores[start + row] += leaf_values[a + tree + one[row]]

@@ -1,0 +1,87 @@
+"""The innermost loop of a forest, written for vector registers: the leaves of 256 rows never leave them.
+
+Numba's own loops keep the leaves in memory between two splits, which costs more than the splits. LLVM turns the vectors
+of 64 bytes into whatever the machine has: one register with AVX-512, two with AVX2, four on ARM.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES: Final = 64
+VECTORS: Final = 4
+ROWS: Final = LANES * VECTORS
+
+_tools: Any = cgutils  # without types of its own
+_BYTE, _WORD, _INDEX = ir.IntType(8), ir.IntType(64), ir.IntType(32)
+_VECTOR = ir.VectorType(_BYTE, LANES)
+
+
+def _type_grow(
+    _context: Any,
+    columns: Any,
+    steps: Any,
+    first: Any,
+    last: Any,
+    fixed_codes: Any,
+    codes: Any,
+    n_fixed: Any,
+    start: Any,
+    leaves: Any,
+) -> tuple[Any, Callable[..., Any]]:
+    """Describe `grow` to Numba: its signature, and what writes its code."""
+    signature = types.void(columns, steps, first, last, fixed_codes, codes, n_fixed, start, leaves)
+    return signature, _write_grow
+
+
+def _write_grow(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Write the code of `grow`: a loop over splits, and in it one step for each vector of rows."""
+    data = [
+        context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else value
+        for kind, value in zip(signature.args, arguments, strict=True)
+    ]
+    columns, steps, first, last, fixed_codes, other_codes, n_fixed, start, leaves = data
+    strides = [builder.extract_value(table.shape, 1) for table in (fixed_codes, other_codes)]
+    cells = [_tools.alloca_once_value(builder, ir.Constant(_VECTOR, [0] * LANES)) for _ in range(VECTORS)]
+    with _tools.for_range(builder, builder.sub(last, first)) as loop:
+        split = builder.add(first, loop.index)
+        column = builder.sext(builder.load(builder.gep(columns.data, [split])), _WORD)
+        step = builder.mul(split, ir.Constant(_WORD, 3))
+        limit, leaf, new = (
+            _spread(builder, builder.load(builder.gep(steps.data, [builder.add(step, ir.Constant(_WORD, field))])))
+            for field in range(3)
+        )
+        is_fixed = builder.icmp_signed("<", column, n_fixed)
+        place = builder.select(is_fixed, column, builder.sub(column, n_fixed))
+        row = builder.mul(place, builder.select(is_fixed, *strides))
+        table = builder.select(is_fixed, fixed_codes.data, other_codes.data)
+        codes = builder.gep(table, [builder.add(row, start)])
+        for number, cell in enumerate(cells):
+            here = builder.load(cell)
+            is_above = builder.icmp_unsigned(">", builder.load(_point(builder, codes, number), align=1), limit)
+            moves = builder.and_(builder.icmp_unsigned("==", here, leaf), is_above)
+            builder.store(builder.select(moves, new, here), cell)
+    for number, cell in enumerate(cells):
+        builder.store(builder.load(cell), _point(builder, leaves.data, number), align=1)
+    return context.get_dummy_value()
+
+
+def _spread(builder: Any, byte: Any) -> Any:
+    """Fill a vector with one byte."""
+    nothing = ir.Constant(_VECTOR, ir.Undefined)
+    single = builder.insert_element(nothing, byte, ir.Constant(_INDEX, 0))
+    return builder.shuffle_vector(single, nothing, ir.Constant(ir.VectorType(_INDEX, LANES), [0] * LANES))
+
+
+def _point(builder: Any, data: Any, number: int) -> Any:
+    """Point at a vector among bytes."""
+    return builder.bitcast(builder.gep(data, [ir.Constant(_WORD, number * LANES)]), _VECTOR.as_pointer())
+
+
+# grow(columns, steps, first, last, fixed_codes, codes, n_fixed, start, leaves): apply the splits from `first` to `last`
+# to the 256 rows from `start`, and write the leaf of each, `(256,)`; the other arguments are those of `replay`.
+grow = cast("Callable[..., None]", intrinsic(_type_grow))
