@@ -123,7 +123,7 @@ def make_part(*, clock: bool = True) -> Part:
             is_ready=lambda: problem_of(url) is None,
             environment=environment_of(site, port, clock=clock),
             grace=30.0,
-            timeout=300.0,
+            timeout=600.0,
         )
 
     return Part(

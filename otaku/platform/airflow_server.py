@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Sequence
 from types import FrameType
 
@@ -71,6 +72,15 @@ class Component:
         self._process.wait()
 
 
+def answers(port: str) -> bool:
+    """Tell whether the API server answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/version", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
 def main(arguments: Sequence[str]) -> None:
     """Prepare the database, then tend the parts until told to stop."""
     (port,) = arguments
@@ -92,8 +102,11 @@ def main(arguments: Sequence[str]) -> None:
         Component("dag-processor"),
         Component("triggerer", "--skip-serve-logs"),
     ]
+    # Tasks report to the API server: a scheduler that is ready first would let its first tasks fail.
+    everything = False
     while not stopping:
-        for component in components:
+        everything = everything or answers(port)
+        for component in components if everything else components[:1]:
             component.tend(time.monotonic())
         time.sleep(0.5)
     for component in components:
