@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -93,8 +94,8 @@ def _build_service(settings: Settings, source: ModelSource) -> Service:
     # A statement that the server still works on after the client gave up would only hold a connection.
     engine = create_database_engine(
         settings.require_database_url(),
-        statement_timeout=STATEMENT_SECONDS,
-        connect_timeout=CONNECT_SECONDS,
+        statement_timeout=max(STATEMENT_SECONDS, settings.database_seconds),
+        connect_timeout=max(CONNECT_SECONDS, math.ceil(settings.database_seconds)),
         pool_size=N_THREADS,
     )
     redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
