@@ -26,7 +26,7 @@ from tests.retrain_model.conftest import SUNDAY, OpenWorld
 from tests.retrain_model.forks import Jobs
 from tests.retrain_model.worlds import Traces, fitted_files, read_traces
 
-pytestmark = [pytest.mark.local, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.local, pytest.mark.slow, pytest.mark.timeout(3000)]
 RUN_KEY = SUNDAY.isoformat()
 SIGNALS = (signal.SIGTERM, signal.SIGKILL)
 
