@@ -34,7 +34,7 @@ down: ## Stop the local platform
 	$(BIN)/otaku down
 
 test: install ## Run every test, the code checks included, and measure coverage
-	$(BIN)/python -m pytest -m "not e2e" --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -m "not e2e" --cov --cov-report=term -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 e2e: install ## Run the long tests against the real Airflow scheduler
 	$(BIN)/python -m pytest -m e2e $(ARGS)
