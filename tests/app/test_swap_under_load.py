@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -114,8 +115,10 @@ def scene(settings: Settings, registry: Registry, model_folders: dict[int, Path]
     shutil.copytree(model_folders[1], folder)
     (folder / "note.txt").write_text("one more file, so that these are bytes of their own")
     broken.append(register(registry, folder, "altered"))
-    store = open_store(settings)
-    key = store.key(registry.read_version(broken[-1]).source) + "/data/recommender/note.txt"
+    source = registry.read_version(broken[-1]).source
+    # An experiment keeps to the bucket that it was made with, by whichever test.
+    store = open_store(settings.model_copy(update={"s3_bucket": urlsplit(source).netloc}))
+    key = store.key(source) + "/data/recommender/note.txt"
     store.write_bytes(key, b"altered after all")
     # Patience: this is about swaps, on whatever else the machine has to do meanwhile.
     patience = {"OTAKU_WAIT_SECONDS": "20", "OTAKU_DATABASE_SECONDS": "20"}

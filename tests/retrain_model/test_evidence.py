@@ -137,6 +137,6 @@ def test_a_version_that_cannot_be_rebuilt_says_why(undisturbed: Settings, monkey
     with context_of(undisturbed) as context:
         with pytest.raises(NoProductionModelError, match="no version 99"):
             rebuilding.reproduce(context, 99)
-        monkeypatch.setattr(rebuilding, "RECIPE", "no-recipe.json")
+        monkeypatch.setattr("retrain_model.evidence.RECIPE", "no-recipe.json")
         with pytest.raises(RetrainError, match="no readable recipe"):
             rebuilding.reproduce(context, 1)

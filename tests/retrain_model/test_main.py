@@ -56,7 +56,7 @@ def test_a_missing_setting_is_one_sentence(
 
 
 def test_nothing_ingested_is_one_sentence(environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert __main__.main(["snapshot", "--as-of", "2026-01-11"]) == 1
+    assert __main__.main(["snapshot", "--as-of", "2026-01-11"]) == 99  # for Airflow: skip
     assert "the catalog is empty" in capsys.readouterr().err
 
 
