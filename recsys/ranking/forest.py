@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.exceptions import SchemaMismatchError, UnsupportedForestError
-from recsys.ranking.forest_columns import Columns, Placed, plan_columns
+from recsys.ranking.forest_columns import Columns, plan_columns
 from recsys.ranking.forest_kernels import Bytes, Doubles, Integers, replay, resolve
 from recsys.ranking.forest_lanes import ROWS
 from recsys.ranking.forest_text import read_trees
@@ -61,16 +61,14 @@ class Forest:
         Width of the tables.
     columns
         How values become bytes.
-    roots, splits, left, right, leaf_values
+    roots, splits, leaf_values
         As `forest_kernels.resolve` describes them.
     """
 
     n_features: int
     columns: Columns
     roots: Integers
-    splits: Placed
-    left: Integers
-    right: Integers
+    splits: Integers
     leaf_values: Doubles
 
     @classmethod
@@ -93,7 +91,7 @@ class Forest:
             raise UnsupportedForestError(f"a tree has {n_leaves.max()} leaves; at most {MAX_LEAVES} are known")
         is_fixed = np.zeros(booster.num_feature(), dtype=np.bool_)
         is_fixed[list(fixed)] = True
-        columns, splits = plan_columns(trees, is_fixed)
+        columns, placed = plan_columns(trees, is_fixed)
         first_leaves = np.cumsum(n_leaves) - n_leaves
         first_splits = first_leaves - np.arange(len(trees))
         return cls(
@@ -101,9 +99,14 @@ class Forest:
             columns=columns,
             # A tree without a split begins, and ends, with its only leaf.
             roots=np.where(n_leaves > 1, first_splits, ~first_leaves).astype(np.int32),
-            splits=splits,
-            left=_join_children([tree.left for tree in trees], first_splits, first_leaves),
-            right=_join_children([tree.right for tree in trees], first_splits, first_leaves),
+            splits=np.column_stack(
+                [
+                    placed.columns,
+                    placed.limits,
+                    _join_children([tree.left for tree in trees], first_splits, first_leaves),
+                    _join_children([tree.right for tree in trees], first_splits, first_leaves),
+                ]
+            ),
             leaf_values=np.concatenate([np.zeros(0), *(tree.leaf_values for tree in trees)]),
         )
 
@@ -144,23 +147,11 @@ class Forest:
 
     def score_codes(self, codes: Codes) -> Doubles:
         """Evaluate encoded rows, `(n_rows,)`."""
-        columns = np.empty(len(self.splits.columns), dtype=np.int32)
+        columns = np.empty(len(self.splits), dtype=np.int32)
         steps = np.empty((len(columns), 3), dtype=np.uint8)
         starts = np.empty(len(self.roots) + 1, dtype=np.int32)
         leaf_values = np.empty(len(self.leaf_values))
-        resolve(
-            self.roots,
-            self.splits.columns,
-            self.splits.limits,
-            self.left,
-            self.right,
-            self.leaf_values,
-            codes.known,
-            columns,
-            steps,
-            starts,
-            leaf_values,
-        )
+        resolve(self.roots, self.splits, self.leaf_values, codes.known, columns, steps, starts, leaf_values)
         scores = np.zeros(codes.fixed.codes.shape[1])
         replay(columns, steps, starts, leaf_values, codes.fixed.codes, codes.fresh, self.columns.n_fixed, scores)
         return scores[: codes.fixed.n_rows]

@@ -49,7 +49,7 @@ class Columns:
     n_fixed: int
     features: Integers
     cuts: Floats
-    steps: Integers
+    n_cuts: Integers
     shifts: Bytes
     missing_codes: Bytes
     zero_is_missing: Bytes
@@ -65,7 +65,7 @@ class Columns:
             table,
             self.features[part],
             self.cuts[part],
-            self.steps[part],
+            self.n_cuts[part],
             self.shifts[part],
             self.missing_codes[part],
             self.zero_is_missing[part],
@@ -176,17 +176,17 @@ def round_down(thresholds: npt.NDArray[np.float64]) -> Floats:
 
 
 def _build(groups: Sequence[_Group], is_fixed: Mask) -> Columns:
-    cuts = np.full((len(groups), MAX_CUTS + 1), np.inf, dtype=np.float32)
+    cuts = np.zeros((len(groups), MAX_CUTS), dtype=np.float32)
     for number, group in enumerate(groups):
         cuts[number, : len(group.cuts)] = group.cuts
-    n_cuts = np.array([len(group.cuts) for group in groups], dtype=np.int64)
+    n_cuts = np.array([len(group.cuts) for group in groups], dtype=np.int32)
     numerical = [group.key if isinstance(group.key, Treatment) else Treatment(0, 0, False) for group in groups]
     n_below_zero = [int(np.searchsorted(group.cuts, 0.0)) for group in groups]
     return Columns(
         n_fixed=int(sum(is_fixed[group.key.feature] for group in groups)),
         features=np.array([group.key.feature for group in groups], dtype=np.int32),
         cuts=cuts,
-        steps=np.where(n_cuts > 0, 1 << np.floor(np.log2(np.maximum(n_cuts, 1))).astype(np.int64), 0).astype(np.int32),
+        n_cuts=n_cuts,
         shifts=np.array([key.goes_left for key in numerical], dtype=np.uint8),
         missing_codes=np.array(
             [

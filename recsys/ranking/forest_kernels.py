@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from recsys.ranking.forest_lanes import ROWS, grow
+from recsys.ranking.forest_lanes import LANES, ROWS, count_cuts, grow
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Bytes = npt.NDArray[np.uint8]
@@ -28,31 +28,12 @@ def compile_kernel(signature: str) -> Callable[[Function], Function]:
     return cast("Callable[[Function], Function]", njit(signature, nogil=True, boundscheck=False, error_model="numpy"))
 
 
-@compile_kernel("i4(f4[::1], i4, f4)")
-def count_below(cuts: npt.NDArray[np.float32], step: int, value: float) -> int:
-    """Count the cuts below a value by binary search; written out, because a loop would cost a wrong guess a step."""
-    place: int = 0
-    if step >= 128:
-        place += 128 * (cuts[127] < value)
-    if step >= 64:
-        place += 64 * (cuts[place + 63] < value)
-    if step >= 32:
-        place += 32 * (cuts[place + 31] < value)
-    if step >= 16:
-        place += 16 * (cuts[place + 15] < value)
-    place += 8 * (cuts[place + 7] < value)
-    place += 4 * (cuts[place + 3] < value)
-    place += 2 * (cuts[place + 1] < value)
-    place += cuts[place] < value
-    return place
-
-
 @compile_kernel("void(f4[:,::1], i4[::1], f4[:,::1], i4[::1], u1[::1], u1[::1], u1[::1], u1[:,::1])")
 def encode(
     table: npt.NDArray[np.float32],
     features: Integers,
     cuts: npt.NDArray[np.float32],
-    steps: Integers,
+    n_cuts: Integers,
     shifts: Bytes,
     missing_codes: Bytes,
     zero_is_missing: Bytes,
@@ -67,94 +48,82 @@ def encode(
     features
         Which feature each column encodes, `(n_columns,)` like all that follows.
     cuts
-        `(n_columns, 255)`, ascending, padded with infinity.
-    steps
-        The largest power of two that is not above the number of cuts.
+        `(n_columns, 254)`, of which the first `n_cuts` of a column count.
     shifts, missing_codes, zero_is_missing
         Added to the number of cuts; the code of a missing value; whether zero is a missing value, as NaN always is.
     codes
         `(n_columns, n_padded)`, where the result goes.
     """
-    n_rows = len(table)
-    for start in range(0, n_rows, BLOCK):
-        stop = min(start + BLOCK, n_rows)
+    values, counts = np.zeros(BLOCK, dtype=np.float32), np.empty(LANES, dtype=np.int32)
+    bits = values.view(np.uint32)
+    for start in range(0, len(table), BLOCK):
+        n_rows = min(BLOCK, len(table) - start)
         for column in range(len(features)):
-            feature, step = features[column], steps[column]
-            own_cuts, shift, missing_code = cuts[column], shifts[column], missing_codes[column]
+            feature, shift, missing_code = features[column], shifts[column], missing_codes[column]
             largest_zero = ZERO if zero_is_missing[column] else np.float32(-1.0)
-            last_value, last_code = np.float32(np.nan), np.uint8(0)
-            for row in range(start, stop):
-                value = table[row, feature]
-                # What one person is, is the same in all rows, and most numbers about most titles are zero.
-                if value != last_value:
-                    code = np.uint8(count_below(own_cuts, step, value) + shift)
+            if column == 0 or feature != features[column - 1]:
+                for row in range(n_rows):
+                    values[row] = table[start + row, feature]
+            for first in range(0, n_rows, LANES):
+                here, before = bits[first : first + LANES], bits[first - LANES * (first > 0) :]
+                changes = np.uint32(first == 0)
+                for row in range(LANES):
+                    changes |= here[row] ^ before[row]
+                # What one person is, is the same in all rows.
+                if changes:
+                    count_cuts(values[first:], cuts[column], np.int64(n_cuts[column]), counts)
+                own, out = values[first : min(first + LANES, n_rows)], codes[column, start + first :]
+                for row in range(len(own)):
                     # Neither NaN nor a zero that is missing lies above the largest zero.
-                    last_code = code if abs(value) > largest_zero else missing_code
-                    last_value = value
-                codes[column, row] = last_code
+                    out[row] = np.uint8(counts[row] + shift) if abs(own[row]) > largest_zero else missing_code
 
 
-@compile_kernel(
-    "i8(i4[::1], i4[::1], u1[::1], i4[::1], i4[::1], f8[::1], i2[::1], i4[::1], u1[:,::1], i4[::1], f8[::1])"
-)
+@compile_kernel("void(i4[::1], i4[:,::1], f8[::1], i2[::1], i4[::1], u1[:,::1], i4[::1], f8[::1])")
 def resolve(
     roots: Integers,
-    columns: Integers,
-    limits: Bytes,
-    left: Integers,
-    right: Integers,
+    splits: Integers,
     leaf_values: Doubles,
     known: npt.NDArray[np.int16],
     out_columns: Integers,
     out_steps: Bytes,
     out_starts: Integers,
     out_values: Doubles,
-) -> int:
+) -> None:
     """Walk past the splits whose outcome is known, and put what is left of each tree in order.
 
     Parameters
     ----------
     roots
-        First split of each tree, `(n_trees,)`; a number below 0 is the leaf ~number, here and in `left` and `right`.
-    columns, limits, left, right
-        Of each split: a row goes left where the code in this column is not above the limit.
+        First split of each tree, `(n_trees,)`; a number below 0 is the leaf ~number, here and in `splits`.
+    splits
+        `(n_splits, 4)`: a column, a limit, and where a row goes whose code in this column is not above it, or is.
     known
         The code that all rows have in a column, `(n_columns,)`; -1 where they differ.
     out_columns, out_steps
         Of each split that is left: its column, and limit, leaf that it splits, leaf for those that go right.
     out_starts
         `(n_trees + 1,)`: where the splits of a tree begin; its leaves begin one later for each tree before it.
-
-    Returns
-    -------
-    The number of splits left.
     """
-    pending = np.empty(BLOCK, dtype=np.int32)
-    pending_leaves = np.empty(BLOCK, dtype=np.int32)
+    pending = np.empty((BLOCK, 2), dtype=np.int32)
     n_splits = 0
     for tree in range(len(roots)):
         out_starts[tree] = n_splits
+        pending[0, 0], pending[0, 1] = roots[tree], 0
         n_pending, n_leaves = 1, 1
-        pending[0], pending_leaves[0] = roots[tree], 0
         while n_pending > 0:
             n_pending -= 1
-            node, leaf = pending[n_pending], pending_leaves[n_pending]
-            while node >= 0 and known[columns[node]] >= 0:
-                node = left[node] if known[columns[node]] <= limits[node] else right[node]
+            node, leaf = pending[n_pending, 0], pending[n_pending, 1]
+            while node >= 0 and known[splits[node, 0]] >= 0:
+                node = splits[node, 2 if known[splits[node, 0]] <= splits[node, 1] else 3]
             if node < 0:
                 out_values[out_starts[tree] + tree + leaf] = leaf_values[~node]
                 continue
-            out_columns[n_splits] = columns[node]
-            out_steps[n_splits, 0] = limits[node]
-            out_steps[n_splits, 1] = leaf
-            out_steps[n_splits, 2] = n_leaves
-            pending[n_pending], pending_leaves[n_pending] = right[node], n_leaves
-            pending[n_pending + 1], pending_leaves[n_pending + 1] = left[node], leaf
-            n_pending += 2
-            n_leaves += 1
-            n_splits += 1
+            out_columns[n_splits] = splits[node, 0]
+            out_steps[n_splits, 0], out_steps[n_splits, 1], out_steps[n_splits, 2] = splits[node, 1], leaf, n_leaves
+            pending[n_pending, 0], pending[n_pending, 1] = splits[node, 3], n_leaves
+            pending[n_pending + 1, 0], pending[n_pending + 1, 1] = splits[node, 2], leaf
+            n_pending, n_leaves, n_splits = n_pending + 2, n_leaves + 1, n_splits + 1
     out_starts[len(roots)] = n_splits
-    return n_splits
 
 
 @compile_kernel("void(i4[::1], u1[:,::1], i4[::1], f8[::1], u1[:,::1], u1[:,::1], i8, f8[::1])")

@@ -1,7 +1,8 @@
-"""The innermost loop of a forest, written for vector registers: the leaves of 256 rows never leave them.
+"""The innermost loops of a forest, written for vector registers.
 
-Numba's own loops keep the leaves in memory between two splits, which costs more than the splits. LLVM turns the vectors
-of 64 bytes into whatever the machine has: one register with AVX-512, two with AVX2, four on ARM.
+Numba's own loops keep the leaves of rows in memory between two splits, which costs more than the splits, and look up
+one value after the other. LLVM turns vectors of 64 elements into whatever the machine has: 64 bytes are one register
+with AVX-512, two with AVX2, four on ARM.
 """
 
 from collections.abc import Callable
@@ -17,8 +18,9 @@ VECTORS: Final = 4
 ROWS: Final = LANES * VECTORS
 
 _tools: Any = cgutils  # without types of its own
-_BYTE, _WORD, _INDEX = ir.IntType(8), ir.IntType(64), ir.IntType(32)
+_BYTE, _WORD, _INDEX, _FLOAT = ir.IntType(8), ir.IntType(64), ir.IntType(32), ir.FloatType()
 _VECTOR = ir.VectorType(_BYTE, LANES)
+_COUNTS, _VALUES = ir.VectorType(_INDEX, LANES), ir.VectorType(_FLOAT, LANES)
 
 
 def _type_grow(
@@ -40,10 +42,7 @@ def _type_grow(
 
 def _write_grow(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Write the code of `grow`: a loop over splits, and in it one step for each vector of rows."""
-    data = [
-        context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else value
-        for kind, value in zip(signature.args, arguments, strict=True)
-    ]
+    data = _unwrap(context, builder, signature, arguments)
     columns, steps, first, last, fixed_codes, other_codes, n_fixed, start, leaves = data
     strides = [builder.extract_value(table.shape, 1) for table in (fixed_codes, other_codes)]
     cells = [_tools.alloca_once_value(builder, ir.Constant(_VECTOR, [0] * LANES)) for _ in range(VECTORS)]
@@ -70,10 +69,38 @@ def _write_grow(context: Any, builder: Any, signature: Any, arguments: Any) -> A
     return context.get_dummy_value()
 
 
-def _spread(builder: Any, byte: Any) -> Any:
-    """Fill a vector with one byte."""
-    nothing = ir.Constant(_VECTOR, ir.Undefined)
-    single = builder.insert_element(nothing, byte, ir.Constant(_INDEX, 0))
+def _type_count_cuts(_context: Any, values: Any, cuts: Any, n_cuts: Any, counts: Any) -> tuple[Any, Callable[..., Any]]:
+    """Describe `count_cuts` to Numba: its signature, and what writes its code."""
+    return types.void(values, cuts, n_cuts, counts), _write_count_cuts
+
+
+def _write_count_cuts(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Write the code of `count_cuts`: a loop over cuts, each compared with all values at once."""
+    values, cuts, n_cuts, counts = _unwrap(context, builder, signature, arguments)
+    rows = builder.load(builder.bitcast(values.data, _VALUES.as_pointer()), align=4)
+    cell = _tools.alloca_once_value(builder, ir.Constant(_COUNTS, [0] * LANES))
+    with _tools.for_range(builder, n_cuts) as loop:
+        cut = _spread(builder, builder.load(builder.gep(cuts.data, [loop.index])))
+        # True is all ones, that is -1.
+        is_below = builder.sext(builder.fcmp_ordered("<", cut, rows), _COUNTS)
+        builder.store(builder.sub(builder.load(cell), is_below), cell)
+    # Were they cut down to bytes here, LLVM would count in bytes, and spend more on putting them together than on cuts.
+    builder.store(builder.load(cell), builder.bitcast(counts.data, _COUNTS.as_pointer()), align=4)
+    return context.get_dummy_value()
+
+
+def _unwrap(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
+    """Open arrays, so that their data can be pointed at, and leave numbers as they are."""
+    return [
+        context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else value
+        for kind, value in zip(signature.args, arguments, strict=True)
+    ]
+
+
+def _spread(builder: Any, element: Any) -> Any:
+    """Fill a vector with one element."""
+    nothing = ir.Constant(ir.VectorType(element.type, LANES), ir.Undefined)
+    single = builder.insert_element(nothing, element, ir.Constant(_INDEX, 0))
     return builder.shuffle_vector(single, nothing, ir.Constant(ir.VectorType(_INDEX, LANES), [0] * LANES))
 
 
@@ -85,3 +112,7 @@ def _point(builder: Any, data: Any, number: int) -> Any:
 # grow(columns, steps, first, last, fixed_codes, codes, n_fixed, start, leaves): apply the splits from `first` to `last`
 # to the 256 rows from `start`, and write the leaf of each, `(256,)`; the other arguments are those of `replay`.
 grow = cast("Callable[..., None]", intrinsic(_type_grow))
+
+# count_cuts(values, cuts, n_cuts, counts): count for each of 64 values how many of the first `n_cuts` cuts lie below,
+# none for NaN, and write the counts, `(64,)`, int32.
+count_cuts = cast("Callable[..., None]", intrinsic(_type_count_cuts))
