@@ -28,6 +28,8 @@ from tests.app.harness import wait_for
 from tests.factories import tiny_world
 
 ROOT = Path(__file__).parents[2]
+# For tests that are not about speed: nobody is turned away because the machine has other things to do meanwhile.
+PATIENCE = {"OTAKU_WAIT_SECONDS": "20", "OTAKU_DATABASE_SECONDS": "20", "OTAKU_MAX_WAITING": "1000"}
 
 
 class Server:

@@ -15,7 +15,7 @@ from recsys.storage import promotion
 from recsys.storage.database import create_database_engine
 from recsys.storage.registry import PRODUCTION, Registry
 from tests.app.harness import wait_for
-from tests.app.live import Server, fill_database, register, run_server
+from tests.app.live import PATIENCE, Server, fill_database, register, run_server
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.local, pytest.mark.slow]
 def server(settings: Settings, registry: Registry) -> Iterator[Server]:
     """The service over a database with everybody of the tiny world, and a registry without any version."""
     fill_database(settings)
-    with run_server(settings, registry.model_name) as running:
+    with run_server(settings, registry.model_name, **PATIENCE) as running:
         yield running
 
 
