@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 
 from app.cards import ItemCards
 from app.choices import CatalogChoices
@@ -69,6 +70,8 @@ def load_model(folder: Path, *, name: str, version: int, run_id: str) -> Serving
         logger.warning("version %d of %s was stored without golden requests", version, name)
     model = ServingModel.build(recommender, name=name, version=version, run_id=run_id)
     check_model(model)
+    # What reading the catalogue took; nobody reads a table again before the next version.
+    pyarrow.default_memory_pool().release_unused()
     return model
 
 

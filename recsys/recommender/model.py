@@ -288,7 +288,7 @@ def _load_item_side(directory: Path) -> ItemSide:
         raise ArtifactError(f"catalog.parquet cannot be read: {error}") from error
     return ItemSide(
         catalog=Catalog(frame),
-        text_vectors=read_state(directory / "text_vectors.npz")["vectors"].astype(np.float32),
+        text_vectors=read_state(directory / "text_vectors.npz")["vectors"].astype(np.float32, copy=False),
         title_neighbours=sparse_from_state(read_state(directory / "title_neighbours.npz")),
         lightfm_vectors=read_state(directory / "lightfm.npz")["vectors"],
     )

@@ -77,7 +77,7 @@ def sparse_to_state(matrix: RatingMatrix) -> State:
 def sparse_from_state(state: State) -> RatingMatrix:
     """Put a CSR matrix together again."""
     shape = tuple(int(size) for size in state["shape"])
-    return csr_matrix((state["data"].astype(np.float32), state["indices"], state["indptr"]), shape=shape)
+    return csr_matrix((state["data"].astype(np.float32, copy=False), state["indices"], state["indptr"]), shape=shape)
 
 
 def map_values(ratings: RatingMatrix, weights: npt.NDArray[np.float32]) -> RatingMatrix:
