@@ -1,7 +1,16 @@
 """Real PostgreSQL, S3 and MLflow for the tests: started on first use, once per run, on free ports, gone with it."""
 
-import itertools
 import os
+
+# How wide and how colourful the terminal is must not reach the tests; what writes to one looks when it is imported.
+os.environ.pop("COLUMNS", None)
+os.environ.pop("LINES", None)
+os.environ.pop("FORCE_COLOR", None)
+os.environ.pop("PY_COLORS", None)
+os.environ.pop("GITHUB_ACTIONS", None)
+os.environ.pop("TTY_COMPATIBLE", None)
+
+import itertools
 import signal
 import tempfile
 import uuid
@@ -43,6 +52,9 @@ def _environment_without_services() -> Iterator[None]:
         if name.startswith(_SERVICE_VARIABLES) and name != "AWS_CA_BUNDLE":
             patch.delenv(name)
     patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Wide enough that no table folds what a test looks for.
+    patch.setattr("otaku.console.console.width", 200)
+    patch.setattr("otaku.console.error_console.width", 200)
     yield
     patch.undo()
 

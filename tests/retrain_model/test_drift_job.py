@@ -176,7 +176,7 @@ def test_the_command_shows_what_stands(
 ) -> None:
     world.add_people(DAY, rating=2)
     monkeypatch.chdir(tmp_path)
-    for name, value in (to_environment(world.settings) | {"COLUMNS": "200"}).items():
+    for name, value in to_environment(world.settings).items():
         monkeypatch.setenv(name, value)
     runner = CliRunner()
     shown = runner.invoke(app, ["drift", "--day", str(DAY)], catch_exceptions=False)

@@ -20,7 +20,6 @@ def runner(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Run commands whose environment names the services of this test."""
     for name, value in settings_environment(settings).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     levels = {name: logging.getLogger(name).level for name in PACKAGES}
     yield CliRunner()

@@ -19,7 +19,6 @@ pytestmark = pytest.mark.local
 def runner(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[CliRunner]:
     for name, value in settings_environment(settings).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("COLUMNS", "200")
     return CliRunner()
 
 

@@ -43,7 +43,6 @@ def runner(
     for name, value in settings_environment(settings.model_copy(update={"model_name": registry.model_name})).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OTAKU_MODEL_NAME", registry.model_name)
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     levels = {name: logging.getLogger(name).level for name in PACKAGES}
     yield CliRunner()
