@@ -16,6 +16,14 @@ from tests.app.harness import FolderSource, RedisServer, TestClient, open_client
 from tests.factories import tiny_recommender
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does answer may take its time; what is away says so at once."""
+    monkeypatch.setattr("app.database.WRITE_SECONDS", 20.0)
+    monkeypatch.setattr("app.cache.REDIS_SECONDS", 20.0)
+    monkeypatch.setattr("app.limits.REDIS_SECONDS", 20.0)
+
+
 @pytest.fixture(scope="session")
 def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     folders = {}

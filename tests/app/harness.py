@@ -1,6 +1,7 @@
 """Applications over models in folders, for tests that need no registry."""
 
 import shutil
+import socket
 import subprocess
 import time
 import warnings
@@ -69,12 +70,16 @@ class RedisServer:
     def start(self) -> None:
         command = ["redis-server", "--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self._socket.parent)
-        wait_for(self._socket.exists)
+        wait_for(self._answers)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self._socket)) == 0
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
         self._socket.unlink(missing_ok=True)
 

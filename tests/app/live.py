@@ -51,9 +51,10 @@ class Server:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(30)
+            return self.process.wait(60)
         finally:
             self.process.kill()
+            self.process.wait()
             self._reader.join(10)
 
     def url(self) -> str:

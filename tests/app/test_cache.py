@@ -109,7 +109,7 @@ def test_a_key_differs_with_every_part_and_tells_none() -> None:
 
 
 async def use_up(limiter: RateLimiter) -> list[bool]:
-    limit = parse_rate_limit("3/minute")
+    limit = parse_rate_limit("3/day")
     allowed = [(await limiter.count(limit, "one")).allowed for _ in range(4)]
     assert (await limiter.count(limit, "another")).allowed
     return allowed
@@ -123,7 +123,7 @@ def test_instances_count_together_in_redis_and_alone_without(redis_server: Redis
     async def scenario() -> None:
         one, other = RateLimiter(redis_server.url), RateLimiter(redis_server.url)
         assert await use_up(one) == [True, True, True, False]
-        limit = parse_rate_limit("3/minute")
+        limit = parse_rate_limit("3/day")
         assert not (await other.count(limit, "one")).allowed
         redis_server.stop()
         assert (await other.count(limit, "one")).allowed
@@ -135,13 +135,13 @@ def test_instances_count_together_in_redis_and_alone_without(redis_server: Redis
 
 def test_a_limit_is_told_in_headers() -> None:
     async def scenario() -> None:
-        limiter, limit = RateLimiter(), parse_rate_limit("2/minute")
+        limiter, limit = RateLimiter(), parse_rate_limit("2/day")
         first = (await limiter.count(limit, "one")).headers
-        assert first["RateLimit-Policy"] == '"default";q=2;w=60'
+        assert first["RateLimit-Policy"] == '"default";q=2;w=86400'
         assert first["RateLimit"].startswith('"default";r=1;t=')
         assert "Retry-After" not in first
         await limiter.count(limit, "one")
-        assert 1 <= int((await limiter.count(limit, "one")).headers["Retry-After"]) <= 60
+        assert 1 <= int((await limiter.count(limit, "one")).headers["Retry-After"]) <= 86_400
 
     asyncio.run(scenario())
 

@@ -136,11 +136,13 @@ def test_what_is_sent_along_counts_more_than_what_is_stored(client: TestClient) 
 
 
 def check_outage(client: TestClient, detail: str = "does not answer") -> None:
-    client.app.state.service.database._read_seconds = 0.9  # type: ignore[attr-defined]
+    database = client.app.state.service.database  # type: ignore[attr-defined]
+    patience, database._read_seconds = database._read_seconds, 0.9
     started = time.monotonic()
     response = client.post("/recommend/", json={"user_input": 7})
-    # Patience ends at 0.9 s and connecting at 2 s; the rest is room for a busy machine.
-    assert time.monotonic() - started < 0.9 + 4
+    # Connection and statement would be given up after 20 s; a busy machine may take its time for the 0.9 s as well.
+    assert time.monotonic() - started < 15
+    database._read_seconds = patience
     assert response.status_code == 503
     assert response.json()["type"] == "urn:otaku:problem:unavailable"
     assert detail in response.json()["detail"]

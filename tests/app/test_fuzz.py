@@ -5,6 +5,7 @@ import json
 import random
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from hypothesis import given
@@ -93,7 +94,7 @@ def test_large_bodies_leave_no_memory_behind(client: TestClient) -> None:
         return process.memory_info().rss / 2**20
 
     measure()
-    before = measure()
-    after = [measure() for _ in range(3)]
+    megabytes = [measure() for _ in range(5)]
 
-    assert min(after) < before + 25, (before, after)  # megabytes
+    # Whoever keeps bodies grows with every measure; an allocator that takes another arena does it now and then.
+    assert np.diff(megabytes).min() < 10, megabytes

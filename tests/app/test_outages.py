@@ -1,10 +1,11 @@
 """PostgreSQL, S3, MLflow and Redis stopped and started again while clients keep asking the real service."""
 
+import math
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ OTHERS: list[dict[str, Any]] = [
     {**body, "k": k} for k in range(1, 9) for body in ({"user_input": "Monster"}, {"ratings": {"1": 9}}, {})
 ]
 NAME = "anime-outages"
+PATIENCE = 20  # seconds that the queue and the database may take: longer than any busy machine needs
 
 
 class Site:
@@ -62,33 +64,48 @@ def site(model_folders: dict[int, Path]) -> Iterator[Site]:
             running.platform.take_down()
 
 
-@dataclass
-class Watch:
-    """What may be answered at the moment, and how often it was."""
+class Clients(Load):
+    """Clients that ask for users and for others, and note who was turned away.
 
-    users_may_fail: bool = False
-    n_failed: int = 0
-    n_users: int = 0
+    Users may be turned away only while the database is away, which is to say if their question was under way at any
+    moment between `goes_away` and `is_back`.
+    """
 
-    def check(self, number: int, status: int, answer: dict[str, Any]) -> str | None:
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, USERS + OTHERS, self._judge, n_clients=3)
+        self._away = False
+        self._back_since = -math.inf
+        self.refusal_seconds: list[float] = []
+        self.n_served_users = 0
+
+    def goes_away(self) -> None:
+        self.refusal_seconds.clear()
+        self._away = True
+
+    def is_back(self) -> None:
+        self._away, self._back_since = False, time.perf_counter()
+
+    def _judge(self, number: int, status: int, answer: dict[str, Any]) -> str | None:
+        seconds = self.seconds[-1]
         is_user = number < len(USERS)
-        if status == 503 and is_user and self.users_may_fail:
-            self.n_failed += 1
+        if status == 503 and is_user and (self._away or time.perf_counter() - seconds <= self._back_since):
+            self.refusal_seconds.append(seconds)
             return None
-        self.n_users += is_user
-        return None if status == 200 else f"{status} for question {number}: {answer}"
+        self.n_served_users += is_user and status == 200
+        return None if status == 200 else f"{status} after {seconds:.2f} s for question {number}: {answer}"
 
 
 @contextmanager
-def under_load(site: Site, **more: str) -> Iterator[tuple[Server, Load, Watch]]:
-    with run_server(site.settings, NAME, OTAKU_WATCH_SECONDS="0.2", **more) as server:
-        wait_for(lambda: server.ask("/health/ready")[0] == 200, 60)
-        watch = Watch()
-        with Load(server, USERS + OTHERS, watch.check, n_clients=3) as load:
-            wait_for(lambda: load.n_answers > 30, 30)
-            yield server, load, watch
-        assert load.wrong == []
-        assert max(load.seconds) < 0.9 + 8  # the rest is room for a busy machine
+def under_load(site: Site, **more: str) -> Iterator[tuple[Server, Clients]]:
+    """Run the service and its clients; nobody is turned away because the machine is busy."""
+    patient = {"OTAKU_WAIT_SECONDS": str(PATIENCE), "OTAKU_DATABASE_SECONDS": str(PATIENCE)}
+    with run_server(site.settings, NAME, OTAKU_WATCH_SECONDS="0.2", **patient, **more) as server:
+        wait_for(lambda: server.ask("/health/ready")[0] == 200)
+        with Clients(server) as clients:
+            wait_for(lambda: clients.n_answers > 30)
+            yield server, clients
+        assert clients.wrong == []
+        assert statistics.median(clients.seconds) < 0.9
 
 
 def problems(server: Server) -> list[str]:
@@ -99,42 +116,44 @@ def problems(server: Server) -> list[str]:
 
 
 def test_without_a_database_users_are_told_at_once_and_nobody_else_notices(site: Site) -> None:
-    with under_load(site, OTAKU_CACHE_SECONDS="0") as (server, load, watch):
+    with under_load(site, OTAKU_CACHE_SECONDS="0") as (server, clients):
         for _ in range(2):
-            watch.users_may_fail, watch.n_failed = True, 0
+            clients.goes_away()
             site.stop(postgres.NAME)
-            wait_for(lambda: watch.n_failed > 20, 60)
-            assert "the database does not answer" in problems(server)
-            before = load.n_answers
-            wait_for(lambda seen=before: load.n_answers > seen + 30, 60)
+            wait_for(lambda: len(clients.refusal_seconds) > 20)
+            wait_for(lambda: "the database does not answer" in problems(server))
+            before = clients.n_answers
+            wait_for(lambda seen=before: clients.n_answers > seen + 30)
+            # At once: half of them far sooner than a person waits, and nobody as long as a slow database may take.
+            assert statistics.median(clients.refusal_seconds) < 0.9
+            assert max(clients.refusal_seconds) < PATIENCE
             site.start()
-            wait_for(lambda: problems(server) == [], 60)
-            watch.users_may_fail, seen = False, watch.n_users
-            wait_for(lambda at=seen: watch.n_users > at + 20, 60)
+            wait_for(lambda: problems(server) == [])
+            clients.is_back()
+            before = clients.n_served_users
+            wait_for(lambda seen=before: clients.n_served_users > seen + 20)
 
 
 @pytest.mark.e2e
 def test_without_registry_or_object_store_the_model_stays_and_it_is_told(site: Site) -> None:
-    with under_load(site) as (server, load, _):
+    with under_load(site) as (server, clients):
         site.stop(tracking.NAME, object_store.NAME)
-        wait_for(lambda: "the registry does not answer" in problems(server), 60)
-        before = load.n_answers
-        wait_for(lambda: load.n_answers > before + 50, 60)
+        wait_for(lambda: "the registry does not answer" in problems(server))
+        before = clients.n_answers
+        wait_for(lambda: clients.n_answers > before + 50)
         site.start()
-        wait_for(lambda: problems(server) == [], 90)
+        wait_for(lambda: problems(server) == [])
 
 
 @pytest.mark.e2e
 def test_a_service_that_starts_without_registry_and_object_store_serves_the_last_good_model(site: Site) -> None:
     with run_server(site.settings, NAME) as server:
-        wait_for(lambda: server.ask("/health/ready")[0] == 200, 60)
+        wait_for(lambda: server.ask("/health/ready")[0] == 200)
         version = server.ask("/model")[1]["version"]
     site.stop(tracking.NAME, object_store.NAME)
     try:
         with run_server(site.settings, NAME) as server:
-            started = time.monotonic()
-            wait_for(lambda: server.ask("/health/ready")[0] == 200, 60)
-            assert time.monotonic() - started < 60
+            wait_for(lambda: server.ask("/health/ready")[0] == 200)
             assert server.ask("/model")[1]["version"] == version
             assert server.ask("/recommend/", {"user_input": 7})[1]["kind"] == "existing_user"
             assert problems(server) == ["the registry does not answer"]
@@ -143,11 +162,11 @@ def test_a_service_that_starts_without_registry_and_object_store_serves_the_last
 
 
 def test_without_redis_nothing_is_kept_and_nobody_notices(site: Site, redis_server: RedisServer) -> None:
-    with under_load(site, OTAKU_REDIS_URL=redis_server.url, OTAKU_RATE_LIMIT="100000/second") as (_, load, _watch):
+    with under_load(site, OTAKU_REDIS_URL=redis_server.url, OTAKU_RATE_LIMIT="100000/second") as (_, clients):
         for _ in range(2):
             redis_server.stop()
-            before = load.n_answers
-            wait_for(lambda seen=before: load.n_answers > seen + 50, 60)
+            before = clients.n_answers
+            wait_for(lambda seen=before: clients.n_answers > seen + 50)
             redis_server.start()
-            before = load.n_answers
-            wait_for(lambda seen=before: load.n_answers > seen + 50, 60)
+            before = clients.n_answers
+            wait_for(lambda seen=before: clients.n_answers > seen + 50)

@@ -76,7 +76,7 @@ def test_it_loads_and_recommends_with_the_app_extra_alone_and_without_a_pickle(m
         [sys.executable, "-c", textwrap.dedent(SERVE_ONCE), str(model_folders[1])],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
@@ -90,7 +90,7 @@ def test_a_missing_setting_ends_the_start_with_one_sentence(tmp_path: Path) -> N
         [sys.executable, "-m", "app"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         cwd=tmp_path,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root)},
