@@ -9,7 +9,7 @@ import pytest
 @pytest.mark.parametrize("module", ["app", "simulate_new_users", "retrain_model", "otaku"])
 def test_module_answers_help(module: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "usage" in done.stdout.lower()

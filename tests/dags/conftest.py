@@ -30,7 +30,7 @@ def run_with_airflow(home: Path, *arguments: str | Path, **environment: str) -> 
         cwd=home,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
 

@@ -89,7 +89,7 @@ class Fork:
 
     def kill_at_stop(self) -> None:
         """Wait until it stands at the instant that it was given, and kill it there."""
-        stopped, deadline = Path(f"{self.log}.stopped"), time.monotonic() + 120
+        stopped, deadline = Path(f"{self.log}.stopped"), time.monotonic() + 400
         while not stopped.exists():
             assert Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z", self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()

@@ -109,7 +109,7 @@ def test_a_real_process_killed_while_it_publishes(
     environment = os.environ | to_environment(settings)
     command = [sys.executable, "-m", "retrain_model", *as_of(SUNDAY)]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while not store.list_keys(f"retrain/{RUN_KEY}/fit_retrieval/fold-"):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline

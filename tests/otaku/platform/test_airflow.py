@@ -100,13 +100,13 @@ def test_airflow_comes_up_with_all_dags_and_leaves_nothing_behind(given: Setting
         settings = platform.settings()
         url, password = str(settings.airflow_url).rstrip("/"), airflow.read_password(platform.home)
         assert airflow.problem_of(url) is None
-        assert httpx.get(url, timeout=30).status_code == 200
-        assert httpx.get(f"{url}/api/v2/dags", timeout=30).status_code == 401
+        assert httpx.get(url, timeout=120).status_code == 200
+        assert httpx.get(f"{url}/api/v2/dags", timeout=120).status_code == 401
         login = {"username": airflow.USER, "password": password}
-        token = httpx.post(f"{url}/auth/token", json=login, timeout=30).json()["access_token"]
-        client = httpx.Client(base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        token = httpx.post(f"{url}/auth/token", json=login, timeout=120).json()["access_token"]
+        client = httpx.Client(base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=120)
         with client:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 300
             while len(dags := client.get("/dags").json()["dags"]) < len(DAGS) and time.monotonic() < deadline:
                 time.sleep(0.5)
             assert {dag["dag_id"]: dag["is_paused"] for dag in dags} == dict.fromkeys(DAGS, False)

@@ -37,7 +37,7 @@ RUNAWAY = (
 
 def _service(code: str, word: str, log: Path, **changes: object) -> Service:
     ready = lambda: word in log.read_text()  # noqa: E731
-    service = Service("sleeper", (sys.executable, "-c", code), "nowhere", ready, grace=0.3, timeout=20)
+    service = Service("sleeper", (sys.executable, "-c", code), "nowhere", ready, grace=0.3, timeout=90)
     return replace(service, **changes)  # type: ignore[arg-type]
 
 
@@ -46,7 +46,7 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "service.log"
 
 
-def _until(condition: Callable[[], bool], seconds: float = 15) -> bool:
+def _until(condition: Callable[[], bool], seconds: float = 90) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -93,10 +93,10 @@ def test_the_death_of_the_owner_ends_the_service(home: Path, log: Path, processe
         f"service = Service('sleeper', (sys.executable, '-c', {DEAF!r}), '', lambda: True, grace=0.3)\n"
         "start(service, log, home=home, owner=os.getpid()); time.sleep(99)\n"
     )
-    owner = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[3])
-    assert _until(lambda: log.exists() and "deaf" in log.read_text())
-    owner.kill()
-    owner.wait()
+    with subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[3]) as owner:
+        answered = _until(lambda: log.exists() and "deaf" in log.read_text())
+        owner.kill()
+    assert answered
     assert _until(lambda: processes_of(home) == [])
 
 

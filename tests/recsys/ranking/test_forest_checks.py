@@ -87,7 +87,7 @@ def test_half_a_ranker_does_not_end_the_process(tmp_path: Path) -> None:
         f"from pathlib import Path; from recsys.ranking.ranker import Ranker; Ranker.load(Path({str(tmp_path)!r}))"
     )
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
 
     assert done.returncode == 1
     assert "ArtifactError: relevance.lgb.txt" in done.stderr

@@ -123,7 +123,7 @@ def test_killed_while_publishing(
         "secret_access_key": s3_settings.aws_secret_access_key.get_secret_value(),
     }
     command = [sys.executable, "-c", _KILLED_PUBLISHER, json.dumps(arguments), str(directory), str(call)]
-    killed = subprocess.run(command, cwd=Path(__file__).parents[3], env=os.environ, timeout=60, check=False)
+    killed = subprocess.run(command, cwd=Path(__file__).parents[3], env=os.environ, timeout=300, check=False)
     assert killed.returncode == -signal.SIGKILL
     with pytest.raises(ArtifactError, match=r"manifest\.json does not exist"):
         store.read_directory("m", tmp_path / "copy")

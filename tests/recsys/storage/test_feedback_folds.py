@@ -154,7 +154,7 @@ def test_an_event_that_commits_late_is_not_missed(engine: Engine) -> None:
             threading.Event().wait(0.05)
         assert not folding.done()
         transaction.commit()
-        assert folding.result(timeout=30).n_feedback == 2
+        assert folding.result(timeout=120).n_feedback == 2
     assert history_of(engine, 7)[440] == 9
 
 

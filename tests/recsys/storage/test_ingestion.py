@@ -296,7 +296,7 @@ def test_killed_half_way_and_run_again(
         },
     }
     command = [sys.executable, "-c", _KILLED_INGEST, json.dumps(given)]
-    killed = subprocess.run(command, cwd=Path(__file__).parents[3], env=os.environ, timeout=120, check=False)
+    killed = subprocess.run(command, cwd=Path(__file__).parents[3], env=os.environ, timeout=300, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert _dump(engine) == (expected if committed else {name: [] for name in expected})
     assert store.list_keys("") == []

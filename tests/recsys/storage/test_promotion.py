@@ -197,7 +197,7 @@ def test_a_kill_between_ledger_and_alias_is_completed(
     arguments = [database_url, registry.tracking_uri, registry.model_name, point, decision]
     environment = {**os.environ, "PYTHONPATH": str(Path(promotion.__file__).parents[2])}
     killed = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(CRASH), *arguments], env=environment, check=False, timeout=120
+        [sys.executable, "-c", textwrap.dedent(CRASH), *arguments], env=environment, check=False, timeout=300
     )
     assert killed.returncode == -signal.SIGKILL
     committed = point != "before the commit"

@@ -59,7 +59,7 @@ def test_a_promoted_version_loads_by_its_alias_through_mlflow_alone(
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     }
     command = [sys.executable, "-c", LOAD_AS_ANYONE_WOULD, f"models:/{name}@production"]
-    found = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=200)
+    found = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=600)
     assert found.returncode == 0, found.stderr[-2000:]
     answer = json.loads(found.stdout)
     known = Profile(np.array([1, 5114]), np.array([9, 10], dtype=np.float32))
