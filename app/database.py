@@ -45,6 +45,7 @@ class Database:
         self._clock = clock
         self._threads: ThreadPoolExecutor | None = None
         self._failures = 0
+        self._successes = 0
         self._down_until: float | None = None
 
     def __enter__(self) -> Self:
@@ -94,24 +95,29 @@ class Database:
             if self._clock() < self._down_until:
                 raise ServiceUnavailableError("PostgreSQL did not answer a moment ago")
             self._down_until = self._clock() + PAUSE_SECONDS  # this request tries; the others do not wait for it
+        successes = self._successes
         try:
             result = await asyncio.wait_for(asyncio.wrap_future(self._threads.submit(work)), seconds)
         except TimeoutError:
-            self._note_failure()
+            self._note_failure(successes)
             raise ServiceUnavailableError(f"PostgreSQL does not answer within {seconds} s") from None
         except (DataError, IntegrityError):  # the database is well, the question was not
             self._note_success()
             raise
         except (SQLAlchemyError, ServiceUnavailableError) as error:
-            self._note_failure()
+            self._note_failure(successes)
             raise ServiceUnavailableError(f"PostgreSQL does not answer: {error}") from error
         self._note_success()
         return result
 
     def _note_success(self) -> None:
         self._failures, self._down_until = 0, None
+        self._successes += 1
 
-    def _note_failure(self) -> None:
+    def _note_failure(self, successes: int) -> None:
+        """Count the failure of an attempt that began after so many successes."""
+        if successes != self._successes:
+            return  # it began in an outage that is over: the database answered somebody since
         self._failures += 1
         if self._failures < MAX_FAILURES:
             return
