@@ -181,6 +181,8 @@ def stop_strays(home: Path, *, keep: Iterable[Running] = (), patience: float = 4
     known |= {child for process in known for child in _descendants(process)}
     strays = [process for process in _marked(home) if process not in known]
     _end(strays, strays, patience)
+    for pid in [pid for pid, child in _children.items() if child.poll() is not None]:
+        del _children[pid]
     return len(strays)
 
 
