@@ -53,7 +53,7 @@ def service(site: Site, port: int) -> Service:
         is_ready=lambda: problem_of(complete) is None,
         environment={"RCLONE_AUTH_KEY": f'"{credentials.access_key_id},{credentials.secret_access_key}"'},
         grace=5.0,
-        timeout=60.0,
+        timeout=180.0,
     )
 
 

@@ -104,7 +104,7 @@ def service(home: Path, password: str, port: int, *, durable: bool = True) -> Se
         identity=_guard_identity(),
         stop_signal=signal.SIGINT,  # "fast" shutdown: end the sessions, write everything, leave
         grace=30.0,
-        timeout=60.0,
+        timeout=180.0,
     )
 
 
