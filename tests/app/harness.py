@@ -93,7 +93,7 @@ def open_client(settings: Settings, source: FolderSource) -> Iterator[TestClient
         yield opened
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 240.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"

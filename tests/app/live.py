@@ -67,7 +67,7 @@ class Server:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url() + path, data, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return response.status, json.load(response)
         except urllib.error.HTTPError as error:
             with error:
@@ -104,7 +104,7 @@ def run_server(settings: Settings, model_name: str, **more: str) -> Iterator[Ser
     }
     running = Server(environment | more)
     try:
-        wait_for(lambda: bool(running.url()) or running.process.poll() is not None, 90)
+        wait_for(lambda: bool(running.url()) or running.process.poll() is not None)
         assert running.process.poll() is None, running.lines
         yield running
     finally:

@@ -118,7 +118,7 @@ def test_the_watch_survives_errors_of_any_kind(source: FolderSource, production:
     source.error = None
     wait_for(lambda: production.refresh() or production.current.version == 1)
     stop.set()
-    thread.join(10)
+    thread.join(90)
 
     assert not thread.is_alive()
 

@@ -80,7 +80,7 @@ def faults(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
         yield faults
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
 def test_every_call_may_fail(
     for_ever: bool,

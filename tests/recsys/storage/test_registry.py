@@ -222,7 +222,7 @@ def test_a_dead_server_is_noticed_within_seconds(store: ArtifactStore, unused_po
     started = time.monotonic()
     with pytest.raises(ServiceUnavailableError, match=str(unused_port)):
         registry.production_version()
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60  # a few are usual, four minutes would be MLflow's own patience
 
 
 @pytest.fixture
