@@ -1,6 +1,5 @@
 """Everything about titles that ranking features need, computed once a model version."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -8,12 +7,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import csr_matrix, hstack
+from scipy.sparse import csr_matrix
 
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.features.franchises import compute_franchises
-from recsys.features.item_features import compute_decades, compute_memberships, compute_one_hot
 from recsys.types import Floats, Positions, RatingMatrix
 
 # Numbers of a title in which people have habits: famous or obscure, old or new, long or short, acclaimed or not.
@@ -77,35 +75,6 @@ class ItemSide:
             },
             dtype=np.float32,
         )
-
-    @cached_property
-    def affiliations(self) -> Mapping[str, RatingMatrix]:
-        """What a taste can attach to: CSR memberships `(n_items, n_values)` by kind."""
-        items = self.catalog.items
-        return {
-            "genre": compute_memberships(items[ItemColumns.Genres], "genre").values,
-            "studio": compute_memberships(items[ItemColumns.Studios], "studio").values,
-            "source": compute_one_hot(items[ItemColumns.Source], "source").values,
-            "decade": compute_one_hot(compute_decades(self.catalog), "decade").values,
-            "year": compute_one_hot(self.statistics["item_year"], "year").values,
-            "type": compute_one_hot(items[ItemColumns.Type], "type").values,
-        }
-
-    @cached_property
-    def affiliation_table(self) -> RatingMatrix:
-        """All of `affiliations` side by side, CSR `(n_items, n_values)`."""
-        return hstack(list(self.affiliations.values()), format="csr")
-
-    @cached_property
-    def affiliation_kinds(self) -> Positions:
-        """Which of `affiliations` each column of the table belongs to, `(n_values,)`."""
-        return np.repeat(np.arange(len(self.affiliations)), [table.shape[1] for table in self.affiliations.values()])
-
-    @cached_property
-    def affiliation_counts(self) -> Floats:
-        """How many values of each kind a title carries, at least 1, `(n_items, n_kinds)`."""
-        counts = [np.maximum(np.diff(table.indptr), 1) for table in self.affiliations.values()]
-        return np.column_stack(counts).astype(np.float32)
 
     @cached_property
     def habit_numbers(self) -> Floats:

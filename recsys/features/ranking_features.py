@@ -20,7 +20,7 @@ from recsys.features.similarity_features import (
     compute_name_relations,
     compute_text_similarities,
 )
-from recsys.features.taste_features import compute_affinities, compute_genre_match, compute_habit_gaps
+from recsys.features.taste_features import compute_genre_match, compute_habit_gaps
 from recsys.types import Floats
 
 
@@ -76,7 +76,6 @@ GROUPS: Final[Mapping[str, Callable[[Pairs], FeatureColumns]]] = {
     "user": _user,
     "item": _item,
     "retrieval": _retrieval,
-    "affinity": compute_affinities,
     "text": compute_text_similarities,
     "lightfm": compute_lightfm_similarities,
     "name": compute_name_relations,
@@ -93,7 +92,6 @@ DEFAULT_GROUPS: Final = (
     "item",
     "retrieval",
     "neighbours",
-    "affinity",
     "habits",
     "text",
     "lightfm",

@@ -1,40 +1,9 @@
-"""How a person's taste in genres, studios, sources, decades and types meets a candidate."""
+"""How a person's taste in genres, and habits in what is watched, meet a candidate."""
 
 import numpy as np
-import numpy.typing as npt
 
 from recsys.features.item_side import HABITS
 from recsys.features.pairs import FeatureColumns, Pairs
-
-# Prior strength of an affinity: how many ratings it takes until a user's own mean counts for half.
-SHRINKAGE = 5.0
-
-
-def compute_affinities(pairs: Pairs) -> FeatureColumns:
-    """Tell how much of the history shares a value with the candidate, and how far above their mean people rate it.
-
-    The mean over the candidate's genres, its studios and so on, kind by kind.
-    """
-    table = pairs.items.affiliation_table
-    counts = np.asarray((pairs.watched @ table).todense())
-    sums = np.asarray((pairs.deviations @ table).todense())
-    kinds = list(pairs.items.affiliations)
-    carried = table[pairs.columns]
-    owners = np.repeat(np.arange(len(pairs.columns)), np.diff(carried.indptr))
-    cells = owners * len(kinds) + pairs.items.affiliation_kinds[carried.indices]
-    n_values = pairs.items.affiliation_counts[pairs.columns]
-
-    def average(numbers: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Average a user's numbers over the values that each candidate carries, `(n_pairs, n_kinds)`."""
-        values = numbers[pairs.rows[owners], carried.indices]
-        return np.bincount(cells, values, minlength=n_values.size).reshape(n_values.shape) / n_values
-
-    shares = average(counts / np.maximum(pairs.lengths, 1)[:, None])
-    affinities = average(sums / (counts + SHRINKAGE))
-    features: FeatureColumns = {}
-    for place, kind in enumerate(kinds):
-        features |= {f"{kind}_share": shares[:, place], f"{kind}_affinity": affinities[:, place]}
-    return features
 
 
 def compute_genre_match(pairs: Pairs) -> FeatureColumns:
