@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 import recsys
+from otaku.evaluation.lesson_store import read_lessons, write_lessons
 from recsys.data.splits import TEST, TRAIN, hash_ids, select_group
 from recsys.evaluation.contenders import CONTENDERS, Materials, make_contender, normalise_name
 from recsys.evaluation.judging import DEEP, Judgement, judge_generator, judge_recommender
@@ -20,7 +21,7 @@ from recsys.features.franchises import compute_franchises
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import Preset, get_preset
 from recsys.recommender import Recommender
-from recsys.recommender.fitting import OnProgress, train_recommender
+from recsys.recommender.fitting import Lessons, OnProgress, build_lessons, build_retriever, train_heads
 from recsys.recommender.training import N_FOLDS, make_models
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.first_stage import FirstStage, cross_fit
@@ -46,7 +47,9 @@ class Bench:
     open_version
         Loads a registered version; None where there is no registry.
     scratch
-        Keeps what several models share (the fitted first stages); None to keep nothing.
+        Keeps what several rankers share (fitted first stages, described candidates); None to keep nothing.
+    refit
+        Whether to make anew what is kept there, so that the time that a ranker takes is its own.
     first_stage
         Makes the unfitted models that the ranker stands on from a seed.
     """
@@ -58,6 +61,7 @@ class Bench:
     preset: Preset
     open_version: Callable[[int], Recommender] | None = None
     scratch: Path | None = None
+    refit: bool = False
     on_progress: OnProgress = ignore
     first_stage: Callable[[int], Sequence[CandidateGenerator]] = make_models
 
@@ -100,12 +104,10 @@ class Bench:
         return judge_generator(model, judges, name=name, depth=DEEP, allowed=allowed, on_progress=report)
 
     def _fit_ranker(self, groups: tuple[str, ...]) -> Recommender:
-        full, *folds = self._stages
-        return train_recommender(
-            full,
-            folds,
-            self.world.interactions,
-            (self.world.catalog, self.materials.text_vectors(), compute_title_neighbours(self.world.catalog)),
+        # A table with all columns is used as it is; a part of it is a copy.
+        lessons = self.lessons if groups == self.preset.groups else self.lessons.keep_groups(groups)
+        return train_heads(
+            lessons,
             replace(self.preset, groups=groups),
             seed=self.materials.seed,
             n_threads=self.materials.n_threads,
@@ -113,14 +115,39 @@ class Bench:
         ).recommender
 
     @cached_property
+    def lessons(self) -> Lessons:
+        """What a ranker of this preset learns from, with the features of all groups; kept where there is a scratch."""
+        world = self.world
+        titles = (world.catalog, self.materials.text_vectors(), compute_title_neighbours(world.catalog))
+        full, *folds = self._stages
+        folder = self._place("lessons", self._describe_preset() + hashlib.sha256(titles[1].tobytes()).hexdigest())
+        if folder is not None and not self.refit:
+            kept = read_lessons(folder, build_retriever(full, titles, self.preset))
+            if kept is not None:
+                return kept
+        built = build_lessons(full, folds, world.interactions, titles, self.preset, on_progress=self.on_progress)
+        if folder is not None:
+            write_lessons(built, folder)
+        return built
+
+    def _describe_preset(self) -> str:
+        """Tell what of a preset decides about its lessons; the trees do not."""
+        preset = self.preset
+        return f"{preset.groups} {preset.n_per_model} {preset.n_splits} {preset.negative_share}"
+
+    def _place(self, kind: str, made_of: str = "") -> Path | None:
+        """Name a folder in the scratch by everything that went into what it keeps."""
+        models = self.first_stage(self.materials.seed)
+        content = f"{self.world.name} {len(self.world.interactions)} {models} {compute_code_digest()} {made_of}"
+        key = hashlib.sha256(content.encode()).hexdigest()[:12]
+        return None if self.scratch is None else self.scratch / f"{kind}-{key}"
+
+    @cached_property
     def _stages(self) -> list[FirstStage]:
         """Return the first stage of all training people, and those of the folds."""
         names = ("full", *(f"fold-{fold}" for fold in range(N_FOLDS)))
-        models = self.first_stage(self.materials.seed)
-        made_of = f"{self.world.name} {len(self.world.interactions)} {models} {compute_code_digest()}"
-        key = hashlib.sha256(made_of.encode()).hexdigest()[:12]
-        kept = None if self.scratch is None else self.scratch / f"first-stage-{key}"
-        if kept is not None and (kept / "done").exists():
+        kept = self._place("first-stage")
+        if kept is not None and not self.refit and (kept / "done").exists():
             return [FirstStage.load(kept / name) for name in names]
         stages = []
         fitted = cross_fit(
@@ -178,9 +205,11 @@ def build_bench(
 
 
 def compute_code_digest() -> str:
-    """Tell whether first stages that were fitted before are those that the code of today would fit."""
+    """Tell whether what was fitted and described before is what the code of today would give."""
     package = Path(recsys.__file__).parent
-    paths = sorted(path for part in ("features", "retrieval") for path in (package / part).rglob("*.py"))
+    paths = sorted(
+        path for part in ("data", "features", "retrieval", "recommender") for path in (package / part).rglob("*.py")
+    )
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
 
 

@@ -210,7 +210,7 @@ def fit_regressor(
         for side in (False, True)
     ]
     params = replace(get_preset("seed").rating, n_estimators=n_estimators, learning_rate=learning_rate)
-    schema = FeatureSchema(("original",), names)
+    schema = FeatureSchema({"original": names})
     return train_head(params, schema, *tables, seed=seed, n_threads=n_threads).booster
 
 

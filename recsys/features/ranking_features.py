@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from recsys.data.interactions import POSITIVE_RATING
+from recsys.exceptions import SchemaMismatchError
 from recsys.features.franchise_features import compute_franchise_relations
 from recsys.features.item_side import ItemSide
 from recsys.features.neighbour_features import compute_neighbour_support
@@ -108,11 +109,17 @@ def compute_ranking_features(pairs: Pairs, groups: Sequence[str]) -> tuple[Featu
     Returns
     -------
     The schema and the table `(n_pairs, n_features)`, float32, C order, NaN where a feature has no value.
+
+    Raises
+    ------
+    SchemaMismatchError
+        If there is no such group: another version of this code made the model.
     """
-    columns: FeatureColumns = {}
-    for group in groups:
-        columns |= GROUPS[group](pairs)
-    table = np.empty((len(pairs.rows), len(columns)), dtype=np.float32)
-    for position, values in enumerate(columns.values()):
+    if unknown := next((group for group in groups if group not in GROUPS), None):
+        raise SchemaMismatchError(f"there are no features {unknown!r}, only {', '.join(GROUPS)}; train the model again")
+    columns = {group: GROUPS[group](pairs) for group in groups}
+    schema = FeatureSchema({group: tuple(found) for group, found in columns.items()})
+    table = np.empty((len(pairs.rows), len(schema.names)), dtype=np.float32)
+    for position, values in enumerate(values for found in columns.values() for values in found.values()):
         table[:, position] = values
-    return FeatureSchema(tuple(groups), tuple(columns)), table
+    return schema, table

@@ -1,7 +1,7 @@
 """Train a whole recommender in memory: first stage, cross-fitted tables, both heads."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from recsys.recommender.model import Recommender
 from recsys.recommender.retrieve import Retriever
 from recsys.recommender.training import (
     N_FOLDS,
+    HeadTables,
     TrainedRanker,
     build_tables,
     build_training_people,
@@ -89,6 +90,28 @@ def _count(stages: Iterable[FirstStage], report: Callable[[int], None]) -> Itera
         yield stage
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """What both heads learn from.
+
+    Parameters
+    ----------
+    retriever
+        Stands on the first stage of all training users; serves, and has described the validation users.
+    n_users
+        How many people teach, each as often as their ratings are hidden in another way.
+    """
+
+    retriever: Retriever
+    train: HeadTables
+    validation: HeadTables
+    n_users: int
+
+    def keep_groups(self, groups: Sequence[str]) -> "Lessons":
+        """Return the same lessons with the features of some groups only."""
+        return replace(self, train=self.train.keep_groups(groups), validation=self.validation.keep_groups(groups))
+
+
 def train_recommender(
     full: FirstStage,
     folds: Iterable[FirstStage],
@@ -111,9 +134,29 @@ def train_recommender(
     titles
         The catalog, its synopsis embeddings and its title neighbours.
     """
+    lessons = build_lessons(full, folds, interactions, titles, preset, on_progress=on_progress)
+    return train_heads(lessons, preset, seed=seed, n_threads=n_threads, on_progress=on_progress)
+
+
+def build_retriever(full: FirstStage, titles: tuple[Catalog, Floats, RatingMatrix], preset: Preset) -> Retriever:
+    """Put the first stage and what is known of titles together."""
     catalog, text_vectors, neighbours = titles
     items = ItemSide(catalog, text_vectors, neighbours, full.models["lightfm"].state()["vectors"])
-    final = Retriever(full, items, preset.n_per_model)
+    return Retriever(full, items, preset.n_per_model)
+
+
+def build_lessons(
+    full: FirstStage,
+    folds: Iterable[FirstStage],
+    interactions: Interactions,
+    titles: tuple[Catalog, Floats, RatingMatrix],
+    preset: Preset,
+    *,
+    on_progress: OnProgress = lambda _stage, _done, _total: None,
+) -> Lessons:
+    """Describe the candidates of all training and validation users; parameters as in `train_recommender`."""
+    catalog = titles[0]
+    final = build_retriever(full, titles, preset)
     people = build_training_people(select_group(interactions, TRAIN), catalog, preset.n_splits)
     places = assign_folds(people.user_ids, N_FOLDS)
     # Raw LightFM dimensions have a meaning within one fit only, so a preset that uses them reads the final fit.
@@ -121,7 +164,7 @@ def train_recommender(
 
     def parts() -> Iterator[tuple[Retriever, People]]:
         for fold, first_stage in enumerate(folds):
-            side = items if raw else swap_item_vectors(items, first_stage)
+            side = final.items if raw else swap_item_vectors(final.items, first_stage)
             yield Retriever(first_stage, side, preset.n_per_model), people.select(np.flatnonzero(places == fold))
             on_progress("featurise", fold + 1, N_FOLDS + 1)
 
@@ -129,12 +172,24 @@ def train_recommender(
     validators = build_people(select_group(interactions, VALIDATION), catalog)
     validation = build_tables([(final, validators)], preset.groups)
     on_progress("featurise", N_FOLDS + 1, N_FOLDS + 1)
+    return Lessons(final, train, validation, len(people.user_ids))
+
+
+def train_heads(
+    lessons: Lessons,
+    preset: Preset,
+    *,
+    seed: int,
+    n_threads: int,
+    on_progress: OnProgress = lambda _stage, _done, _total: None,
+) -> FittedRecommender:
+    """Train both heads of a preset; the lessons hold the features of its groups."""
     trained = train_ranker(
-        train,
-        validation,
+        lessons.train,
+        lessons.validation,
         preset,
         seed=seed,
         n_threads=n_threads,
         on_progress=lambda head, done, total: on_progress(f"train {head} head", done, total),
     )
-    return FittedRecommender(Recommender(final, trained.ranker), trained, len(people.user_ids))
+    return FittedRecommender(Recommender(lessons.retriever, trained.ranker), trained, lessons.n_users)

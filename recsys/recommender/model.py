@@ -33,7 +33,7 @@ from recsys.retrieval.base import (
 from recsys.retrieval.first_stage import FirstStage
 from recsys.types import Floats, Ids, ItemId, Mask, Positions, RatingMatrix
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 # How many candidates a diverse list is picked from: so many titles, and so many times its length, at least.
 MIN_POOL: Final = 100
 POOL_FACTOR: Final = 5

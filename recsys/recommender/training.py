@@ -67,6 +67,15 @@ class HeadTables:
     relevance: TrainingTable
     rating: TrainingTable
 
+    def keep_groups(self, groups: Sequence[str]) -> "HeadTables":
+        """Return the same rows with the features of some groups only; copies what is kept."""
+        schema, places = self.schema.select(groups)
+
+        def narrow(table: TrainingTable) -> TrainingTable:
+            return replace(table, features=table.features[:, places])
+
+        return HeadTables(schema, narrow(self.relevance), narrow(self.rating))
+
 
 def build_training_people(interactions: Interactions, catalog: Catalog, n_splits: int) -> People:
     """Let every training user teach several times, with other ratings hidden each time, and some as newcomers."""

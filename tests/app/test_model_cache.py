@@ -141,7 +141,7 @@ def test_other_features_than_the_ranker_was_trained_on_refuse_the_version(source
     source.folders[3] = tmp_path / "version-3"
     shutil.copytree(source.folders[2], source.folders[3])
     schema = json.loads((source.folders[3] / "schema.json").read_text())
-    schema["names"] = schema["names"][::-1]
+    schema["columns"] = {group: names[::-1] for group, names in schema["columns"].items()}
     (source.folders[3] / "schema.json").write_text(json.dumps(schema))
     source.production = 3
 

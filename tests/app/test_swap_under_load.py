@@ -64,7 +64,7 @@ def truncate(folder: Path) -> None:
 
 def reorder_features(folder: Path) -> None:
     schema = json.loads((folder / "schema.json").read_text())
-    schema["names"] = schema["names"][::-1]
+    schema["columns"] = {group: names[::-1] for group, names in schema["columns"].items()}
     (folder / "schema.json").write_text(json.dumps(schema))
 
 

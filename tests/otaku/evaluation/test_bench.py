@@ -124,12 +124,36 @@ def test_a_run_is_named_by_what_was_judged() -> None:
     assert compute_run_key(evaluation) != compute_run_key(other)
 
 
-def test_first_stages_are_fitted_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_stages_and_tables_are_made_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make_bench(tmp_path)
     ranker = first.make("ranker")
-    monkeypatch.setattr("otaku.evaluation.bench.cross_fit", lambda *_, **__: pytest.fail("fitted again"))
+    for name in ("cross_fit", "build_lessons"):
+        monkeypatch.setattr(f"otaku.evaluation.bench.{name}", lambda *_, **__: pytest.fail("made again"))
     again = make_bench(tmp_path).make("ranker")
     lists = [first.judge("ranker", model).ranked.tolist() for model in (ranker, again)]
+    assert lists[0] == lists[1]
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        replace(make_bench(tmp_path), refit=True).make("ranker")
+
+
+def test_tables_that_were_left_half_written_are_made_anew(tmp_path: Path) -> None:
+    first = make_bench(tmp_path)
+    first.make("ranker")
+    (folder,) = tmp_path.glob("lessons-*")
+    (folder / "done").unlink()
+    (folder / "train-rating-labels.npy").write_bytes(b"half of it")
+    lists = [first.judge("ranker", make_bench(tmp_path).make("ranker")).ranked.tolist() for _ in range(2)]
+    assert lists[0] == lists[1]
+    assert (folder / "done").exists()
+
+
+def test_a_ranker_without_a_group_is_the_one_that_never_had_it(tmp_path: Path) -> None:
+    whole = make_bench(tmp_path)
+    whole.make("ranker")
+    groups = tuple(group for group in whole.preset.groups if group != "habits")
+    never = replace(make_bench(), preset=replace(whole.preset, groups=groups))
+    models = make_bench(tmp_path).make("ranker-without-habits"), never.make("ranker")
+    lists = [whole.judge("ranker", model).ranked.tolist() for model in models]
     assert lists[0] == lists[1]
 
 

@@ -151,7 +151,7 @@ def test_changing_the_history_does_move_features(pairs: Pairs) -> None:
 
 
 def test_schema_names_the_first_difference() -> None:
-    schema = FeatureSchema(("user",), ("a", "b"))
+    schema = FeatureSchema({"user": ("a", "b")})
     schema.check(("a", "b"))
     with pytest.raises(SchemaMismatchError, match="feature 1 is 'c' where the ranker expects 'b'"):
         schema.check(("a", "c"))
@@ -159,8 +159,22 @@ def test_schema_names_the_first_difference() -> None:
         schema.check(("a",))
 
 
+def test_a_schema_gives_some_of_its_groups_and_where_they_stand() -> None:
+    schema = FeatureSchema({"user": ("a", "b"), "item": ("c",), "text": ("d",)})
+    kept, places = schema.select(("text", "user"))
+    assert kept == FeatureSchema({"text": ("d",), "user": ("a", "b")})
+    assert places.tolist() == [3, 0, 1]
+    with pytest.raises(SchemaMismatchError, match="no features 'luck' here, only user, item, text"):
+        schema.select(("user", "luck"))
+
+
+def test_features_that_this_code_does_not_know_are_named(pairs: Pairs) -> None:
+    with pytest.raises(SchemaMismatchError, match=r"no features 'luck', only user, .*; train the model again"):
+        compute_ranking_features(pairs, ("user", "luck"))
+
+
 def test_schema_survives_the_disk(tmp_path: Path) -> None:
-    schema = FeatureSchema(("user", "item"), ("a", "b", "c"))
+    schema = FeatureSchema({"user": ("a", "b"), "item": ("c",)})
     schema.save(tmp_path / "schema.json")
     assert FeatureSchema.load(tmp_path / "schema.json") == schema
     (tmp_path / "schema.json").write_text("{}")

@@ -10,7 +10,7 @@ from recsys.features.schema import FeatureSchema
 from recsys.ranking.params import PRESETS, HeadParams, get_preset
 from recsys.ranking.ranker import Ranker, TrainingTable, train_head
 
-SCHEMA = FeatureSchema(("made up",), ("signal", "noise"))
+SCHEMA = FeatureSchema({"made up": ("signal", "noise")})
 PARAMS = HeadParams("lambdarank", n_estimators=60, learning_rate=0.1, num_leaves=7, min_data_in_leaf=5)
 
 
@@ -102,7 +102,7 @@ def test_a_damaged_head_is_refused(ranker: Ranker, tmp_path: Path, damage: str) 
 
 def test_a_head_of_another_schema_is_refused(ranker: Ranker, tmp_path: Path) -> None:
     ranker.save(tmp_path)
-    FeatureSchema(("made up",), ("noise", "signal")).save(tmp_path / "schema.json")
+    FeatureSchema({"made up": ("noise", "signal")}).save(tmp_path / "schema.json")
     with pytest.raises(SchemaMismatchError, match="feature 0"):
         Ranker.load(tmp_path)
 
@@ -126,7 +126,7 @@ def test_an_unknown_preset_is_named() -> None:
 
 def test_ratings_are_learnt_as_distances_from_the_mean_of_a_user() -> None:
     """Trees that know nothing leave the mean; without a history the usual mean stands in."""
-    schema = FeatureSchema(("user",), ("noise", "user_mean_rating"))
+    schema = FeatureSchema({"user": ("noise", "user_mean_rating")})
     features = np.array([[0.0, 4.0], [0.0, 9.0], [0.0, np.nan]] * 40, dtype=np.float32)
     table = TrainingTable(features, np.zeros(len(features), dtype=np.float32))
     params = HeadParams("regression", n_estimators=1, learning_rate=0.1, num_leaves=2)
