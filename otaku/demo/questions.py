@@ -16,6 +16,7 @@ from recsys.storage.tables import items, ratings, users
 
 READY_SECONDS: Final = 180.0
 NOBODY: Final = 1_234_567_890
+LIST_LENGTH: Final = 10
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,14 @@ class Question:
 def build_questions(settings: Settings) -> list[Question]:
     """Choose the questions from the data: a person who arrived last, nobody, somebody with tastes, a misspelt title."""
     with open_engine(settings) as engine, engine.connect() as connection:
+        n_titles = select(func.count()).select_from(items).scalar_subquery()
+        # In a tiny world somebody may have watched nearly everything; a list for them would show nothing.
+        lacks_titles = func.count() > n_titles - LIST_LENGTH
         newest = (
             select(users.c.user_id)
             .join(ratings)
             .group_by(users.c.user_id)
-            .order_by(users.c.arrived_on.desc().nulls_last(), func.count().desc(), users.c.user_id)
+            .order_by(users.c.arrived_on.desc().nulls_last(), lacks_titles, func.count().desc(), users.c.user_id)
         )
         person = int(connection.execute(newest.limit(1)).scalar_one())
         best_known = select(items.c[ItemColumns.Title]).order_by(items.c[ItemColumns.Members].desc().nulls_last())

@@ -1,101 +1,40 @@
 """Render what `measure.py` found: `python research/1-recommendation-quality/render.py [RESULTS [FOLDER]]`.
 
-Without arguments the results.json beside this file becomes the README.md beside this file. The words of a person go
+Without arguments the results.json beside this file becomes the README.md beside this file; a splits.json beside it, as
+`crossvalidate.py` writes it, is told as well. The words of a person go
 into findings.md of that folder and stand above the tables; every number below comes from the results.
 """
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from matplotlib import rcParams
 from matplotlib.figure import Figure
+from tables import (
+    ABLATED,
+    AT_10,
+    BEYOND,
+    NAMES,
+    RANKER,
+    Results,
+    select,
+    spell,
+    spell_difference,
+    tabulate,
+    tabulate_differences,
+    tabulate_metrics,
+    tabulate_slices,
+)
 
-from recsys.evaluation.comparison import COVERAGE, DISCOVERY, LABELS, PRIMARY
+from recsys.evaluation.comparison import DISCOVERY, LABELS, PRIMARY
 from recsys.evaluation.comparison_plots import plot_differences, plot_metrics, plot_slices
 from recsys.evaluation.reliability import ReliabilityBin
 from recsys.evaluation.training_plots import plot_reliability
 
 HERE: Final = Path(__file__).parent
-RANKER: Final = "ranker"
-ABLATED: Final = "ranker_without_"
-AT_10: Final = ("ndcg_at_10", "recall_at_10", "precision_at_10", "hit_rate_at_10", "reciprocal_rank_at_10")
-BEYOND: Final = (COVERAGE, "novelty", "diversity", "popularity_share", "mae")
-NAMES: Final = {
-    "popular": "popularity",
-    "genre": "genre TF-IDF",
-    "text": "synopsis profile",
-    "lightfm": "LightFM, WARP, fold-in",
-    "item_knn": "item-kNN",
-    "als": "ALS",
-    "ease": "EASE",
-    "ease_franchise": "EASE with franchises",
-    "seed004": "the original's algorithm",
-    RANKER: "**this recommender**",
-}
-Results = Mapping[str, Any]
-
-
-def select(results: Results, *, ablated: bool) -> dict[str, Any]:
-    """Keep the models of the main tables, or the ablated rankers, the best first."""
-    chosen = {name: model for name, model in results["models"].items() if name.startswith(ABLATED) == ablated}
-    return dict(sorted(chosen.items(), key=lambda entry: -entry[1]["metrics"][PRIMARY]["mean"]))
-
-
-def spell(found: Mapping[str, float] | None, digits: int = 3) -> str:
-    """Write a mean with its interval."""
-    if found is None:
-        return "-"
-    return f"{found['mean']:.{digits}f} ({found['low']:.{digits}f} to {found['high']:.{digits}f})"
-
-
-def spell_difference(found: Mapping[str, float] | None) -> str:
-    """Write a difference with its interval and the lift."""
-    if found is None:
-        return "-"
-    lift = "" if found["lift"] is None else f", {100 * found['lift']:+.1f} %"
-    return f"{found['mean']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f}){lift}"
-
-
-def tabulate(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay cells out in Markdown, the first column to the left."""
-    lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def tabulate_metrics(models: Mapping[str, Any], metrics: Sequence[str]) -> str:
-    """Give each model a row and each metric a column."""
-    known = [metric for metric in metrics if any(metric in model["metrics"] for model in models.values())]
-    rows = [
-        [NAMES.get(name, name), *(spell(model["metrics"].get(metric)) for metric in known)]
-        for name, model in models.items()
-    ]
-    return tabulate(["", *(LABELS[metric].removesuffix(", discovery") for metric in known)], rows)
-
-
-def tabulate_differences(models: Mapping[str, Any], metrics: Sequence[str], reference: str) -> str:
-    """Pair every model with the reference."""
-    rows = [
-        [NAMES.get(name, name), *(spell_difference(model["differences"].get(metric)) for metric in metrics)]
-        for name, model in models.items()
-        if name != reference
-    ]
-    return tabulate(["", *(LABELS[metric] for metric in metrics)], rows)
-
-
-def tabulate_slices(models: Mapping[str, Any]) -> str:
-    """Show NDCG@10 by slice of users."""
-    slices = {name: part["n_users"] for model in models.values() for name, part in model["slices"].items()}
-    rows = [
-        [
-            NAMES.get(name, name),
-            *(spell(model["slices"].get(part, {"metrics": {}})["metrics"].get(PRIMARY)) for part in slices),
-        ]
-        for name, model in models.items()
-    ]
-    return tabulate(["", *(f"{name} ({n_users:,} people)" for name, n_users in slices.items())], rows)
 
 
 def tell_lead(models: Mapping[str, Any]) -> str:
@@ -115,6 +54,40 @@ def tell_lead(models: Mapping[str, Any]) -> str:
         if name != "all" and PRIMARY in part
     ]
     return sentence + (f" By slice: {'; '.join(parts)}." if parts else "")
+
+
+def tell_splits(results: Results) -> str:
+    """Say what other test people have to say."""
+    splits = results.get("splits")
+    if not splits:
+        return ""
+    parts = [
+        f"""## By other people too
+
+The usual test people are few, so the same was done {splits["n_splits"]} times: each time another tenth of
+the people judges and the others teach (`crossvalidate.py`). Nobody judges twice, and the people that everything was
+tuned on never do: {splits["n_people"]:,} judges in all.""",
+        tabulate(
+            ["NDCG@10", "everybody", *(f"split {split}" for split in range(splits["n_splits"]))],
+            [
+                [NAMES.get(name, name), f"{model['mean']:.4f}", *(f"{mean:.4f}" for mean in model["by_split"])]
+                for name, model in splits["models"].items()
+            ],
+        ),
+    ]
+    for name, model in splits["models"].items():
+        if model["versus"] is not None:
+            lifts = ", ".join(f"{100 * found[PRIMARY]['lift']:+.1f} %" for found in model["versus_by_split"])
+            groups = "; ".join(
+                f"{group} {spell_difference(found[PRIMARY])}" for group, found in model["versus"].items()
+            )
+            discovery = spell_difference(model["versus"]["all"][f"{DISCOVERY}{PRIMARY}"])
+            other = NAMES.get(splits["reference"], splits["reference"])
+            parts.append(
+                f"{NAMES.get(name, name)} minus {other}, paired person by person: {groups}. Discovery: {discovery}. "
+                f"Split by split: {lifts}."
+            )
+    return "\n\n".join(parts)
 
 
 def tell_costs(models: Mapping[str, Any]) -> str:
@@ -242,6 +215,7 @@ people. The protocol in full: [docs/evaluation.md](../../docs/evaluation.md)."""
         "## Discovery",
         "Only titles of franchises that the history does not touch, among the targets and in the lists.",
         tabulate_metrics(models, discovery),
+        tell_splits(results),
         "## For whom",
         tabulate_slices(models),
         "![NDCG@10 by slice](slices.svg)",
@@ -251,7 +225,7 @@ people. The protocol in full: [docs/evaluation.md](../../docs/evaluation.md)."""
         "![Predicted and given ratings](calibration.svg)" if results["reliability"].get(RANKER) else "",
         tell_ablation(results),
         tell_cold(results),
-        "## Tuning of the baselines",
+        "## Tuning",
         tell_tuning(results),
         "## Time and memory",
         "Each model in a process of its own, the data in memory included.",
@@ -284,6 +258,8 @@ def main() -> None:
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "results.json"
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE
     results = json.loads(source.read_text(encoding="utf-8"))
+    if (splits := source.with_name("splits.json")).exists():
+        results["splits"] = json.loads(splits.read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
     rcParams["svg.hashsalt"] = "quality"  # the same numbers give the same file
     for name, figure in draw(results).items():

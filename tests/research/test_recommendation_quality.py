@@ -2,14 +2,17 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from recsys.data.sample_world import write_sample_world
+from recsys.data.splits import TEST, VALIDATION, assign_groups
 
 FOLDER = Path(__file__).parents[2] / "research" / "1-recommendation-quality"
 MODELS = ("popular", "ease")
@@ -65,3 +68,38 @@ def test_tuning_writes_what_measuring_reads(work: Path) -> None:
     assert done.returncode == 0, done.stderr
     tuned = json.loads((work / "tuned.json").read_text())
     assert tuned["ease"]["n_trials"] == 2
+
+
+@pytest.mark.slow
+def test_other_people_judge_in_every_split(work: Path, tmp_path: Path) -> None:
+    done = run("crossvalidate.py", work.parent / "data", tmp_path, "--models", "popular,ease", "--splits", 2)
+    assert done.returncode == 0, done.stderr
+    worlds = [pd.read_parquet(tmp_path / f"split-{split}" / "world" / "ratings.parquet") for split in (0, 1)]
+    # The same ratings under other ids: item by item, the same values.
+    sorted_ratings = [world.groupby("item_id")["rating"].apply(sorted).to_dict() for world in worlds]
+    assert sorted_ratings[0] == sorted_ratings[1]
+    groups = [dict(zip(users, assign_groups(users), strict=True)) for users in (w["user_id"].unique() for w in worlds)]
+    validators = [{user for user, group in found.items() if group == VALIDATION} for found in groups]
+    assert validators[0] == validators[1]
+    judges = [{user for user, group in found.items() if group == TEST} for found in groups]
+    assert not judges[0] & set(groups[1]), "who judged before teaches under another id"
+    assert not judges[1] & set(groups[0])
+
+    found = json.loads((tmp_path / "splits.json").read_text())
+    assert found["n_people"] == sum(len(pd.read_parquet(tmp_path / f"split-{s}/test/ease.parquet")) for s in (0, 1))
+    assert len(found["models"]["ease"]["versus_by_split"]) == 2
+    assert found["models"]["popular"]["versus"] is None
+
+    page = tmp_path / "page"
+    shutil.copy(work / "results.json", tmp_path)
+    assert run("render.py", tmp_path / "results.json", page).returncode == 0
+    text = (page / "README.md").read_text(encoding="utf-8")
+    assert f"{found['n_people']} judges in all" in text
+    assert f"| popularity | {found['models']['popular']['mean']:.4f} |" in text
+
+
+@pytest.mark.slow
+def test_no_more_splits_than_there_are_people_for(work: Path, tmp_path: Path) -> None:
+    done = run("crossvalidate.py", work.parent / "data", tmp_path, "--splits", 10)
+    assert done.returncode == 2
+    assert "invalid choice: 10" in done.stderr
