@@ -71,6 +71,14 @@ SPACES: Final[Mapping[str, tuple[CandidateGenerator, Mapping[str, Range]]]] = {
 }
 
 
+# Called with number, value and parameters of each finished trial.
+OnTrial = Callable[[int, float, Mapping[str, Any]], None]
+
+
+def ignore_trial(_number: int, _value: float, _params: Mapping[str, Any]) -> None:
+    """Report to nobody."""
+
+
 def tune(
     name: str,
     training: RatingMatrix,
@@ -80,7 +88,7 @@ def tune(
     n_trials: int,
     seed: int,
     journal: Path,
-    on_trial: Callable[[int, float, Mapping[str, Any]], None] = lambda _number, _value, _params: None,
+    on_trial: OnTrial = ignore_trial,
 ) -> dict[str, Any]:
     """Search hyper-parameters by NDCG@10 on validation people with Optuna's TPE.
 
@@ -111,16 +119,41 @@ def tune(
         raise EvaluationError(f"{name!r} has no hyper-parameters to tune; choose among {', '.join(SPACES)}")
     base, space = SPACES[name]
 
+    def measure(params: Mapping[str, Any]) -> float:
+        model = replace(base, **params).fit(training, catalog)  # type: ignore[type-var]
+        return float(np.nanmean(judge_generator(model, jury).metrics[METRIC]))
+
+    defaults = {key: getattr(base, key) for key in space}
+    return search(name, space, defaults, measure, n_trials=n_trials, seed=seed, journal=journal, on_trial=on_trial)
+
+
+def search(
+    name: str,
+    space: Mapping[str, Range],
+    defaults: Mapping[str, Any],
+    measure: Callable[[Mapping[str, Any]], float],
+    *,
+    n_trials: int,
+    seed: int,
+    journal: Path,
+    on_trial: OnTrial = ignore_trial,
+) -> dict[str, Any]:
+    """Search for the parameters that measure best, the defaults first; the rest as in `tune`.
+
+    Parameters
+    ----------
+    measure
+        Gives the value of parameters, the higher the better.
+    """
+
     def objective(trial: Any) -> float:
         params = {key: bounds.suggest(trial, key) for key, bounds in space.items()}
-        model = replace(base, **params).fit(training, catalog)  # type: ignore[type-var]
-        value = float(np.nanmean(judge_generator(model, jury).metrics[METRIC]))
+        value = measure(params)
         on_trial(trial.number, value, params)
         return value
 
-    defaults = {key: getattr(base, key) for key in space}
     study = _open_study(name, journal, seed)
-    study.enqueue_trial(defaults, skip_if_exists=True)
+    study.enqueue_trial(dict(defaults), skip_if_exists=True)
     study.optimize(objective, n_trials=max(0, n_trials - len(_find_finished(study))))
     return _summarise(study, defaults)
 
@@ -145,6 +178,7 @@ def _summarise(study: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
     finished = _find_finished(study)
     default = next((trial.value for trial in finished if trial.params == defaults), None)
     return {
+        "metric": METRIC,
         "params": dict(study.best_trial.params),
         "value": float(study.best_trial.value),
         "default_value": default,

@@ -108,7 +108,7 @@ def tell_costs(models: Mapping[str, Any]) -> str:
 
 def tell_tuning(results: Results) -> str:
     """Show what tuning on validation people brought."""
-    tuning = results.get("tuning")
+    tuning = {name: found for name, found in results.get("tuning", {}).items() if "trials" in found}
     if not tuning:
         return "All models ran with their defaults."
     rows = [

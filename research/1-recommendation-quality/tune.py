@@ -1,9 +1,11 @@
-"""Tune the baselines on validation people, each with the same number of trials; resumable.
+"""Tune models on validation people, the baselines each with the same number of trials; resumable.
 
     python research/1-recommendation-quality/tune.py DIRECTORY WORK --models als,ease,item_knn --trials 20
+    python research/1-recommendation-quality/tune.py DIRECTORY WORK --models ranker --trials 10 --mlflow
 
 Finished trials stand in WORK/trials.journal and are not run again. The end is WORK/tuned.json, which `measure.py
---params` and `otaku evaluate --params` read.
+--params` and `otaku evaluate --params` read; what is found about the ranker belongs into its preset, in
+recsys/ranking/params.py. With `--mlflow` each search is a run in the registry's experiment as well (`otaku up` first).
 """
 
 import argparse
@@ -14,11 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import load_world
+from measure import load_world, open_bench
 
+from otaku.console import running_settings
+from otaku.evaluation.bench import RANKER
+from otaku.evaluation.ranker_tuning import log_study, tune_ranker
+from recsys.connections import open_registry
 from recsys.data.splits import TRAIN, VALIDATION, select_group
 from recsys.evaluation.jury import summon_jury
-from recsys.evaluation.tuning import SPACES, tune
+from recsys.evaluation.tuning import SPACES, OnTrial, tune
+
+
+def search_model(name: str, arguments: argparse.Namespace, say: OnTrial) -> dict[str, Any]:
+    """Search the parameters of one model."""
+    journal, n_trials, seed = arguments.work / "trials.journal", arguments.trials, arguments.seed
+    if name == RANKER:
+        return tune_ranker(open_bench(arguments), n_trials=n_trials, seed=seed, journal=journal, on_trial=say)
+    world = load_world(arguments.directory, arguments.work)
+    training = select_group(world.interactions, TRAIN).to_matrix(world.catalog)
+    jury = summon_jury(world, training, VALIDATION)
+    return tune(name, training, world.catalog, jury, n_trials=n_trials, seed=seed, journal=journal, on_trial=say)
 
 
 def main() -> None:
@@ -28,15 +45,15 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--models", default="als,ease,item_knn")
     parser.add_argument("--trials", type=int, default=20, help="trials per model, those of earlier runs included")
+    parser.set_defaults(group=VALIDATION, params=None, preset="default", max_users=None)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2, help="of the ranker's trees")
+    parser.add_argument("--mlflow", action="store_true", help="keep the searches in MLflow")
     arguments = parser.parse_args()
-    names = arguments.models.split(",")
-    if unknown := sorted(set(names) - set(SPACES)):
-        parser.error(f"nothing to tune about {', '.join(unknown)}; choose among {', '.join(SPACES)}")
+    names, tunable = arguments.models.split(","), (*SPACES, RANKER)
+    if unknown := sorted(set(names) - set(tunable)):
+        parser.error(f"nothing to tune about {', '.join(unknown)}; choose among {', '.join(tunable)}")
     arguments.work.mkdir(parents=True, exist_ok=True)
-    world = load_world(arguments.directory, arguments.work)
-    training = select_group(world.interactions, TRAIN).to_matrix(world.catalog)
-    jury = summon_jury(world, training, VALIDATION)
     path = arguments.work / "tuned.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     start = time.perf_counter()
@@ -45,22 +62,16 @@ def main() -> None:
         spelled = ", ".join(f"{key} {np.format_float_positional(v, precision=4)}" for key, v in params.items())
         print(f"{time.perf_counter() - start:7.0f} s  trial {number}: {value:.4f}  {spelled}", flush=True)
 
+    registry = open_registry(running_settings()) if arguments.mlflow else None
     for name in names:
-        print(f"{name}: {len(jury.people.user_ids)} validation people, {arguments.trials} trials", flush=True)
-        found[name] = tune(
-            name,
-            training,
-            world.catalog,
-            jury,
-            n_trials=arguments.trials,
-            seed=arguments.seed,
-            journal=arguments.work / "trials.journal",
-            on_trial=say,
-        )
+        print(f"{name}: {arguments.trials} trials", flush=True)
+        found[name] = search_model(name, arguments, say)
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         print(
             f"{name}: {found[name]['default_value']} -> {found[name]['value']:.4f} {found[name]['params']}", flush=True
         )
+        if registry is not None:
+            print(f"{name}: run {log_study(registry, name, found[name], arguments.seed)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""Search the trees of the relevance head on validation people, and keep a search where engineers look for it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from otaku.evaluation.bench import RANKER, Bench
+from recsys.evaluation.tuning import METRIC, OnTrial, Range, ignore_trial, search
+from recsys.ranking.ranker import train_head
+from recsys.recommender.fitting import train_heads
+from recsys.storage.registry import Registry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SPACE: Final[Mapping[str, Range]] = {
+    "learning_rate": Range(0.02, 0.1, True),
+    "num_leaves": Range(7, 95, True),
+    "min_data_in_leaf": Range(5, 400, True),
+    "feature_fraction": Range(0.4, 1.0),
+    "lambda_l2": Range(0.1, 20.0, True),
+    "lambdarank_truncation_level": Range(10, 60),
+}
+
+
+def tune_ranker(
+    bench: Bench, *, n_trials: int, seed: int, journal: Path, on_trial: OnTrial = ignore_trial
+) -> dict[str, Any]:
+    """Search the parameters of the relevance head; candidates are described once for all trials.
+
+    Parameters
+    ----------
+    bench
+        Whose jury are validation people.
+    n_trials, journal, on_trial
+        As in `recsys.evaluation.tuning.tune`, and so is what is returned.
+    """
+    head = bench.preset.relevance
+    n_threads, lessons = bench.materials.n_threads, bench.lessons
+    fitted = train_heads(lessons, bench.preset, seed=bench.materials.seed, n_threads=n_threads).recommender
+
+    def measure(params: Mapping[str, Any]) -> float:
+        trained = train_head(
+            replace(head, **params),
+            lessons.train.schema,
+            lessons.train.relevance,
+            lessons.validation.relevance,
+            seed=bench.materials.seed,
+            n_threads=n_threads,
+        )
+        model = replace(fitted, ranker=replace(fitted.ranker, relevance=trained.booster))
+        return float(np.nanmean(bench.judge(RANKER, model).metrics[METRIC]))
+
+    defaults = {name: asdict(head)[name] for name in SPACE}
+    return search(RANKER, SPACE, defaults, measure, n_trials=n_trials, seed=seed, journal=journal, on_trial=on_trial)
+
+
+def log_study(registry: Registry, name: str, found: Mapping[str, Any], seed: int) -> str:
+    """Keep a search in MLflow: best parameters, every trial, a picture; the same search again is the same run.
+
+    Returns
+    -------
+    The key of the run.
+    """
+    content = json.dumps([name, seed, found["trials"]], sort_keys=True)
+    run_key = f"tune-{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    run_id = registry.start_run(run_key, tags={"kind": "tuning"})
+    values = {"best": found["value"], "default": found["default_value"], "seconds": found["seconds"]}
+    registry.log(
+        run_id,
+        params={
+            "model": name,
+            "metric": found["metric"],
+            "seed": seed,
+            "n_trials": found["n_trials"],
+            **found["params"],
+        },
+        metrics={key: value for key, value in values.items() if value is not None},
+        figures={"trials.png": plot_trials(found)},
+        artifacts={"trials.json": json.dumps(found, indent=1).encode()},
+    )
+    registry.finish_run(run_id)
+    return run_key
+
+
+def plot_trials(found: Mapping[str, Any]) -> "Figure":
+    """Draw the value of every trial and the best so far."""
+    from matplotlib.figure import Figure
+
+    values = [trial["value"] for trial in found["trials"]]
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    numbers = range(1, len(values) + 1)
+    axes.plot(numbers, values, "o", color="#3b6ea5", label="trial")
+    axes.step(numbers, np.maximum.accumulate(values), where="post", color="#a33c00", label="best so far")
+    axes.set_xlabel("trial")
+    axes.set_ylabel(f"{found['metric']} of validation people")
+    axes.legend(frameon=False)
+    return figure
