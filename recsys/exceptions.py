@@ -14,6 +14,7 @@ RecsysError
 ├── UnsupportedForestError  trees of a kind that only LightGBM itself can evaluate
 ├── NotFittedError          used before `fit`
 ├── ArtifactError           a stored artefact is missing, truncated or altered
+│   └── OtherFormatError    a model version that another version of this code can read
 ├── NoProductionModelError  nothing has been promoted yet
 ├── ArrivalError            a cohort cannot arrive
 ├── EvaluationError         there is nobody or nothing to judge
@@ -119,6 +120,10 @@ class NotFittedError(RecsysError):
 
 class ArtifactError(RecsysError):
     """A stored artefact is missing, truncated or altered."""
+
+
+class OtherFormatError(ArtifactError):
+    """A model version is whole, but in a format that this code does not read."""
 
 
 class NoProductionModelError(RecsysError):

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.sparse import vstack
 
 from recsys.data.catalog import Catalog
-from recsys.exceptions import ArtifactError
+from recsys.exceptions import ArtifactError, OtherFormatError
 from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import compute_ranking_features
@@ -261,18 +261,21 @@ class Recommender:
         Raises
         ------
         ArtifactError
-            If a file is missing, truncated or of another format.
+            If a file is missing, truncated or altered.
+        OtherFormatError
+            If another version of this code wrote it.
         """
-        first_stage = FirstStage.load(directory)
-        items = _load_item_side(directory)
         try:
             settings = json.loads((directory / "recommender.json").read_text())
-            n_per_model = int(settings["n_per_model"])
+            n_per_model, written = int(settings["n_per_model"]), int(settings["format"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"recommender.json cannot be read: {error}") from error
-        if settings["format"] != FORMAT:
-            raise ArtifactError(f"the version has format {settings['format']}; this code reads format {FORMAT}")
-        return cls(Retriever(first_stage, items, n_per_model), Ranker.load(directory))
+        if written != FORMAT:
+            raise OtherFormatError(
+                f"the version has format {written}; this code reads format {FORMAT}, train a new one"
+            )
+        retriever = Retriever(FirstStage.load(directory), _load_item_side(directory), n_per_model)
+        return cls(retriever, Ranker.load(directory))
 
 
 def _choose_depth(k: int, diversity: float) -> int:

@@ -1,6 +1,7 @@
 """The judging half of a retraining: evaluate, gate, promote or keep."""
 
 import json
+import logging
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from recsys.evaluation.judging import Judgement, judge_generator, judge_recommen
 from recsys.evaluation.jury import Jury
 from recsys.evaluation.plots import plot_differences
 from recsys.evaluation.scorecard import Scorecard
-from recsys.exceptions import RetrainError
+from recsys.exceptions import OtherFormatError, RetrainError
 from recsys.recommender import Recommender
 from recsys.storage.promotion import (
     CARD_TAG,
@@ -31,6 +32,8 @@ from retrain_model.context import RetrainContext, compute_digest, fetch, publish
 from retrain_model.evidence import CARD, ENVIRONMENT, RECIPE, TRAINING, build_evidence, build_recipe, to_tags
 from retrain_model.judging import summon_jury
 from retrain_model.steps.fit import load_snapshot
+
+logger = logging.getLogger(__name__)
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
@@ -64,6 +67,7 @@ def _evaluate(context: RetrainContext, champion: int | None, scratch: Path, fold
     singles = list(challenger.retriever.first_stage.models.values())
     n_models = len(singles) + 1 + (champion is not None)
     judgements: list[Judgement] = []
+    unread = None
 
     def add(judgement: Judgement) -> None:
         judgements.append(judgement)
@@ -72,7 +76,12 @@ def _evaluate(context: RetrainContext, champion: int | None, scratch: Path, fold
     add(_weigh(judge_recommender(CHALLENGER, challenger, jury), output / "model"))
     if champion is not None:
         place = context.registry.download(champion, scratch / CHAMPION)
-        add(_weigh(judge_recommender(CHAMPION, Recommender.load(place), jury), place))
+        try:
+            add(_weigh(judge_recommender(CHAMPION, Recommender.load(place), jury), place))
+        except OtherFormatError as error:
+            # Code of another format neither serves nor scores it. Without this way out nothing could ever replace it.
+            unread = f"version {champion} in Production was not compared with: {error}"
+            logger.warning(unread)
     for model in singles:
         add(judge_generator(model, jury))
     tables = [judgement.to_table(jury).assign(arrived=jury.arrived) for judgement in judgements]
@@ -83,6 +92,7 @@ def _evaluate(context: RetrainContext, champion: int | None, scratch: Path, fold
         "run_key": context.run_key,
         "challenger_version": version,
         "champion_version": champion,
+        "champion_unread": unread,
         "n_test_users": len(jury.people.user_ids),
         "n_training_users": jury.n_training_users,
         "snapshot": frozen.digest,
@@ -142,6 +152,8 @@ def gate(context: RetrainContext) -> dict[str, Any]:
             evaluated = fetch(context, "evaluate", Path(scratch))
             cards = _read_scorecards(evaluated)
             decision = rules.decide(cards[CHALLENGER], cards.get(CHAMPION), cards[POPULAR])
+            if unread := json.loads((evaluated / "evaluation.json").read_text()).get("champion_unread"):
+                decision = replace(decision, reason=f"{decision.reason}; {unread}")
             (folder / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
             _explain(context, decision, cards, evaluated)
 

@@ -1,5 +1,6 @@
 """Retrainings that compete, and challengers that the gate must know what to do with."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -104,3 +105,25 @@ def test_a_challenger_trained_on_shuffled_labels_is_kept_out(
     primary = report.decision["criteria"][0]["difference"]
     assert primary["mean"] < 0
     assert read_traces(settings).aliases == {"production": 1, "previous": None}
+
+
+def test_a_champion_of_another_format_is_not_compared_with_and_can_be_replaced(
+    open_world: Callable[[], Settings], undisturbed: Settings, tmp_path: Path
+) -> None:
+    settings = open_world()
+    copy_text_vectors(undisturbed, settings)
+    champion = open_registry(undisturbed).download(1, tmp_path)
+    stored = json.loads((champion / "recommender.json").read_text())
+    (champion / "recommender.json").write_text(json.dumps(stored | {"format": 1}))
+    registry = open_registry(settings)
+    registry.register_model(registry.start_run("champion"), champion, "champion")
+    with open_engine(settings) as engine:
+        promotion.promote(
+            engine, registry, 1, run_key="champion", champion=None, actor="person:test", reason="an older code made it"
+        )
+    with open_context(SUNDAY, settings=settings) as context:
+        report = retrain(context)
+    assert report.action == "promote"
+    assert report.decision["reference"] == "popularity"
+    assert "version 1 in Production was not compared with: the version has format 1" in report.decision["reason"]
+    assert read_traces(settings).aliases == {"production": 2, "previous": 1}
