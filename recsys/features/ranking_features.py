@@ -108,7 +108,7 @@ def compute_ranking_features(pairs: Pairs, groups: Sequence[str]) -> tuple[Featu
 
     Returns
     -------
-    The schema and the table `(n_pairs, n_features)`, float32, C order, NaN where a feature has no value.
+    The schema and the table `(n_pairs, n_features)`, float32, Fortran order, NaN where a feature has no value.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def compute_ranking_features(pairs: Pairs, groups: Sequence[str]) -> tuple[Featu
         raise SchemaMismatchError(f"there are no features {unknown!r}, only {', '.join(GROUPS)}; train the model again")
     columns = {group: GROUPS[group](pairs) for group in groups}
     schema = FeatureSchema({group: tuple(found) for group, found in columns.items()})
-    table = np.empty((len(pairs.rows), len(schema.names)), dtype=np.float32)
+    table = np.empty((len(pairs.rows), len(schema.names)), dtype=np.float32, order="F")
     for position, values in enumerate(values for found in columns.values() for values in found.values()):
         table[:, position] = values
     return schema, table

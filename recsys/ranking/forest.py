@@ -116,7 +116,8 @@ class Forest:
         Parameters
         ----------
         table
-            `(n_rows, n_features)`, float32. Rows of one person are fastest together: what they share is resolved once.
+            `(n_rows, n_features)`, float32, fastest in Fortran order. Rows of one person are fastest together: what
+            they share is resolved once.
         """
         return self.score_codes(self.encode(table))
 
@@ -161,7 +162,7 @@ class Forest:
             raise SchemaMismatchError(
                 f"the forest reads float32 rows of {self.n_features} features, not {table.dtype} of shape {table.shape}"
             )
-        return np.ascontiguousarray(table)
+        return table
 
 
 def _pad(n_rows: int) -> int:

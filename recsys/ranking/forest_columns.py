@@ -62,7 +62,7 @@ class Columns:
         """Encode the rows of a feature table `(n_rows, n_features)` in some of the columns, `(n, n_padded)`."""
         codes = np.zeros((len(self.features[part]), n_padded), dtype=np.uint8)
         encode(
-            table,
+            np.ascontiguousarray(table.T),
             self.features[part],
             self.cuts[part],
             self.n_cuts[part],

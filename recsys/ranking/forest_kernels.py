@@ -10,15 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from recsys.ranking.forest_lanes import LANES, ROWS, count_cuts, grow
+from recsys.ranking.forest_lanes import LANES, ROWS, encode_lanes, grow
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int32]
 Doubles = npt.NDArray[np.float64]
 
-# Rows that are encoded at a time, so that they stay in the cache; no tree is deeper.
-BLOCK: Final = 512
+MAX_DEPTH: Final = 512
 MAX_CUTS: Final = 254
 ZERO: Final = np.float32(1e-35)  # LightGBM takes what is not larger for zero
 
@@ -44,7 +43,7 @@ def encode(
     Parameters
     ----------
     table
-        `(n_rows, n_features)`.
+        `(n_features, n_rows)`: the values of a feature stand together.
     features
         Which feature each column encodes, `(n_columns,)` like all that follows.
     cuts
@@ -52,30 +51,21 @@ def encode(
     shifts, missing_codes, zero_is_missing
         Added to the number of cuts; the code of a missing value; whether zero is a missing value, as NaN always is.
     codes
-        `(n_columns, n_padded)`, where the result goes.
+        `(n_columns, n_padded)`, where the result goes; what no row fills means nothing.
     """
-    values, counts = np.zeros(BLOCK, dtype=np.float32), np.empty(LANES, dtype=np.int32)
-    bits = values.view(np.uint32)
-    for start in range(0, len(table), BLOCK):
-        n_rows = min(BLOCK, len(table) - start)
-        for column in range(len(features)):
-            feature, shift, missing_code = features[column], shifts[column], missing_codes[column]
-            largest_zero = ZERO if zero_is_missing[column] else np.float32(-1.0)
-            if column == 0 or feature != features[column - 1]:
-                for row in range(n_rows):
-                    values[row] = table[start + row, feature]
-            for first in range(0, n_rows, LANES):
-                here, before = bits[first : first + LANES], bits[first - LANES * (first > 0) :]
-                changes = np.uint32(first == 0)
-                for row in range(LANES):
-                    changes |= here[row] ^ before[row]
-                # What one person is, is the same in all rows.
-                if changes:
-                    count_cuts(values[first:], cuts[column], np.int64(n_cuts[column]), counts)
-                own, out = values[first : min(first + LANES, n_rows)], codes[column, start + first :]
-                for row in range(len(own)):
-                    # Neither NaN nor a zero that is missing lies above the largest zero.
-                    out[row] = np.uint8(counts[row] + shift) if abs(own[row]) > largest_zero else missing_code
+    n_rows = table.shape[1]
+    n_whole = n_rows - n_rows % LANES
+    rest = np.zeros(LANES, dtype=np.float32)
+    for column in range(len(features)):
+        values, out, n_own = table[features[column]], codes[column], np.int64(n_cuts[column])
+        shift, missing = np.float32(shifts[column]), np.float32(missing_codes[column])
+        # Nothing is as small as -1 in size, so that nothing but NaN is missing.
+        zero = ZERO if zero_is_missing[column] else np.float32(-1.0)
+        for first in range(0, n_whole, LANES):
+            encode_lanes(values[first:], cuts[column], n_own, shift, missing, zero, out[first:])
+        if n_whole < n_rows:
+            rest[: n_rows - n_whole] = values[n_whole:]
+            encode_lanes(rest, cuts[column], n_own, shift, missing, zero, out[n_whole:])
 
 
 @compile_kernel("void(i4[::1], i4[:,::1], f8[::1], i2[::1], i4[::1], u1[:,::1], i4[::1], f8[::1])")
@@ -104,7 +94,7 @@ def resolve(
     out_starts
         `(n_trees + 1,)`: where the splits of a tree begin; its leaves begin one later for each tree before it.
     """
-    pending = np.empty((BLOCK, 2), dtype=np.int32)
+    pending = np.empty((MAX_DEPTH, 2), dtype=np.int32)
     n_splits = 0
     for tree in range(len(roots)):
         out_starts[tree] = n_splits

@@ -20,7 +20,7 @@ ROWS: Final = LANES * VECTORS
 _tools: Any = cgutils  # without types of its own
 _BYTE, _WORD, _INDEX, _FLOAT = ir.IntType(8), ir.IntType(64), ir.IntType(32), ir.FloatType()
 _VECTOR = ir.VectorType(_BYTE, LANES)
-_COUNTS, _VALUES = ir.VectorType(_INDEX, LANES), ir.VectorType(_FLOAT, LANES)
+_NUMBERS, _VALUES = ir.VectorType(_INDEX, LANES), ir.VectorType(_FLOAT, LANES)
 
 
 def _type_grow(
@@ -69,23 +69,40 @@ def _write_grow(context: Any, builder: Any, signature: Any, arguments: Any) -> A
     return context.get_dummy_value()
 
 
-def _type_count_cuts(_context: Any, values: Any, cuts: Any, n_cuts: Any, counts: Any) -> tuple[Any, Callable[..., Any]]:
-    """Describe `count_cuts` to Numba: its signature, and what writes its code."""
-    return types.void(values, cuts, n_cuts, counts), _write_count_cuts
+def _type_encode(
+    _context: Any,
+    values: Any,
+    cuts: Any,
+    n_cuts: Any,
+    shift: Any,
+    missing_code: Any,
+    largest_zero: Any,
+    codes: Any,
+) -> tuple[Any, Callable[..., Any]]:
+    """Describe `encode_lanes` to Numba: its signature, and what writes its code."""
+    return types.void(values, cuts, n_cuts, shift, missing_code, largest_zero, codes), _write_encode
 
 
-def _write_count_cuts(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Write the code of `count_cuts`: a loop over cuts, each compared with all values at once."""
-    values, cuts, n_cuts, counts = _unwrap(context, builder, signature, arguments)
+def _write_encode(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Write the code of `encode_lanes`: a loop over cuts, each compared with all values at once, and one step after."""
+    values, cuts, n_cuts, shift, missing_code, largest_zero, codes = _unwrap(context, builder, signature, arguments)
     rows = builder.load(builder.bitcast(values.data, _VALUES.as_pointer()), align=4)
-    cell = _tools.alloca_once_value(builder, ir.Constant(_COUNTS, [0] * LANES))
+    # Counted in floats: whole numbers LLVM would count in the bytes that they become, which takes longer than the cuts.
+    cell = _tools.alloca_once_value(builder, ir.Constant(_VALUES, [0.0] * LANES))
+    one = ir.Constant(_VALUES, [1.0] * LANES)
     with _tools.for_range(builder, n_cuts) as loop:
         cut = _spread(builder, builder.load(builder.gep(cuts.data, [loop.index])))
-        # True is all ones, that is -1.
-        is_below = builder.sext(builder.fcmp_ordered("<", cut, rows), _COUNTS)
-        builder.store(builder.sub(builder.load(cell), is_below), cell)
-    # Were they cut down to bytes here, LLVM would count in bytes, and spend more on putting them together than on cuts.
-    builder.store(builder.load(cell), builder.bitcast(counts.data, _COUNTS.as_pointer()), align=4)
+        count = builder.load(cell)
+        is_below = builder.fcmp_ordered("<", cut, rows)
+        builder.store(builder.select(is_below, builder.fadd(count, one), count), cell)
+    is_value = builder.or_(
+        builder.fcmp_ordered(">", rows, _spread(builder, largest_zero)),
+        builder.fcmp_ordered("<", rows, _spread(builder, builder.fneg(largest_zero))),
+    )
+    count = builder.fadd(builder.load(cell), _spread(builder, shift))
+    count = builder.select(is_value, count, _spread(builder, missing_code))
+    number = builder.fptosi(count, _NUMBERS)
+    builder.store(builder.trunc(number, _VECTOR), builder.bitcast(codes.data, _VECTOR.as_pointer()), align=1)
     return context.get_dummy_value()
 
 
@@ -113,6 +130,7 @@ def _point(builder: Any, data: Any, number: int) -> Any:
 # to the 256 rows from `start`, and write the leaf of each, `(256,)`; the other arguments are those of `replay`.
 grow = cast("Callable[..., None]", intrinsic(_type_grow))
 
-# count_cuts(values, cuts, n_cuts, counts): count for each of 64 values how many of the first `n_cuts` cuts lie below,
-# none for NaN, and write the counts, `(64,)`, int32.
-count_cuts = cast("Callable[..., None]", intrinsic(_type_count_cuts))
+# encode_lanes(values, cuts, n_cuts, shift, missing_code, largest_zero, codes): count for each of 64 values how many of
+# the first `n_cuts` cuts lie below, and write the number plus `shift` as a byte, `(64,)`, or `missing_code` for NaN and
+# for what is no larger than `largest_zero`, of either sign.
+encode_lanes = cast("Callable[..., None]", intrinsic(_type_encode))
