@@ -9,7 +9,7 @@ from recsys.exceptions import EvaluationError
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.content import GenreTfidf, TextProfile
 from recsys.retrieval.embedding import Als, LightFm
-from recsys.retrieval.item_item import Ease, ItemKnn
+from recsys.retrieval.item_item import PUBLISHED_EASE, Ease, ItemKnn
 from recsys.retrieval.popular import Popular
 from recsys.types import Floats
 
@@ -42,9 +42,9 @@ _MAKERS: Final[Mapping[str, Callable[[Materials], CandidateGenerator]]] = {
     "popular": lambda _: Popular(),
     "item_knn": lambda given: _tuned(ItemKnn(), given),
     "als": lambda given: _tuned(Als(seed=given.seed), given),
-    # The published model, and the one of the first stage, which knows franchises besides ratings.
-    "ease": lambda given: _tuned(Ease(franchise_weight=0.0), given),
-    "ease_franchise": lambda given: _tuned(Ease(), given, "ease_franchise"),
+    # The published model, and the one of the first stage, with what was found to improve it.
+    "ease": lambda given: _tuned(PUBLISHED_EASE, given),
+    "ease_extended": lambda given: _tuned(Ease(), given, "ease_extended"),
     "lightfm": lambda given: _tuned(LightFm(seed=given.seed), given),
     "text": lambda given: TextProfile(given.text_vectors()),
     "genre": lambda _: GenreTfidf(),

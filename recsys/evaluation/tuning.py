@@ -14,7 +14,7 @@ from recsys.evaluation.jury import Jury
 from recsys.exceptions import ArtifactError, EvaluationError
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.embedding import Als, LightFm
-from recsys.retrieval.item_item import Ease, ItemKnn
+from recsys.retrieval.item_item import PUBLISHED_EASE, Ease, ItemKnn
 from recsys.types import RatingMatrix
 
 METRIC: Final = "ndcg_at_10"
@@ -47,15 +47,17 @@ SPACES: Final[Mapping[str, tuple[CandidateGenerator, Mapping[str, Range]]]] = {
         },
     ),
     "ease": (
-        Ease(franchise_weight=0.0),
+        PUBLISHED_EASE,
         {"regularisation": Range(5.0, 2000.0, True), "n_kept": Range(50, 1000, True)},
     ),
-    "ease_franchise": (
+    "ease_extended": (
         Ease(),
         {
             "regularisation": Range(5.0, 2000.0, True),
             "n_kept": Range(50, 1000, True),
             "franchise_weight": Range(1.0, 200.0, True),
+            "dropout": Range(0.0, 0.5),
+            "discount": Range(0.0, 1.0),
         },
     ),
     "item_knn": (ItemKnn(), {"n_kept": Range(10, 500, True), "shrinkage": Range(0.5, 500.0, True)}),

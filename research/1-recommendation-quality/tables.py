@@ -17,7 +17,7 @@ NAMES: Final = {
     "item_knn": "item-kNN",
     "als": "ALS",
     "ease": "EASE",
-    "ease_franchise": "EASE with franchises",
+    "ease_extended": "EASE, extended",
     "seed004": "the original's algorithm",
     RANKER: "**this recommender**",
 }

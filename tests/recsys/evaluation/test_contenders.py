@@ -1,12 +1,14 @@
 """Every name gives a model; tuned hyper-parameters replace defaults; unknown names are told."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from recsys.evaluation.contenders import CONTENDERS, Materials, make_contender, normalise_name
 from recsys.exceptions import EvaluationError
 from recsys.retrieval.embedding import Als
-from recsys.retrieval.item_item import Ease
+from recsys.retrieval.item_item import PUBLISHED_EASE
 from recsys.types import Floats
 from tests.factories import tiny_world
 
@@ -24,7 +26,7 @@ def test_every_contender_scores_the_whole_catalog(name: str) -> None:
     ratings = interactions.to_matrix(catalog)
     model = make_contender(name, Materials(vectors, params=QUICK)).fit(ratings, catalog)
     scores = model.score(ratings[:3])
-    assert model.name == name.removesuffix("_franchise")
+    assert model.name == name.removesuffix("_extended")
     assert scores.shape == (3, len(catalog))
     assert np.isfinite(scores).all()
     again = type(model).from_state(model.state())
@@ -42,7 +44,7 @@ def test_text_is_asked_for_only_where_it_is_read() -> None:
 def test_tuned_values_replace_defaults_and_the_seed_is_passed_on() -> None:
     materials = Materials(vectors, seed=5, params={"als": {"alpha": 2.5}, "ease": {"regularisation": 7.0}})
     assert make_contender("als", materials) == Als(seed=5, alpha=2.5)
-    assert make_contender("ease", materials) == Ease(regularisation=7.0, franchise_weight=0.0)
+    assert make_contender("ease", materials) == replace(PUBLISHED_EASE, regularisation=7.0)
 
 
 def test_names_are_read_as_people_write_them() -> None:

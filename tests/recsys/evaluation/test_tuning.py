@@ -1,6 +1,7 @@
 """A search tries the default first, goes on where it stood, and sees validation people only."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from recsys.evaluation.judging import judge_generator
 from recsys.evaluation.jury import World, summon_jury
 from recsys.evaluation.tuning import SPACES, read_best_params, tune
 from recsys.exceptions import ArtifactError, EvaluationError
-from recsys.retrieval.item_item import Ease
+from recsys.retrieval.item_item import PUBLISHED_EASE
 from tests.factories import tiny_world
 
 
@@ -33,7 +34,7 @@ def test_the_default_is_tried_first_and_the_best_is_kept(tmp_path: Path) -> None
     told: list[Any] = []
     found = search("ease", tmp_path / "journal", 4, told)
     assert [number for number, _, _ in told] == [0, 1, 2, 3]
-    assert told[0][2] == {"regularisation": Ease().regularisation, "n_kept": Ease().n_kept}
+    assert told[0][2] == {"regularisation": PUBLISHED_EASE.regularisation, "n_kept": PUBLISHED_EASE.n_kept}
     assert found["default_value"] == told[0][1]
     assert found["value"] == max(value for _, value, _ in told)
     assert found["params"] == next(params for _, value, params in told if value == found["value"])
@@ -41,7 +42,7 @@ def test_the_default_is_tried_first_and_the_best_is_kept(tmp_path: Path) -> None
     catalog, interactions = tiny_world()
     training = select_group(interactions, TRAIN).to_matrix(catalog)
     jury = summon_jury(World(catalog, interactions, interactions.user_ids[:0], "tiny"), training, VALIDATION)
-    best = Ease(**found["params"], franchise_weight=0.0).fit(training, catalog)
+    best = replace(PUBLISHED_EASE, **found["params"]).fit(training, catalog)
     again = judge_generator(best, jury).metrics["ndcg_at_10"]
     assert float(np.nanmean(again)) == pytest.approx(found["value"])
 

@@ -122,12 +122,19 @@ def test_an_unfitted_model_says_so(make: type[CandidateGenerator]) -> None:
 def test_ease_solves_each_ridge_regression(world: tuple[RatingMatrix, Catalog]) -> None:
     """Compare with the regression of one title on all others, solved without the closed form."""
     ratings, catalog = world
-    model = Ease(regularisation=5.0, min_ratings=1, n_kept=1000, franchise_weight=2.0).fit(ratings, catalog)
+    settings = {"regularisation": 5.0, "franchise_weight": 2.0, "dropout": 0.2, "discount": 0.5}
+    model = Ease(min_ratings=1, n_kept=1000, **settings).fit(ratings, catalog)
     assert model.weights_ is not None
     weights = model.weights_.toarray()
     assert not weights.diagonal().any()
     inputs = np.where(ratings.toarray() > 0, EVIDENCE[ratings.toarray().astype(int)], 0).astype(float)
     liked = (ratings.toarray() >= 7).astype(float)
+    # In a regression a weight is the square of what rows are multiplied by.
+    lengths = (ratings.toarray() > 0).sum(axis=1)
+    weights_of_people = (lengths / np.median(lengths)) ** -0.25
+    inputs, liked = inputs * weights_of_people[:, None], liked * weights_of_people[:, None]
+    # A fifth of the titles is missing at random: the noise of that is a penalty in proportion to the popularity.
+    penalties = 5.0 + 0.25 * (inputs**2).sum(axis=0)
     # Each franchise joins as a person who watched and liked all of it, weighted.
     franchises = compute_franchises(catalog)
     fans = np.sqrt(2.0) * (franchises[None, :] == np.unique(franchises)[:, None])
@@ -135,7 +142,7 @@ def test_ease_solves_each_ridge_regression(world: tuple[RatingMatrix, Catalog]) 
     for item in (0, 5, 17):
         others = np.delete(np.arange(len(catalog)), item)
         rest = inputs[:, others]
-        expected = np.linalg.solve(rest.T @ rest + 5.0 * np.eye(len(others)), rest.T @ liked[:, item])
+        expected = np.linalg.solve(rest.T @ rest + np.diag(penalties[others]), rest.T @ liked[:, item])
         np.testing.assert_allclose(weights[others, item], expected, atol=1e-5)
 
 
