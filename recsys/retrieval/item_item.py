@@ -113,7 +113,8 @@ class Ease(ItemItem):
     def _weigh_people(self, ratings: RatingMatrix) -> Floats:
         """Tell how much each person counts, `(n_users,)`."""
         lengths = np.maximum(np.diff(ratings.indptr), 1)
-        return np.asarray((lengths / np.median(lengths)) ** -self.discount, dtype=np.float32)
+        usual = np.median(lengths) if len(lengths) else 1.0
+        return np.asarray((lengths / usual) ** -self.discount, dtype=np.float32)
 
 
 # As published, with nothing added but that disliked titles are evidence too, and pruned.

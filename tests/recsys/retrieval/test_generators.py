@@ -146,6 +146,15 @@ def test_ease_solves_each_ridge_regression(world: tuple[RatingMatrix, Catalog]) 
         np.testing.assert_allclose(weights[others, item], expected, atol=1e-5)
 
 
+def test_ease_knows_franchises_even_without_people(world: tuple[RatingMatrix, Catalog]) -> None:
+    ratings, catalog = world
+    weights = Ease().fit(ratings[:0], catalog).weights_
+    assert weights is not None
+    franchises = compute_franchises(catalog)
+    rows, columns = weights.nonzero()
+    assert np.array_equal(franchises[rows], franchises[columns])
+
+
 def test_ease_keeps_the_largest_weights_of_frequent_titles(world: tuple[RatingMatrix, Catalog]) -> None:
     ratings, catalog = world
     full = Ease(min_ratings=1, n_kept=1000).fit(ratings, catalog).weights_
