@@ -38,6 +38,7 @@ class ModelCache:
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
+        self._notes: dict[int, LastGood] = {}
 
     @contextmanager
     def open_place(self) -> Iterator[Path]:
@@ -66,14 +67,23 @@ class ModelCache:
         if self._directory is None or folder.parent != self._directory:
             return
         before = self._read_note()
-        note = LastGood(version, run_id, folder.name, compute_digest(folder))
-        with tempfile.NamedTemporaryFile("w", dir=self._directory, delete=False) as handle:
-            json.dump(asdict(note), handle)
-        Path(handle.name).replace(self._directory / _NOTE)
+        self._write_note(self._directory, LastGood(version, run_id, folder.name, compute_digest(folder)))
         keep = {folder.name, before.folder if before else ""}
         for path in self._directory.glob("version-*"):
             if path.name not in keep:
                 shutil.rmtree(path, ignore_errors=True)
+
+    def remember_again(self, version: int) -> None:
+        """Note that a version serves again whose files are still here; nothing where they are gone."""
+        note = self._notes.get(version)
+        if self._directory is not None and note is not None and (self._directory / note.folder).is_dir():
+            self._write_note(self._directory, note)
+
+    def _write_note(self, directory: Path, note: LastGood) -> None:
+        self._notes[note.version] = note
+        with tempfile.NamedTemporaryFile("w", dir=directory, delete=False) as handle:
+            json.dump(asdict(note), handle)
+        Path(handle.name).replace(directory / _NOTE)
 
     def recall(self) -> tuple[LastGood, Path] | None:
         """Return the version that served last and its folder, if every byte of it is as it was.
@@ -90,6 +100,7 @@ class ModelCache:
         digest = compute_digest(folder)
         if digest != note.digest:
             raise ArtifactError(f"{folder} was altered: its digest is {digest[:12]} instead of {note.digest[:12]}")
+        self._notes[note.version] = note
         return note, folder
 
     def _read_note(self) -> LastGood | None:

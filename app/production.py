@@ -123,6 +123,7 @@ class ProductionModel:
     def _swap(self, target: int, clock: Clock) -> bool:
         if self._previous is not None and self._previous.version == target:
             self._take(self._previous)
+            self._keep(lambda: self._cache.remember_again(target), target)
             return True
         try:
             model = self._load(target)
@@ -148,11 +149,15 @@ class ProductionModel:
         with self._cache.open_place() as place:
             folder = self._source.download(target, place)
             model = load_model(folder, name=self._name, version=target, run_id=run_id)
-            try:
-                self._cache.remember(target, run_id, folder)
-            except OSError as error:  # a full disk does not make a good model bad
-                logger.warning("version %d of %s is not kept on disk: %s", target, self._name, error)
+            self._keep(lambda: self._cache.remember(target, run_id, folder), target)
         return model
+
+    def _keep(self, note: Callable[[], None], target: int) -> None:
+        """Note in the cache what serves; a full disk does not make a good model bad."""
+        try:
+            note()
+        except OSError as error:
+            logger.warning("version %d of %s is not kept on disk: %s", target, self._name, error)
 
     def _recall(self) -> bool:
         """Serve the last good version from disk if there is nothing else to serve; tell whether that worked."""

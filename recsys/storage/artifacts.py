@@ -53,12 +53,13 @@ class ArtifactStore:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        self._client: Any = boto3.session.Session().client(
+        session = boto3.session.Session()
+        self._client: Any = session.client(
             "s3",
             endpoint_url=endpoint_url,
             aws_access_key_id=access_key_id,
             aws_secret_access_key=secret_access_key,
-            region_name="us-east-1" if endpoint_url else None,
+            region_name=session.region_name or ("us-east-1" if endpoint_url else None),
             config=config,
         )
 

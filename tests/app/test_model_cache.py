@@ -44,6 +44,34 @@ def test_the_last_good_version_serves_while_the_registry_is_down_at_the_start(
     assert production.refresh()
 
 
+def test_after_a_rollback_from_memory_it_is_that_version_that_served_last(
+    source: FolderSource, cache: ModelCache
+) -> None:
+    production = build(source, cache)
+    for version in (1, 2, 1):
+        source.production = version
+        assert production.refresh()
+    source.error = DOWN
+    again = build(source, cache)
+
+    assert again.refresh()
+    assert (again.current.version, again.current.run_id) == (1, "run-1")
+
+
+def test_a_version_that_is_gone_from_the_disk_is_not_noted_again(source: FolderSource, tmp_path: Path) -> None:
+    cache = ModelCache(tmp_path / "models")
+    production = build(source, cache)
+    for version in (1, 2):
+        source.production = version
+        assert production.refresh()
+    shutil.rmtree(tmp_path / "models" / "version-1")
+    source.production = 1
+
+    assert production.refresh()
+    note, _ = cache.recall() or pytest.fail("nothing was kept")
+    assert note.version == 2
+
+
 def test_the_last_good_version_serves_where_the_promoted_one_is_refused_or_cannot_be_fetched(
     source: FolderSource, cache: ModelCache
 ) -> None:
