@@ -1,8 +1,8 @@
 """How a task runs a job of the platform: in its own process, or by another Python, with the same arguments.
 
 Where `OTAKU_TASK_PYTHON` names an interpreter, tasks start `INTERPRETER -m JOB ...` there and Airflow's own environment
-needs nothing of the platform. Services come from the environment; where that is silent about the database or S3, from
-the Airflow connections `otaku_db` and `otaku_s3`.
+needs nothing of the platform. Services come from the environment; where it names no database or S3 server, from the
+Airflow connections `otaku_db` and `otaku_s3`.
 """
 
 import importlib
@@ -42,7 +42,7 @@ def run_job(module: str, *arguments: object) -> Any:
 
 
 def read_connections() -> dict[str, str]:
-    """Read the settings that the environment leaves open from Airflow's connections, where there are such."""
+    """Read where the database and S3 are from Airflow's connections, for what has no address in the environment."""
     found: dict[str, str | None] = {}
     if "OTAKU_DATABASE_URL" not in os.environ and (database := _find_connection("otaku_db")):
         found["OTAKU_DATABASE_URL"] = f"postgresql://{database.get_uri().split('://', 1)[1]}"

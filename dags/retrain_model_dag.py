@@ -28,7 +28,7 @@ run's key in `decisions`. Any task can be cleared, killed or run twice at once.
 * *promote is skipped*: the gate said no; the reason is in the log of `gate` and in `decisions`;
 * *all is skipped*: nothing was ingested yet (`otaku ingest DIR`);
 * *a service is away*: the task tries again by itself, and goes on where it stopped;
-* *the verdict was wrong*: `otaku models rollback` restores the previous version.
+* *the verdict was wrong*: `otaku models rollback --reason TEXT` restores the previous version.
 """
 
 
