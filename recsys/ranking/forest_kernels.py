@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from recsys.ranking.forest_lanes import LANES, ROWS, encode_lanes, grow
+from recsys.ranking.forest_codes import WIDE, count_lanes, keep_order, plant_tree, search_lanes
+from recsys.ranking.forest_lanes import LANES, ROWS, grow
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Bytes = npt.NDArray[np.uint8]
@@ -27,45 +28,56 @@ def compile_kernel(signature: str) -> Callable[[Function], Function]:
     return cast("Callable[[Function], Function]", njit(signature, nogil=True, boundscheck=False, error_model="numpy"))
 
 
-@compile_kernel("void(f4[:,::1], i4[::1], f4[:,::1], i4[::1], u1[::1], u1[::1], u1[::1], u1[:,::1])")
-def encode(
-    table: npt.NDArray[np.float32],
-    features: Integers,
-    cuts: npt.NDArray[np.float32],
-    n_cuts: Integers,
-    shifts: Bytes,
-    missing_codes: Bytes,
-    zero_is_missing: Bytes,
-    codes: Bytes,
-) -> None:
-    """Translate values into bytes: the number of cuts below the value, or the code of what is missing.
+def compile_encode(*, wide: bool = WIDE) -> Callable[..., None]:
+    """Compile `encode` for processors that look sixteen numbers up at once, or for any."""
+    arrange, find = (plant_tree, search_lanes) if wide else (keep_order, count_lanes)
 
-    Parameters
-    ----------
-    table
-        `(n_features, n_rows)`: the values of a feature stand together.
-    features
-        Which feature each column encodes, `(n_columns,)` like all that follows.
-    cuts
-        `(n_columns, 254)`, of which the first `n_cuts` of a column count.
-    shifts, missing_codes, zero_is_missing
-        Added to the number of cuts; the code of a missing value; whether zero is a missing value, as NaN always is.
-    codes
-        `(n_columns, n_padded)`, where the result goes; what no row fills means nothing.
-    """
-    n_rows = table.shape[1]
-    n_whole = n_rows - n_rows % LANES
-    rest = np.zeros(LANES, dtype=np.float32)
-    for column in range(len(features)):
-        values, out, n_own = table[features[column]], codes[column], np.int64(n_cuts[column])
-        shift, missing = np.float32(shifts[column]), np.float32(missing_codes[column])
-        # Nothing is as small as -1 in size, so that nothing but NaN is missing.
-        zero = ZERO if zero_is_missing[column] else np.float32(-1.0)
-        for first in range(0, n_whole, LANES):
-            encode_lanes(values[first:], cuts[column], n_own, shift, missing, zero, out[first:])
-        if n_whole < n_rows:
-            rest[: n_rows - n_whole] = values[n_whole:]
-            encode_lanes(rest, cuts[column], n_own, shift, missing, zero, out[n_whole:])
+    @compile_kernel("void(f4[:,::1], i4[::1], f4[:,::1], i4[::1], u1[::1], u1[::1], u1[::1], u1[:,::1])")
+    def encode(
+        table: npt.NDArray[np.float32],
+        features: Integers,
+        cuts: npt.NDArray[np.float32],
+        n_cuts: Integers,
+        shifts: Bytes,
+        missing_codes: Bytes,
+        zero_is_missing: Bytes,
+        codes: Bytes,
+    ) -> None:
+        """Translate values into bytes: the number of cuts below the value, or the code of what is missing.
+
+        Parameters
+        ----------
+        table
+            `(n_features, n_rows)`: the values of a feature stand together.
+        features
+            Which feature each column encodes, `(n_columns,)` like all that follows.
+        cuts
+            `(n_columns, 254)`, of which the first `n_cuts` of a column count.
+        shifts, missing_codes, zero_is_missing
+            Added to the number of cuts; the code of a missing value; whether zero is a missing value, as NaN always is.
+        codes
+            `(n_columns, n_padded)`, where the result goes; what no row fills means nothing.
+        """
+        n_rows = table.shape[1]
+        n_whole = n_rows - n_rows % LANES
+        rest = np.zeros(LANES, dtype=np.float32)
+        own = np.empty(MAX_CUTS + 2, dtype=np.float32)
+        for column in range(len(features)):
+            values, out = table[features[column]], codes[column]
+            size = np.int64(arrange(cuts[column], n_cuts[column], own))
+            shift, missing = np.int32(shifts[column]), np.int32(missing_codes[column])
+            # Nothing is as small as -1 in size, so that nothing but NaN is missing.
+            zero = ZERO if zero_is_missing[column] else np.float32(-1.0)
+            for first in range(0, n_whole, LANES):
+                find(values[first:], own, size, shift, missing, zero, out[first:])
+            if n_whole < n_rows:
+                rest[: n_rows - n_whole] = values[n_whole:]
+                find(rest, own, size, shift, missing, zero, out[n_whole:])
+
+    return encode
+
+
+encode = compile_encode()
 
 
 @compile_kernel("void(i4[::1], i4[:,::1], f8[::1], i2[::1], i4[::1], u1[:,::1], i4[::1], f8[::1])")

@@ -18,9 +18,8 @@ VECTORS: Final = 4
 ROWS: Final = LANES * VECTORS
 
 _tools: Any = cgutils  # without types of its own
-_BYTE, _WORD, _INDEX, _FLOAT = ir.IntType(8), ir.IntType(64), ir.IntType(32), ir.FloatType()
+_BYTE, _WORD, _INDEX = ir.IntType(8), ir.IntType(64), ir.IntType(32)
 _VECTOR = ir.VectorType(_BYTE, LANES)
-_NUMBERS, _VALUES = ir.VectorType(_INDEX, LANES), ir.VectorType(_FLOAT, LANES)
 
 
 def _type_grow(
@@ -42,7 +41,7 @@ def _type_grow(
 
 def _write_grow(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Write the code of `grow`: a loop over splits, and in it one step for each vector of rows."""
-    data = _unwrap(context, builder, signature, arguments)
+    data = unwrap(context, builder, signature, arguments)
     columns, steps, first, last, fixed_codes, other_codes, n_fixed, start, leaves = data
     strides = [builder.extract_value(table.shape, 1) for table in (fixed_codes, other_codes)]
     cells = [_tools.alloca_once_value(builder, ir.Constant(_VECTOR, [0] * LANES)) for _ in range(VECTORS)]
@@ -51,7 +50,7 @@ def _write_grow(context: Any, builder: Any, signature: Any, arguments: Any) -> A
         column = builder.sext(builder.load(builder.gep(columns.data, [split])), _WORD)
         step = builder.mul(split, ir.Constant(_WORD, 3))
         limit, leaf, new = (
-            _spread(builder, builder.load(builder.gep(steps.data, [builder.add(step, ir.Constant(_WORD, field))])))
+            spread(builder, builder.load(builder.gep(steps.data, [builder.add(step, ir.Constant(_WORD, field))])))
             for field in range(3)
         )
         is_fixed = builder.icmp_signed("<", column, n_fixed)
@@ -69,44 +68,7 @@ def _write_grow(context: Any, builder: Any, signature: Any, arguments: Any) -> A
     return context.get_dummy_value()
 
 
-def _type_encode(
-    _context: Any,
-    values: Any,
-    cuts: Any,
-    n_cuts: Any,
-    shift: Any,
-    missing_code: Any,
-    largest_zero: Any,
-    codes: Any,
-) -> tuple[Any, Callable[..., Any]]:
-    """Describe `encode_lanes` to Numba: its signature, and what writes its code."""
-    return types.void(values, cuts, n_cuts, shift, missing_code, largest_zero, codes), _write_encode
-
-
-def _write_encode(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Write the code of `encode_lanes`: a loop over cuts, each compared with all values at once, and one step after."""
-    values, cuts, n_cuts, shift, missing_code, largest_zero, codes = _unwrap(context, builder, signature, arguments)
-    rows = builder.load(builder.bitcast(values.data, _VALUES.as_pointer()), align=4)
-    # Counted in floats: whole numbers LLVM would count in the bytes that they become, which takes longer than the cuts.
-    cell = _tools.alloca_once_value(builder, ir.Constant(_VALUES, [0.0] * LANES))
-    one = ir.Constant(_VALUES, [1.0] * LANES)
-    with _tools.for_range(builder, n_cuts) as loop:
-        cut = _spread(builder, builder.load(builder.gep(cuts.data, [loop.index])))
-        count = builder.load(cell)
-        is_below = builder.fcmp_ordered("<", cut, rows)
-        builder.store(builder.select(is_below, builder.fadd(count, one), count), cell)
-    is_value = builder.or_(
-        builder.fcmp_ordered(">", rows, _spread(builder, largest_zero)),
-        builder.fcmp_ordered("<", rows, _spread(builder, builder.fneg(largest_zero))),
-    )
-    count = builder.fadd(builder.load(cell), _spread(builder, shift))
-    count = builder.select(is_value, count, _spread(builder, missing_code))
-    number = builder.fptosi(count, _NUMBERS)
-    builder.store(builder.trunc(number, _VECTOR), builder.bitcast(codes.data, _VECTOR.as_pointer()), align=1)
-    return context.get_dummy_value()
-
-
-def _unwrap(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
+def unwrap(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
     """Open arrays, so that their data can be pointed at, and leave numbers as they are."""
     return [
         context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else value
@@ -114,11 +76,11 @@ def _unwrap(context: Any, builder: Any, signature: Any, arguments: Any) -> list[
     ]
 
 
-def _spread(builder: Any, element: Any) -> Any:
+def spread(builder: Any, element: Any, n_lanes: int = LANES) -> Any:
     """Fill a vector with one element."""
-    nothing = ir.Constant(ir.VectorType(element.type, LANES), ir.Undefined)
+    nothing = ir.Constant(ir.VectorType(element.type, n_lanes), ir.Undefined)
     single = builder.insert_element(nothing, element, ir.Constant(_INDEX, 0))
-    return builder.shuffle_vector(single, nothing, ir.Constant(ir.VectorType(_INDEX, LANES), [0] * LANES))
+    return builder.shuffle_vector(single, nothing, ir.Constant(ir.VectorType(_INDEX, n_lanes), [0] * n_lanes))
 
 
 def _point(builder: Any, data: Any, number: int) -> Any:
@@ -129,8 +91,3 @@ def _point(builder: Any, data: Any, number: int) -> Any:
 # grow(columns, steps, first, last, fixed_codes, codes, n_fixed, start, leaves): apply the splits from `first` to `last`
 # to the 256 rows from `start`, and write the leaf of each, `(256,)`; the other arguments are those of `replay`.
 grow = cast("Callable[..., None]", intrinsic(_type_grow))
-
-# encode_lanes(values, cuts, n_cuts, shift, missing_code, largest_zero, codes): count for each of 64 values how many of
-# the first `n_cuts` cuts lie below, and write the number plus `shift` as a byte, `(64,)`, or `missing_code` for NaN and
-# for what is no larger than `largest_zero`, of either sign.
-encode_lanes = cast("Callable[..., None]", intrinsic(_type_encode))

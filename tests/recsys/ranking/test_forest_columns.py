@@ -1,13 +1,17 @@
 """Every value becomes the byte that a plain search among the cuts gives."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from recsys.ranking import forest_columns
+from recsys.ranking.forest_codes import WIDE
 from recsys.ranking.forest_columns import RIGHT, Columns
-from recsys.ranking.forest_kernels import MAX_CUTS, ZERO
+from recsys.ranking.forest_kernels import MAX_CUTS, ZERO, compile_encode
 from recsys.ranking.forest_lanes import LANES, ROWS
 
 TINY = np.float32(1e-45)  # denormal
@@ -60,9 +64,19 @@ def search_plainly(table: np.ndarray, columns: Columns) -> np.ndarray:
     return codes
 
 
+@pytest.fixture(scope="module", params=sorted({False, WIDE}), ids=["compared", "searched"][: 1 + WIDE], autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Encode in every way that the processor at hand can."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forest_columns, "encode", compile_encode(wide=request.param))
+        yield
+
+
 @given(
     seed=st.integers(0, 2**32 - 1),
-    n_cuts=st.lists(st.sampled_from([0, 1, 2, 17, MAX_CUTS - 1, MAX_CUTS]), min_size=1, max_size=7),
+    n_cuts=st.lists(
+        st.sampled_from([0, 1, 2, 15, 16, 17, 31, 40, 63, 64, 127, 128, MAX_CUTS - 1, MAX_CUTS]), min_size=1, max_size=7
+    ),
     n_rows=st.sampled_from([0, 1, LANES - 1, LANES, LANES + 1, 511, 512, 513, 700, 1024 + LANES]),
 )
 @hypothesis_settings(max_examples=150)
