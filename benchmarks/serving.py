@@ -56,7 +56,7 @@ class Size:
     n_items: int = 14_353
     n_users: int = 1_500
     n_ratings: int = 150_000
-    n_trees: int = 190  # as many as a model of real ratings has
+    n_trees: int = 190  # of which the best are kept, about as many as a model of real ratings has
     n_learners: int = 1_100
     seconds: float = 4.0
     clients: tuple[int, ...] = (1, 8, 32)
