@@ -96,7 +96,8 @@ def train_default_model(
     """Train the default preset on an invented world.
 
     What the lists are worth is not the question here, so the first stage is fitted once instead of once a fold, the
-    synopses are random vectors, and only some people teach the ranker, for a fixed number of rounds, of which the best are kept.
+    synopses are random vectors, and only some people teach the ranker, for a fixed number of rounds of which the best
+    are kept.
     """
     write_sample_world(folder, n_users=n_users, n_items=n_items, n_ratings=n_ratings, seed=0)
     source = read_source(folder)
