@@ -29,9 +29,7 @@ def parse_rate_limit(text: str) -> RateLimitItem:
     try:
         return parse(text)
     except ValueError as error:
-        raise ConfigurationError(
-            f"OTAKU_RATE_LIMIT: {text!r} is no rate limit; write one such as 600/minute"
-        ) from error
+        raise ConfigurationError(f"{text!r} is no rate limit; write one such as 600/minute") from error
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 from recsys.ranking.forest_lanes import LANES, spread, unwrap
 
 WIDE: Final = bool(binding.get_host_cpu_features().get("avx512f"))
-MAX_DEPTH: Final = 8  # 254 cuts
+MAX_LEVELS: Final = 8  # 254 cuts
 
 _tools: Any = cgutils  # without types of its own
 _INDEX, _BYTE, _FLOAT = ir.IntType(32), ir.IntType(8), ir.FloatType()
@@ -88,7 +88,7 @@ def _write_search(context: Any, builder: Any, signature: Any, arguments: Any) ->
     rows = [_load(builder, values.data, start, _REGISTER) for start in starts]
     whole = ir.VectorType(_INDEX, _REGISTER)
     places = [_tools.alloca_once_value(builder, ir.Constant(whole, [1] * _REGISTER)) for _ in starts]
-    for level in range(MAX_DEPTH):
+    for level in range(MAX_LEVELS):
         with builder.if_then(builder.icmp_signed("<", ir.Constant(depth.type, level), depth)):
             # Places of the first four levels share a register, and their root stands at 1.
             first = 0 if level < 4 else 1 << level
