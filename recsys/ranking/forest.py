@@ -20,6 +20,7 @@ from recsys.exceptions import SchemaMismatchError, UnsupportedForestError
 from recsys.ranking.forest_columns import Columns, plan_columns
 from recsys.ranking.forest_kernels import Bytes, Doubles, Integers, replay, resolve
 from recsys.ranking.forest_lanes import ROWS
+from recsys.ranking.forest_sums import SMALL
 from recsys.ranking.forest_text import read_trees
 from recsys.types import Floats
 
@@ -28,9 +29,13 @@ MAX_LEAVES = 256  # a leaf is a byte
 
 @dataclass(frozen=True)
 class FixedCodes:
-    """The fixed features of rows, encoded: `(n_fixed, n_padded)`, of which the first `n_rows` rows count."""
+    """The fixed features of rows, encoded: `(n_fixed, n_padded)`, of which the first `n_rows` rows count.
+
+    Of each column `known` holds the code that all rows have, -1 where they differ.
+    """
 
     codes: Bytes
+    known: npt.NDArray[np.int16]
     n_rows: int
 
 
@@ -124,7 +129,7 @@ class Forest:
     def encode_fixed(self, table: Floats) -> FixedCodes:
         """Encode the fixed features of rows once for all requests; the other features are not looked at."""
         part = slice(0, self.columns.n_fixed)
-        return FixedCodes(self.columns.encode(self._check(table), part, _pad(len(table))), len(table))
+        return FixedCodes(*self.columns.encode(self._check(table), part, _pad(len(table))), len(table))
 
     def encode(self, table: Floats, fixed: FixedCodes | None = None) -> Codes:
         """Encode rows, or only their other features where those that are fixed were encoded before.
@@ -135,23 +140,20 @@ class Forest:
             As many rows as `fixed` has, or one that stands for all of them.
         """
         table = self._check(table)
-        known = np.full(len(self.columns), -1, dtype=np.int16)
         if fixed is None:
             fixed = self.encode_fixed(table)
-            known[: self.columns.n_fixed] = _find_known(fixed.codes, len(table))
         if len(table) not in (1, fixed.n_rows):
             raise SchemaMismatchError(f"{len(table)} rows where the fixed features have {fixed.n_rows}")
         part = slice(self.columns.n_fixed, len(self.columns))
-        fresh = self.columns.encode(table, part, _pad(len(table)))
-        known[part] = _find_known(fresh, len(table))
-        return Codes(fixed, fresh, known)
+        fresh, known = self.columns.encode(table, part, _pad(len(table)))
+        return Codes(fixed, fresh, np.concatenate([fixed.known, known]))
 
     def score_codes(self, codes: Codes) -> Doubles:
         """Evaluate encoded rows, `(n_rows,)`."""
         columns = np.empty(len(self.splits), dtype=np.int32)
-        steps = np.empty((len(columns), 3), dtype=np.uint8)
+        steps = np.empty((len(columns), 3), dtype=np.int32)
         starts = np.empty(len(self.roots) + 1, dtype=np.int32)
-        leaf_values = np.empty(len(self.leaf_values))
+        leaf_values = np.empty(len(self.leaf_values) + SMALL)
         resolve(self.roots, self.splits, self.leaf_values, codes.known, columns, steps, starts, leaf_values)
         scores = np.zeros(codes.fixed.codes.shape[1])
         replay(columns, steps, starts, leaf_values, codes.fixed.codes, codes.fresh, self.columns.n_fixed, scores)
@@ -168,14 +170,6 @@ class Forest:
 def _pad(n_rows: int) -> int:
     """Round up to the rows that are worked on together."""
     return -(-n_rows // ROWS) * ROWS
-
-
-def _find_known(codes: Bytes, n_rows: int) -> npt.NDArray[np.int16]:
-    """Return the code of each column in which all rows have the same, else -1."""
-    if not n_rows:
-        return np.full(len(codes), -1, dtype=np.int16)
-    rows = codes[:, :n_rows]
-    return np.where((rows == rows[:, :1]).all(axis=1), rows[:, 0].astype(np.int16), np.int16(-1))
 
 
 def _join_children(

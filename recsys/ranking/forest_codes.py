@@ -17,11 +17,12 @@ from numba.extending import intrinsic
 from recsys.ranking.forest_lanes import LANES, spread, unwrap
 
 WIDE: Final = bool(binding.get_host_cpu_features().get("avx512f"))
+AHEAD: Final = 1024  # values; none need be there
 MAX_LEVELS: Final = 8  # 254 cuts
 
 _tools: Any = cgutils  # without types of its own
 _INDEX, _BYTE, _FLOAT = ir.IntType(32), ir.IntType(8), ir.FloatType()
-_REGISTER = 16
+_REGISTER = 16  # floats in a register, and in a line of the cache
 
 
 @njit(nogil=True, boundscheck=False)
@@ -69,6 +70,7 @@ def _write_count(context: Any, builder: Any, signature: Any, arguments: Any) -> 
     """Write a loop over cuts, each compared with all values at once."""
     values, cuts, n_cuts, shift, missing_code, largest_zero, codes = unwrap(context, builder, signature, arguments)
     rows = _load(builder, values.data, 0, LANES)
+    _fetch_ahead(builder, values.data)
     # Counted in floats: whole numbers LLVM would count in the bytes that they become, which takes longer than the cuts.
     cell = _tools.alloca_once_value(builder, ir.Constant(rows.type, [0.0] * LANES))
     one = ir.Constant(rows.type, [1.0] * LANES)
@@ -85,6 +87,7 @@ def _write_search(context: Any, builder: Any, signature: Any, arguments: Any) ->
     """Write one step down the tree for each level that it has, taken by four registers of values."""
     values, tree, depth, shift, missing_code, largest_zero, codes = unwrap(context, builder, signature, arguments)
     starts = range(0, LANES, _REGISTER)
+    _fetch_ahead(builder, values.data)
     rows = [_load(builder, values.data, start, _REGISTER) for start in starts]
     whole = ir.VectorType(_INDEX, _REGISTER)
     places = [_tools.alloca_once_value(builder, ir.Constant(whole, [1] * _REGISTER)) for _ in starts]
@@ -130,6 +133,15 @@ def _load(builder: Any, data: Any, start: int, n_lanes: int) -> Any:
     """Load floats from some place on."""
     kind = ir.VectorType(_FLOAT, n_lanes).as_pointer()
     return builder.load(builder.bitcast(builder.gep(data, [ir.Constant(_INDEX, start)]), kind), align=4)
+
+
+def _fetch_ahead(builder: Any, data: Any) -> None:
+    """Have the values of a later call brought near: of itself the processor foresees none beyond a page."""
+    kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INDEX, _INDEX, _INDEX])
+    prefetch = _tools.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    for start in range(AHEAD, AHEAD + LANES, _REGISTER):
+        place = builder.bitcast(builder.gep(data, [ir.Constant(_INDEX, start)]), _BYTE.as_pointer())
+        builder.call(prefetch, [place, *(ir.Constant(_INDEX, value) for value in (0, 3, 1))])
 
 
 def _store(builder: Any, data: Any, start: int, rows: Any, numbers: Any, rest: tuple[Any, Any, Any]) -> None:

@@ -1,7 +1,9 @@
 """How a value becomes one byte, so that every split of a forest is `byte <= limit`.
 
 A column encodes one feature under one treatment of missing values; a feature that is treated in two ways, or cut in
-more than 254 places, takes several columns.
+more than 254 places, takes several columns. Where what is missing goes right in some splits and left in others, the
+second column is a twin of the first: one more throughout, and 255, which stands for what is missing on the right,
+becomes the 0 of what is missing on the left.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recsys.ranking.forest_kernels import MAX_CUTS, Bytes, Integers, encode
+from recsys.ranking.forest_kernels import MAX_CUTS, Bytes, Integers, agree, encode
+from recsys.ranking.forest_lanes import LANES
 from recsys.ranking.forest_text import CATEGORICAL, DEFAULT_LEFT, MISSING_SHIFT, Tree
 from recsys.types import Floats, Mask
 
@@ -53,14 +56,24 @@ class Columns:
     shifts: Bytes
     missing_codes: Bytes
     zero_is_missing: Bytes
+    are_twins: Bytes
     categories: Mapping[int, CategorySet]
 
     def __len__(self) -> int:
         return len(self.features)
 
-    def encode(self, table: Floats, part: slice, n_padded: int) -> Bytes:
-        """Encode the rows of a feature table `(n_rows, n_features)` in some of the columns, `(n, n_padded)`."""
-        codes = np.zeros((len(self.features[part]), n_padded), dtype=np.uint8)
+    def encode(self, table: Floats, part: slice, n_padded: int) -> tuple[Bytes, npt.NDArray[np.int16]]:
+        """Encode the rows of a feature table `(n_rows, n_features)` in some of the columns.
+
+        Returns
+        -------
+        codes
+            `(n, n_padded)`.
+        known
+            The code that all rows have in a column, -1 where they differ, `(n,)`.
+        """
+        codes = _allocate(len(self.features[part]), n_padded)
+        known = np.empty(len(codes), dtype=np.int16)
         encode(
             np.ascontiguousarray(table.T),
             self.features[part],
@@ -69,13 +82,23 @@ class Columns:
             self.shifts[part],
             self.missing_codes[part],
             self.zero_is_missing[part],
+            self.are_twins[part],
             codes,
+            known,
         )
         for column, wanted in self.categories.items():
             place = column - part.start
             if 0 <= place < len(codes):
                 codes[place, : len(table)] = ~_is_in(table[:, wanted.feature], wanted.categories)
-        return codes
+                known[place] = agree(codes[place, : len(table)])
+        return codes, known
+
+
+def _allocate(n_columns: int, n_padded: int) -> Bytes:
+    """Make room whose rows begin where a line of the cache does, since a vector is as long as a line."""
+    room = np.empty(n_columns * n_padded + LANES, dtype=np.uint8)
+    start = -room.ctypes.data % LANES
+    return room[start : start + n_columns * n_padded].reshape(n_columns, n_padded)
 
 
 def _is_in(values: Floats, categories: tuple[int, ...]) -> Mask:
@@ -118,6 +141,7 @@ class _Group(NamedTuple):
     cuts: Floats
     rows: npt.NDArray[np.intp]
     limits: Bytes
+    is_twin: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,20 +168,26 @@ class _Splits:
         )
 
     def group_numerical(self) -> Iterator[_Group]:
-        """Unite numerical splits that need the same column; a limit is the number of the cut among its 254."""
+        """Unite numerical splits that need the same column; a limit is the number of the cut among its 254.
+
+        Twins have the cuts of both, and the left one follows the right one.
+        """
         missing = self.types >> MISSING_SHIFT
         goes_left = (self.types & DEFAULT_LEFT > 0) & (missing != NO_MISSING)
         numerical = np.flatnonzero(self.types & CATEGORICAL == 0)
-        keys = np.stack([self.features, missing, goes_left])[:, numerical]
-        found, members = np.unique(keys, axis=1, return_inverse=True)
+        found, members = np.unique(np.stack([self.features, missing])[:, numerical], axis=1, return_inverse=True)
         order = np.argsort(members, kind="stable")
         parts = np.split(numerical[order], np.searchsorted(members[order], np.arange(1, found.shape[1])))
-        for (feature, kind, left), rows in zip(found.T.tolist(), parts, strict=False):
+        for (feature, kind), rows in zip(found.T.tolist(), parts, strict=False):
             cuts, places = np.unique(round_down(self.thresholds[rows]), return_inverse=True)
             for first in range(0, len(cuts), MAX_CUTS):
                 inside = (places >= first) & (places < first + MAX_CUTS)
-                limits = (places[inside] - first + left).astype(np.uint8)
-                yield _Group(Treatment(feature, kind, bool(left)), cuts[first : first + MAX_CUTS], rows[inside], limits)
+                own, sides = cuts[first : first + MAX_CUTS], np.unique(goes_left[rows[inside]]).tolist()
+                for left in sides:
+                    chosen = inside & (goes_left[rows] == left)
+                    limits = (places[chosen] - first + left).astype(np.uint8)
+                    is_twin = left and len(sides) == 2
+                    yield _Group(Treatment(feature, kind, left), own, rows[chosen], limits, is_twin)
 
     def group_categorical(self) -> Iterator[_Group]:
         """Unite categorical splits that look for the same categories; those that belong have code 0."""
@@ -197,5 +227,6 @@ def _build(groups: Sequence[_Group], is_fixed: Mask) -> Columns:
             dtype=np.uint8,
         ),
         zero_is_missing=np.array([key.missing == ZERO_MISSING for key in numerical], dtype=np.uint8),
+        are_twins=np.array([group.is_twin for group in groups], dtype=np.uint8),
         categories={number: group.key for number, group in enumerate(groups) if isinstance(group.key, CategorySet)},
     )

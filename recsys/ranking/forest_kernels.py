@@ -12,6 +12,7 @@ from numba import njit
 
 from recsys.ranking.forest_codes import WIDE, count_lanes, keep_order, plant_tree, search_lanes
 from recsys.ranking.forest_lanes import LANES, ROWS, grow
+from recsys.ranking.forest_sums import GROUP, add_one_by_one, add_together
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Bytes = npt.NDArray[np.uint8]
@@ -20,6 +21,7 @@ Doubles = npt.NDArray[np.float64]
 
 MAX_DEPTH: Final = 512
 MAX_CUTS: Final = 254
+REPEATED: Final = 0x01010101
 ZERO: Final = np.float32(1e-35)  # LightGBM takes what is not larger for zero
 
 
@@ -28,11 +30,25 @@ def compile_kernel(signature: str) -> Callable[[Function], Function]:
     return cast("Callable[[Function], Function]", njit(signature, nogil=True, boundscheck=False, error_model="numpy"))
 
 
+@njit(nogil=True, boundscheck=False)
+def agree(codes: Bytes) -> int:
+    """Return what all codes are, -1 if they differ or there are none."""
+    for start in range(0, len(codes), ROWS):
+        n_others = 0
+        for code in codes[start : start + ROWS]:
+            n_others += code != codes[0]
+        if n_others:
+            return -1
+    return int(codes[0]) if len(codes) else -1
+
+
 def compile_encode(*, wide: bool = WIDE) -> Callable[..., None]:
     """Compile `encode` for processors that look sixteen numbers up at once, or for any."""
     arrange, find = (plant_tree, search_lanes) if wide else (keep_order, count_lanes)
 
-    @compile_kernel("void(f4[:,::1], i4[::1], f4[:,::1], i4[::1], u1[::1], u1[::1], u1[::1], u1[:,::1])")
+    @compile_kernel(
+        "void(f4[:,::1], i4[::1], f4[:,::1], i4[::1], u1[::1], u1[::1], u1[::1], u1[::1], u1[:,::1], i2[::1])"
+    )
     def encode(
         table: npt.NDArray[np.float32],
         features: Integers,
@@ -41,7 +57,9 @@ def compile_encode(*, wide: bool = WIDE) -> Callable[..., None]:
         shifts: Bytes,
         missing_codes: Bytes,
         zero_is_missing: Bytes,
+        are_twins: Bytes,
         codes: Bytes,
+        known: npt.NDArray[np.int16],
     ) -> None:
         """Translate values into bytes: the number of cuts below the value, or the code of what is missing.
 
@@ -55,8 +73,12 @@ def compile_encode(*, wide: bool = WIDE) -> Callable[..., None]:
             `(n_columns, 254)`, of which the first `n_cuts` of a column count.
         shifts, missing_codes, zero_is_missing
             Added to the number of cuts; the code of a missing value; whether zero is a missing value, as NaN always is.
+        are_twins
+            Whether the code is one more than that of the column before, where 255 is followed by 0.
         codes
             `(n_columns, n_padded)`, where the result goes; what no row fills means nothing.
+        known
+            `(n_columns,)`, where the code goes that all rows have in a column, -1 if they differ.
         """
         n_rows = table.shape[1]
         n_whole = n_rows - n_rows % LANES
@@ -64,6 +86,11 @@ def compile_encode(*, wide: bool = WIDE) -> Callable[..., None]:
         own = np.empty(MAX_CUTS + 2, dtype=np.float32)
         for column in range(len(features)):
             values, out = table[features[column]], codes[column]
+            if are_twins[column] and column > 0:
+                for row in range(n_rows):
+                    out[row] = codes[column - 1, row] + 1
+                known[column] = agree(out[:n_rows])
+                continue
             size = np.int64(arrange(cuts[column], n_cuts[column], own))
             shift, missing = np.int32(shifts[column]), np.int32(missing_codes[column])
             # Nothing is as small as -1 in size, so that nothing but NaN is missing.
@@ -73,6 +100,7 @@ def compile_encode(*, wide: bool = WIDE) -> Callable[..., None]:
             if n_whole < n_rows:
                 rest[: n_rows - n_whole] = values[n_whole:]
                 find(rest, own, size, shift, missing, zero, out[n_whole:])
+            known[column] = agree(out[:n_rows])
 
     return encode
 
@@ -80,14 +108,14 @@ def compile_encode(*, wide: bool = WIDE) -> Callable[..., None]:
 encode = compile_encode()
 
 
-@compile_kernel("void(i4[::1], i4[:,::1], f8[::1], i2[::1], i4[::1], u1[:,::1], i4[::1], f8[::1])")
+@compile_kernel("void(i4[::1], i4[:,::1], f8[::1], i2[::1], i4[::1], i4[:,::1], i4[::1], f8[::1])")
 def resolve(
     roots: Integers,
     splits: Integers,
     leaf_values: Doubles,
     known: npt.NDArray[np.int16],
     out_columns: Integers,
-    out_steps: Bytes,
+    out_steps: Integers,
     out_starts: Integers,
     out_values: Doubles,
 ) -> None:
@@ -102,7 +130,8 @@ def resolve(
     known
         The code that all rows have in a column, `(n_columns,)`; -1 where they differ.
     out_columns, out_steps
-        Of each split that is left: its column, and limit, leaf that it splits, leaf for those that go right.
+        Of each split that is left: its column, and limit, leaf that it splits, leaf for those that go right, the byte
+        of each repeated four times, as registers are filled fastest.
     out_starts
         `(n_trees + 1,)`: where the splits of a tree begin; its leaves begin one later for each tree before it.
     """
@@ -121,59 +150,58 @@ def resolve(
                 out_values[out_starts[tree] + tree + leaf] = leaf_values[~node]
                 continue
             out_columns[n_splits] = splits[node, 0]
-            out_steps[n_splits, 0], out_steps[n_splits, 1], out_steps[n_splits, 2] = splits[node, 1], leaf, n_leaves
+            out_steps[n_splits, 0] = splits[node, 1] * REPEATED
+            out_steps[n_splits, 1], out_steps[n_splits, 2] = leaf * REPEATED, n_leaves * REPEATED
             pending[n_pending, 0], pending[n_pending, 1] = splits[node, 3], n_leaves
             pending[n_pending + 1, 0], pending[n_pending + 1, 1] = splits[node, 2], leaf
             n_pending, n_leaves, n_splits = n_pending + 2, n_leaves + 1, n_splits + 1
     out_starts[len(roots)] = n_splits
 
 
-@compile_kernel("void(i4[::1], u1[:,::1], i4[::1], f8[::1], u1[:,::1], u1[:,::1], i8, f8[::1])")
-def replay(
-    columns: Integers,
-    steps: Bytes,
-    starts: Integers,
-    leaf_values: Doubles,
-    fixed_codes: Bytes,
-    codes: Bytes,
-    n_fixed: int,
-    scores: Doubles,
-) -> None:
-    """Add up the leaves that rows fall into, by growing every tree again.
+def compile_replay(*, wide: bool = WIDE) -> Callable[..., None]:
+    """Compile `replay` for processors that pick from sixteen numbers at once, or for any."""
+    add = add_together if wide else add_one_by_one
 
-    All rows start in leaf 0; a split sends those of one leaf that lie above its limit to a new leaf. That is two
-    comparisons and a masked move for 64 rows at a time, without a branch and without a random access. Four trees are
-    grown before their leaves are added up, so that a sum is read and written once for all of them.
+    @compile_kernel("void(i4[::1], i4[:,::1], i4[::1], f8[::1], u1[:,::1], u1[:,::1], i8, f8[::1])")
+    def replay(
+        columns: Integers,
+        steps: Integers,
+        starts: Integers,
+        leaf_values: Doubles,
+        fixed_codes: Bytes,
+        codes: Bytes,
+        n_fixed: int,
+        scores: Doubles,
+    ) -> None:
+        """Add up the leaves that rows fall into, by growing every tree again.
 
-    Parameters
-    ----------
-    columns, steps, starts, leaf_values
-        What `resolve` left of the forest.
-    fixed_codes, codes
-        `(n_fixed, n_padded)` and `(n_columns - n_fixed, n_padded)`: the columns from 0 to n_fixed, and the others.
-    scores
-        `(n_padded,)`, added to in the order of the trees, so that the result is LightGBM's to the last bit.
-    """
-    one, two = np.empty(ROWS, dtype=np.uint8), np.empty(ROWS, dtype=np.uint8)
-    three, four = np.empty(ROWS, dtype=np.uint8), np.empty(ROWS, dtype=np.uint8)
-    n_trees = len(starts) - 1
-    n_grouped = n_trees - n_trees % 4
-    for start in range(0, len(scores), ROWS):
-        for tree in range(0, n_grouped, 4):
-            a, b, c, d, end = starts[tree], starts[tree + 1], starts[tree + 2], starts[tree + 3], starts[tree + 4]
-            grow(columns, steps, np.int64(a), np.int64(b), fixed_codes, codes, n_fixed, np.int64(start), one)
-            grow(columns, steps, np.int64(b), np.int64(c), fixed_codes, codes, n_fixed, np.int64(start), two)
-            grow(columns, steps, np.int64(c), np.int64(d), fixed_codes, codes, n_fixed, np.int64(start), three)
-            grow(columns, steps, np.int64(d), np.int64(end), fixed_codes, codes, n_fixed, np.int64(start), four)
-            first, second = leaf_values[a + tree :], leaf_values[b + tree + 1 :]
-            third, fourth = leaf_values[c + tree + 2 :], leaf_values[d + tree + 3 :]
-            for row in range(ROWS):
-                total = scores[start + row] + first[one[row]]
-                total += second[two[row]]
-                total += third[three[row]]
-                scores[start + row] = total + fourth[four[row]]
-        for tree in range(n_grouped, n_trees):
-            a, b = starts[tree], starts[tree + 1]
-            grow(columns, steps, np.int64(a), np.int64(b), fixed_codes, codes, n_fixed, np.int64(start), one)
-            for row in range(ROWS):
-                scores[start + row] += leaf_values[a + tree + one[row]]
+        All rows start in leaf 0; a split sends those of one leaf that lie above its limit to a new leaf. That is two
+        comparisons and a masked move for 64 rows at a time, without a branch and without a random access. Four trees
+        are grown before their leaves are added up, so that a sum is read and written once for all of them.
+
+        Parameters
+        ----------
+        columns, steps, starts, leaf_values
+            What `resolve` left of the forest.
+        fixed_codes, codes
+            `(n_fixed, n_padded)` and `(n_columns - n_fixed, n_padded)`: the columns from 0 to n_fixed, and the others.
+        scores
+            `(n_padded,)`, added to in the order of the trees, so that the result is LightGBM's to the last bit.
+        """
+        leaves = np.empty((GROUP, ROWS), dtype=np.uint8)
+        places = np.empty(GROUP + 1, dtype=np.int64)
+        n_trees = len(starts) - 1
+        for row in range(0, len(scores), ROWS):
+            for first in range(0, n_trees, GROUP):
+                n_grown = min(GROUP, n_trees - first)
+                for number in range(n_grown + 1):
+                    places[number] = starts[first + number] + first + number
+                for number in range(n_grown):
+                    begin, end = np.int64(starts[first + number]), np.int64(starts[first + number + 1])
+                    grow(columns, steps, begin, end, fixed_codes, codes, n_fixed, np.int64(row), leaves[number])
+                add(leaf_values, places[: n_grown + 1], leaves, scores[row : row + ROWS])
+
+    return replay
+
+
+replay = compile_replay()

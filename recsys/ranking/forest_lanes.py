@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES: Final = 64
-VECTORS: Final = 4
+VECTORS: Final = 8
 ROWS: Final = LANES * VECTORS
 
 _tools: Any = cgutils  # without types of its own
@@ -50,7 +50,7 @@ def _write_grow(context: Any, builder: Any, signature: Any, arguments: Any) -> A
         column = builder.sext(builder.load(builder.gep(columns.data, [split])), _WORD)
         step = builder.mul(split, ir.Constant(_WORD, 3))
         limit, leaf, new = (
-            spread(builder, builder.load(builder.gep(steps.data, [builder.add(step, ir.Constant(_WORD, field))])))
+            _repeat(builder, builder.load(builder.gep(steps.data, [builder.add(step, ir.Constant(_WORD, field))])))
             for field in range(3)
         )
         is_fixed = builder.icmp_signed("<", column, n_fixed)
@@ -83,11 +83,16 @@ def spread(builder: Any, element: Any, n_lanes: int = LANES) -> Any:
     return builder.shuffle_vector(single, nothing, ir.Constant(ir.VectorType(_INDEX, n_lanes), [0] * n_lanes))
 
 
+def _repeat(builder: Any, word: Any) -> Any:
+    """Fill a vector with the four bytes of a word: from memory that takes no shuffle, as a single byte would."""
+    return builder.bitcast(spread(builder, word, LANES // 4), _VECTOR)
+
+
 def _point(builder: Any, data: Any, number: int) -> Any:
     """Point at a vector among bytes."""
     return builder.bitcast(builder.gep(data, [ir.Constant(_WORD, number * LANES)]), _VECTOR.as_pointer())
 
 
 # grow(columns, steps, first, last, fixed_codes, codes, n_fixed, start, leaves): apply the splits from `first` to `last`
-# to the 256 rows from `start`, and write the leaf of each, `(256,)`; the other arguments are those of `replay`.
+# to the 512 rows from `start`, and write the leaf of each, `(512,)`; the other arguments are those of `replay`.
 grow = cast("Callable[..., None]", intrinsic(_type_grow))

@@ -1,5 +1,6 @@
 """A forest gives what LightGBM gives, to the last bit, or says that it cannot."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import lightgbm as lgb
@@ -10,8 +11,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recsys.exceptions import SchemaMismatchError, UnsupportedForestError
+from recsys.ranking import forest as forest_module
 from recsys.ranking.forest import Forest
+from recsys.ranking.forest_codes import WIDE
 from recsys.ranking.forest_columns import round_down
+from recsys.ranking.forest_kernels import compile_replay
 
 N_FEATURES = 6
 CATEGORICAL = 5
@@ -53,6 +57,14 @@ def largest_difference(booster: lgb.Booster, table: np.ndarray) -> float:
     return float(np.abs(scores - expected).max())
 
 
+@pytest.fixture(scope="module", params=sorted({False, WIDE}), ids=["one by one", "together"][: 1 + WIDE], autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Add the trees up in every way that the processor at hand can."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forest_module, "replay", compile_replay(wide=request.param))
+        yield
+
+
 @given(
     seed=st.integers(0, 2**32 - 1),
     objective=st.sampled_from(
@@ -61,7 +73,7 @@ def largest_difference(booster: lgb.Booster, table: np.ndarray) -> float:
     num_leaves=st.sampled_from([2, 3, 7, 31, 255]),
     use_missing=st.booleans(),
     zero_as_missing=st.booleans(),
-    n_rows=st.sampled_from([1, 63, 256, 257, 700]),
+    n_rows=st.sampled_from([1, 63, 512, 513, 1200]),
 )
 @hypothesis_settings(max_examples=60)
 def test_any_forest_is_evaluated_exactly(
@@ -125,6 +137,16 @@ def test_a_deep_forest_of_many_cuts() -> None:
     forest = Forest.from_booster(booster)
     table = make_table(rng, 1000, share_odd=0.05)
     assert len(forest.columns) > N_FEATURES + 12
+    assert np.array_equal(forest.score(table), booster.predict(table, num_threads=1))
+
+
+def test_what_is_missing_may_go_right_and_left_of_the_same_feature() -> None:
+    """Both columns are told apart, and what is missing arrives where LightGBM sends it."""
+    booster = train(np.random.default_rng(3), n_rows=2000, n_trees=40)
+    forest = Forest.from_booster(booster)
+    assert forest.columns.are_twins.any()
+    assert (forest.columns.features[1:] == forest.columns.features[:-1])[forest.columns.are_twins[1:] > 0].all()
+    table = make_table(np.random.default_rng(4), 1500, share_odd=0.3)
     assert np.array_equal(forest.score(table), booster.predict(table, num_threads=1))
 
 

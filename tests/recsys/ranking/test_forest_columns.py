@@ -1,6 +1,7 @@
 """Every value becomes the byte that a plain search among the cuts gives."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ def make_columns(rng: np.random.Generator, n_cuts: list[int]) -> Columns:
         shifts=rng.integers(0, 2, len(n_cuts)).astype(np.uint8),
         missing_codes=rng.choice([0, 3, RIGHT], len(n_cuts)).astype(np.uint8),
         zero_is_missing=rng.integers(0, 2, len(n_cuts)).astype(np.uint8),
+        are_twins=np.zeros(len(n_cuts), dtype=np.uint8),
         categories={},
     )
 
@@ -87,9 +89,11 @@ def test_a_code_is_the_number_of_cuts_below_or_that_of_what_is_missing(
     columns = make_columns(rng, n_cuts)
     table = make_table(rng, n_rows, columns)
     n_padded = -(-n_rows // ROWS) * ROWS
-    codes = columns.encode(table, slice(0, len(columns)), n_padded)
+    codes, known = columns.encode(table, slice(0, len(columns)), n_padded)
     assert codes.shape == (len(columns), n_padded)
-    assert np.array_equal(codes[:, :n_rows], search_plainly(table, columns))
+    expected = search_plainly(table, columns)
+    assert np.array_equal(codes[:, :n_rows], expected)
+    assert known.tolist() == [own[0] if len(set(own)) == 1 else -1 for own in expected.tolist()]
 
 
 @pytest.mark.parametrize("part", [slice(0, 2), slice(1, 3), slice(3, 3)])
@@ -97,4 +101,23 @@ def test_some_columns_are_encoded_alone(part: slice) -> None:
     rng = np.random.default_rng(5)
     columns = make_columns(rng, [3, 40, MAX_CUTS])
     table = make_table(rng, 300, columns)
-    assert np.array_equal(columns.encode(table, part, 512)[:, :300], search_plainly(table, columns)[part])
+    assert np.array_equal(columns.encode(table, part, 512)[0][:, :300], search_plainly(table, columns)[part])
+
+
+@pytest.mark.parametrize("part", [slice(0, 4), slice(1, 4), slice(3, 4)])
+def test_a_twin_is_what_its_own_search_gives(part: slice) -> None:
+    """Two features, each with what is missing on the right, then on the left of the same cuts."""
+    rng = np.random.default_rng(6)
+    columns = make_columns(rng, [MAX_CUTS, 1, 40, 1])
+    columns = replace(
+        columns,
+        features=np.array([0, 0, 3, 3], dtype=np.int32),
+        cuts=columns.cuts[[0, 0, 2, 2]],
+        n_cuts=columns.n_cuts[[0, 0, 2, 2]],
+        shifts=np.array([0, 1, 0, 1], dtype=np.uint8),
+        missing_codes=np.array([RIGHT, 0, RIGHT, 0], dtype=np.uint8),
+        zero_is_missing=columns.zero_is_missing[[0, 0, 2, 2]],
+        are_twins=np.array([0, 1, 0, 1], dtype=np.uint8),
+    )
+    table = make_table(rng, 700, columns)
+    assert np.array_equal(columns.encode(table, part, 1024)[0][:, :700], search_plainly(table, columns)[part])
