@@ -16,7 +16,6 @@ Kind = Literal["liked_title", "genres", "collaborative", "popularity", "audience
 # Which features speak of what, by the beginning of their names; the others are not given as reasons.
 GENRES: Final = ("genre_",)
 COLLABORATIVE: Final = ("ease_", "als_", "item_knn_", "lightfm_", "user_user_", "two_tower_", "slim_")
-POPULARITY: Final = ("popular_", "item_log_members", "item_mean_score", "item_favorites_share")
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,22 @@
 """Give reasons for the titles of a list, each checked against the model that made it."""
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import vstack
 
 from recsys.data.interactions import POSITIVE_RATING
+from recsys.features.pairs import Pairs
 from recsys.ranking.explanations import (
     COLLABORATIVE,
     GENRES,
-    POPULARITY,
     Reason,
     compute_contributions,
 )
 from recsys.recommender.algorithms import RANKER
 from recsys.recommender.model import Recommender
+from recsys.recommender.newcomers import score_newcomers
 from recsys.recommender.profile import Profile, Recommendations
 from recsys.retrieval.popular import Popular
 from recsys.types import Floats, Ids, ItemId, Positions, RatingMatrix
@@ -33,8 +34,8 @@ def explain(
     """Give up to three reasons for each recommendation, the weightiest first.
 
     Liked titles are cited only if the score falls without them: they are taken out of the history one by one and the
-    recommendation is scored again. What remains of the ranker's score is attributed to genres, to people with a similar
-    history, and to popularity by the Shapley values of its trees.
+    recommendation is scored again. What remains of the ranker's score is attributed to genres and to people with a
+    similar history by the Shapley values of its trees; without a history popularity and stated genres are all there is.
     """
     if not len(found):
         return []
@@ -135,26 +136,34 @@ def _remove(history: RatingMatrix, position: int) -> RatingMatrix:
 
 
 def _attribute(recommender: Recommender, history: RatingMatrix, tastes: Floats, positions: Positions) -> list[Placed]:
-    """Attribute the ranker's scores to families of features; what lowers a score is no reason."""
-    ranker = recommender.ranker
-    features = recommender.featurise(recommender.retriever.describe(history, tastes, [positions]))
-    families: Sequence[Sequence[str]] = (GENRES, COLLABORATIVE, POPULARITY)
-    contributions = compute_contributions(ranker.relevance, ranker.schema, features, families)
+    """Attribute the scores of the ranker's lists; what lowers a score is no reason."""
+    pairs = recommender.retriever.describe(history, tastes, [positions])
+    genres, collaborative, popularity = (part.tolist() for part in _split_scores(recommender, pairs))
     favourites = _find_favourite_genres(recommender, history, tastes)
     carried = recommender.catalog.genre_matrix > 0
     attributed: list[Placed] = []
-    for place, (position, (genres, collaborative, popularity)) in enumerate(
-        zip(positions, contributions.tolist(), strict=True)
-    ):
+    for place, position in enumerate(positions):
         shared = [genre for genre in favourites if carried[position, recommender.catalog.genres.index(genre)]]
-        if genres > 0 and shared:
+        if genres[place] > 0 and shared:
             text = f"It is {' and '.join(shared[:2])}, which you like."
-            attributed.append((place, Reason("genres", text, genres)))
-        if collaborative > 0 and history.nnz:
-            attributed.append((place, Reason("collaborative", _COLLABORATIVE, collaborative)))
-        if popularity > 0 and not history.nnz:
-            attributed.append((place, Reason("popularity", _POPULAR, popularity)))
+            attributed.append((place, Reason("genres", text, genres[place])))
+        if collaborative[place] > 0:
+            attributed.append((place, Reason("collaborative", _COLLABORATIVE, collaborative[place])))
+        if popularity[place] > 0:
+            attributed.append((place, Reason("popularity", _POPULAR, popularity[place])))
     return attributed
+
+
+def _split_scores(recommender: Recommender, pairs: Pairs) -> tuple[npt.NDArray[np.floating], ...]:
+    """Tell what genres, people with a similar history and popularity contribute to scores, `(n_pairs,)` each."""
+    if not pairs.history.nnz:
+        popularity, genres = score_newcomers(pairs)
+        return genres, np.zeros_like(genres), popularity
+    ranker = recommender.ranker
+    contributions = compute_contributions(
+        ranker.relevance, ranker.schema, recommender.featurise(pairs), (GENRES, COLLABORATIVE)
+    )
+    return contributions[:, 0], contributions[:, 1], np.zeros(len(contributions))
 
 
 def _find_favourite_genres(recommender: Recommender, history: RatingMatrix, tastes: Floats) -> list[str]:

@@ -20,6 +20,7 @@ from recsys.ranking.diversity import select_diverse
 from recsys.ranking.ranker import Ranker
 from recsys.recommender.algorithms import RANKER, find_generators, get_generator
 from recsys.recommender.golden import write_golden_requests
+from recsys.recommender.newcomers import score_newcomers
 from recsys.recommender.profile import Profile, Recommendations
 from recsys.recommender.retrieve import Retriever, find_allowed
 from recsys.retrieval.base import (
@@ -33,7 +34,7 @@ from recsys.retrieval.base import (
 from recsys.retrieval.first_stage import FirstStage
 from recsys.types import Floats, Ids, ItemId, Mask, Positions, RatingMatrix
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 # How many candidates a diverse list is picked from: so many titles, and so many times its length, at least.
 MIN_POOL: Final = 100
 POOL_FACTOR: Final = 5
@@ -134,9 +135,12 @@ class Recommender:
     def _rank_pairs(
         self, pairs: Pairs, features: Floats, k: int, allowed: Mask | None
     ) -> list[tuple[Positions, Floats]]:
-        scores = np.split(self.ranker.score(features), np.cumsum(pairs.counts)[:-1])
+        scores = self.ranker.score(features)
+        if not pairs.lengths.all():
+            scores = np.where(pairs.lengths[pairs.rows] == 0, np.add(*score_newcomers(pairs)), scores)
+        parts = np.split(scores, np.cumsum(pairs.counts)[:-1])
         ranked = []
-        for row, (positions, values) in enumerate(zip(pairs.candidates, scores, strict=True)):
+        for row, (positions, values) in enumerate(zip(pairs.candidates, parts, strict=True)):
             order = np.lexsort((positions, -values))[:k]
             top = positions[order], values[order]
             ranked.append(
@@ -209,7 +213,11 @@ class Recommender:
     def score(
         self, history: RatingMatrix, tastes: Floats, candidates: Sequence[Positions], algorithm: str = RANKER
     ) -> Floats:
-        """Compute what lists are ordered by, for given positions and many people, flat in their order."""
+        """Score given positions for many people by one algorithm, flat in their order.
+
+        Lists are in the order of these scores, but for those of the ranker where there is no history; see
+        `score_newcomers`.
+        """
         if algorithm == RANKER:
             return self.ranker.score(self.featurise(self.retriever.describe(history, tastes, candidates)))
         scores = get_generator(self.generators, algorithm).score(history)

@@ -76,6 +76,14 @@ def test_somebody_new_is_told_of_popularity_alone() -> None:
     assert kinds == {"popularity"}
 
 
+def test_popularity_and_genres_are_all_of_the_score_of_somebody_new() -> None:
+    model, wanted = tiny_recommender(), Profile(genre_weights={"Romance": 1.0, "Drama": 0.5})
+    found = model.recommend(wanted)
+    for score, reasons in zip(found.scores, explain(model, wanted, found), strict=True):
+        assert {reason.kind for reason in reasons} == {"popularity", "genres"}
+        assert sum(reason.contribution for reason in reasons) == pytest.approx(score, abs=1e-5)
+
+
 def test_what_is_popular_is_so_by_its_score() -> None:
     model, person = tiny_recommender(), profile_of(3)
     found = model.recommend(person, algorithm="popular", k=3)

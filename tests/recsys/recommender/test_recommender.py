@@ -12,6 +12,7 @@ from scipy.sparse import vstack
 from recsys.data.people import build_people
 from recsys.exceptions import ArtifactError, DataContractError, UnknownItemError
 from recsys.recommender import Profile, Recommender
+from recsys.recommender.newcomers import GENRE_WEIGHT
 from recsys.recommender.training import COLD_LENGTHS, add_newcomers, build_tables, build_training_people
 from tests.factories import tiny_recommender, tiny_world
 
@@ -68,6 +69,20 @@ def test_every_genre_of_a_title_counts_for_stated_tastes() -> None:
     ]
     found = model.recommend(Profile(genre_weights=second), k=len(carries))
     assert set(found.item_ids.tolist()) == set(carries)
+
+
+def test_without_a_history_the_popular_comes_first_and_stated_genres_lift() -> None:
+    model = tiny_recommender()
+    likes = model.generators["popular"].score(Profile().to_history(model.catalog))[0]
+    nobody = model.recommend(Profile(), k=20)
+    assert nobody.scores == pytest.approx(-np.sort(-likes)[:20])
+    assert nobody.scores == pytest.approx(likes[model.catalog.positions(nobody.item_ids)])
+    action = model.catalog.genre_matrix[:, model.catalog.genres.index("Action")]
+    lifted = np.where(action > 0, likes + GENRE_WEIGHT * action / model.retriever.items.genre_norms, -np.inf)
+    assert (action > 0).sum() > 10
+    fan = model.recommend(Profile(genre_weights={"Action": 3.0}), k=10)
+    assert fan.scores == pytest.approx(-np.sort(-lifted)[:10])
+    assert fan.scores == pytest.approx(lifted[model.catalog.positions(fan.item_ids)])
 
 
 def test_an_unknown_genre_is_named() -> None:
