@@ -2,18 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pandas as pd
 from scipy.sparse import vstack
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import ArtifactError, OtherFormatError
-from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import compute_ranking_features
 from recsys.ranking.diversity import select_diverse
@@ -23,16 +21,13 @@ from recsys.recommender.golden import write_golden_requests
 from recsys.recommender.newcomers import score_newcomers
 from recsys.recommender.profile import Profile, Recommendations
 from recsys.recommender.retrieve import Retriever, find_allowed
-from recsys.retrieval.base import (
-    CandidateGenerator,
-    read_state,
-    select_top,
-    sparse_from_state,
-    sparse_to_state,
-    write_state,
-)
+from recsys.recommender.stored_items import load_items, save_items
+from recsys.retrieval.base import CandidateGenerator, select_top
 from recsys.retrieval.first_stage import FirstStage
 from recsys.types import Floats, Ids, ItemId, Mask, Positions, RatingMatrix
+
+if TYPE_CHECKING:
+    from recsys.retrieval.sketch import Sketch
 
 FORMAT: Final = 3
 # How many candidates a diverse list is picked from: so many titles, and so many times its length, at least.
@@ -42,10 +37,17 @@ POOL_FACTOR: Final = 5
 
 @dataclass(frozen=True)
 class Recommender:
-    """Everything that answers for one model version; immutable, safe to share among threads."""
+    """Everything that answers for one model version; immutable, safe to share among threads.
+
+    Parameters
+    ----------
+    sketch
+        Of the vectors that `similar_items` compares; without one they are all read.
+    """
 
     retriever: Retriever
     ranker: Ranker
+    sketch: "Sketch | None" = field(default=None, repr=False, compare=False)
 
     @property
     def catalog(self) -> Catalog:
@@ -54,7 +56,11 @@ class Recommender:
 
     def accelerate(self) -> "Recommender":
         """Return the same recommender that answers many times faster, after seconds of preparation."""
-        fast = replace(self, ranker=self.ranker.accelerate())
+        # Compiles when it is imported; those who rank a few people need not wait for that.
+        from recsys.retrieval.sketch import Sketch
+
+        sketch = Sketch.of(self._join_units(np.arange(len(self.catalog))))
+        fast = replace(self, ranker=self.ranker.accelerate(), sketch=sketch)
         fast.newcomer_ratings.setflags(write=False)
         return fast
 
@@ -168,10 +174,15 @@ class Recommender:
         depth = _choose_depth(k, diversity)
         positions, scores = positions[:depth], scores[:depth]
         items = self.retriever.items
-        # The mean of both cosines is the cosine of both vectors one after the other, as `similar_items` compares.
-        vectors = np.hstack([items.lightfm_units[positions], items.text_units[positions]]) / np.sqrt(np.float32(2))
+        vectors = self._join_units(positions)
         picked, values = select_diverse(scores, vectors, items.franchises[positions], diversity=diversity, k=k)
         return positions[picked], values
+
+    def _join_units(self, positions: Positions) -> Floats:
+        """Return vectors whose inner product is the mean of both cosines that `similar_items` compares."""
+        items = self.retriever.items
+        joined = np.hstack([items.lightfm_units[positions], items.text_units[positions]])
+        return np.asarray(joined / np.sqrt(np.float32(2)), dtype=np.float32)
 
     def _rate_again(self, pairs: Pairs, features: Floats | None, positions: Positions) -> Floats:
         """Predict ratings of some positions, from the features of all candidates where they are among them."""
@@ -232,14 +243,15 @@ class Recommender:
         With diversity the scores are the values of `select_diverse`.
         """
         position = int(self.catalog.positions([item_id])[0])
-        items = self.retriever.items
-        scores = (
-            items.lightfm_units @ items.lightfm_units[position] + items.text_units @ items.text_units[position]
-        ) / np.float32(2)
+        items, depth = self.retriever.items, _choose_depth(k, diversity)
         mask = np.ones(len(self.catalog), dtype=bool) if allowed is None else allowed.copy()
         mask[position] = False
-        top = select_top(scores[None], mask[None], _choose_depth(k, diversity))[0]
-        positions, values = self.diversify(top, scores[top], diversity=diversity, k=k)
+        own = self._join_units(np.array([position]))[0]
+        near = np.flatnonzero(mask) if self.sketch is None else self.sketch.narrow(own, mask, depth)
+        audience = items.lightfm_units[near] @ items.lightfm_units[position]
+        scores = (audience + items.text_units[near] @ items.text_units[position]) / np.float32(2)
+        order = np.lexsort((near, -scores))[:depth]
+        positions, values = self.diversify(near[order], scores[order], diversity=diversity, k=k)
         return Recommendations(self.catalog.item_ids[positions], values, self.newcomer_ratings[positions])
 
     @cached_property
@@ -252,10 +264,7 @@ class Recommender:
     def save(self, directory: Path) -> None:
         """Write the whole version in open formats: Parquet, NPZ, JSON, LightGBM text; and its golden requests."""
         directory.mkdir(parents=True, exist_ok=True)
-        items = self.retriever.items
-        self.catalog.items.to_parquet(directory / "catalog.parquet", index=False)
-        write_state({"vectors": items.text_vectors}, directory / "text_vectors.npz")
-        write_state(sparse_to_state(items.title_neighbours), directory / "title_neighbours.npz")
+        save_items(self.retriever.items, directory)
         self.retriever.first_stage.save(directory)
         self.ranker.save(directory)
         settings = {"format": FORMAT, "n_per_model": self.retriever.n_per_model}
@@ -282,24 +291,10 @@ class Recommender:
             raise OtherFormatError(
                 f"the version has format {written}; this code reads format {FORMAT}, train a new one"
             )
-        retriever = Retriever(FirstStage.load(directory), _load_item_side(directory), n_per_model)
+        retriever = Retriever(FirstStage.load(directory), load_items(directory), n_per_model)
         return cls(retriever, Ranker.load(directory))
 
 
 def _choose_depth(k: int, diversity: float) -> int:
     """Tell how many titles a list of k is picked from."""
     return k if diversity <= 0 else max(MIN_POOL, POOL_FACTOR * k)
-
-
-def _load_item_side(directory: Path) -> ItemSide:
-    """Read what the item side consists of."""
-    try:
-        frame = pd.read_parquet(directory / "catalog.parquet")
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"catalog.parquet cannot be read: {error}") from error
-    return ItemSide(
-        catalog=Catalog(frame),
-        text_vectors=read_state(directory / "text_vectors.npz")["vectors"].astype(np.float32, copy=False),
-        title_neighbours=sparse_from_state(read_state(directory / "title_neighbours.npz")),
-        lightfm_vectors=read_state(directory / "lightfm.npz")["vectors"],
-    )
