@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
 
 from recsys.exceptions import ServiceUnavailableError
 
@@ -17,6 +17,8 @@ WRITE_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
 MAX_FAILURES = 3
 N_THREADS = 8
+DEADLOCK = "40P01"
+MAX_ATTEMPTS = 3
 
 T = TypeVar("T")
 
@@ -77,7 +79,7 @@ class Database:
         return await self._run(lambda: self._on_connection(work), self._read_seconds)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run a function in a transaction of its own; see `read`."""
+        """Run a function in a transaction of its own, again if it ends in a deadlock; see `read`."""
         return await self._run(lambda: self._in_transaction(work), WRITE_SECONDS)
 
     def _on_connection(self, work: Callable[[Connection], T]) -> T:
@@ -85,8 +87,16 @@ class Database:
             return work(connection)
 
     def _in_transaction(self, work: Callable[[Connection], T]) -> T:
-        with self._engine.begin() as connection:
-            return work(connection)
+        attempt = 1
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except OperationalError as error:
+                # Of transactions that wait for one another PostgreSQL has taken this one back, all of it.
+                if getattr(error.orig, "pgcode", None) != DEADLOCK or attempt == MAX_ATTEMPTS:
+                    raise
+            attempt += 1
 
     async def _run(self, work: Callable[[], T], seconds: float) -> T:
         if self._threads is None:

@@ -1,8 +1,9 @@
 """Render what `measure.py` found: `python research/1-recommendation-quality/render.py [RESULTS [FOLDER]]`.
 
 Without arguments the results.json beside this file becomes the README.md beside this file; a splits.json beside it, as
-`crossvalidate.py` writes it, is told as well. The words of a person go
-into findings.md of that folder and stand above the tables; every number below comes from the results.
+`crossvalidate.py` writes it, is told as well, and so is an ablations.json: the results of another run of `measure.py`,
+of the ranker and of rankers that lack a group of features. The words of a person go into findings.md of that folder and
+stand above the tables; every number below comes from the results.
 """
 
 import json
@@ -128,6 +129,7 @@ def tell_tuning(results: Results) -> str:
 
 def tell_ablation(results: Results) -> str:
     """Show what each feature group is worth: what is lost without it."""
+    results = results.get("ablations", results)
     ablated = select(results, ablated=True)
     rows = [
         [
@@ -138,7 +140,11 @@ def tell_ablation(results: Results) -> str:
     ]
     if not rows:
         return ""
-    intro = "Trained again without one group of features; a loss is what the group was worth."
+    whole = results["models"][RANKER]["metrics"][PRIMARY]["mean"]
+    intro = (
+        "Trained again without one group of features, from the same first stage; a loss is what the group was worth. "
+        f"With all groups NDCG@10 was {whole:.3f} in this training."
+    )
     table = tabulate(["without", LABELS[PRIMARY], LABELS["mae"]], rows)
     return f"## What each feature group is worth\n\n{intro}\n\n{table}"
 
@@ -258,8 +264,9 @@ def main() -> None:
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "results.json"
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE
     results = json.loads(source.read_text(encoding="utf-8"))
-    if (splits := source.with_name("splits.json")).exists():
-        results["splits"] = json.loads(splits.read_text(encoding="utf-8"))
+    for also in ("splits", "ablations"):
+        if (beside := source.with_name(f"{also}.json")).exists():
+            results[also] = json.loads(beside.read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
     rcParams["svg.hashsalt"] = "quality"  # the same numbers give the same file
     for name, figure in draw(results).items():

@@ -68,3 +68,36 @@ def test_what_began_in_an_outage_and_fails_after_it_is_no_new_one(database_url: 
             assert database.is_down
 
     asyncio.run(scenario())
+
+
+def test_who_loses_in_a_deadlock_writes_again(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.database.WRITE_SECONDS", 90.0)
+    engine = create_database_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE public.pairs (name text PRIMARY KEY, n int NOT NULL)"))
+        connection.execute(text("INSERT INTO public.pairs VALUES ('one', 0), ('other', 0)"))
+    both_hold_one, attempts = threading.Barrier(2), []
+
+    def add(connection: Connection, first: str, second: str) -> int:
+        attempts.append(first)
+        step = text("UPDATE public.pairs SET n = n + 1 WHERE name = :name")
+        connection.execute(step, {"name": first})
+        if attempts.count(first) == 1:
+            both_hold_one.wait(60)
+        connection.execute(step, {"name": second})
+        return 1
+
+    async def scenario() -> None:
+        with Database(engine, 90) as database:
+            writes = [
+                database.write(lambda connection: add(connection, "one", "other")),
+                database.write(lambda connection: add(connection, "other", "one")),
+            ]
+            assert await asyncio.gather(*writes) == [1, 1]
+            assert not database.is_down
+
+    asyncio.run(scenario())
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT n FROM public.pairs")).scalars().all() == [2, 2]
+    engine.dispose()
+    assert len(attempts) == 3
