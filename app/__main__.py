@@ -1,6 +1,7 @@
 """`python -m app`: read the settings and serve; `otaku serve` does the same with services of its own."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -9,8 +10,9 @@ import uvicorn
 from app.logs import configure_logs
 from app.main import create_app
 from recsys.exceptions import ConfigurationError
-from recsys.settings import Settings, load_settings
+from recsys.settings import Settings, find_unknown_variables, load_settings
 
+logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 10
 MAX_CONNECTIONS = 2_000
 
@@ -24,6 +26,8 @@ def serve(settings: Settings) -> None:
         If the settings name no database or no registry.
     """
     configure_logs(settings.log_level, settings.log_format)
+    for name, meant in find_unknown_variables().items():
+        logger.warning("nothing reads %s%s", name, f"; did you mean {meant}?" if meant else "")
     uvicorn.run(
         create_app(settings),
         host=settings.host,

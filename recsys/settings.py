@@ -3,13 +3,19 @@
 Unset services mean the embedded ones that `otaku up` brings; a wrong value fails at start, by name.
 """
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, HttpUrl, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from recsys.exceptions import ConfigurationError
+
+# Variables that begin like settings and are read by others: the DAGs, and the supervisor of the local platform.
+READ_ELSEWHERE: Final = ("OTAKU_TASK_PYTHON", "OTAKU_SERVICE")
 
 
 class Settings(BaseSettings):
@@ -80,6 +86,23 @@ class Settings(BaseSettings):
         if self.database_url is None:
             raise ConfigurationError("OTAKU_DATABASE_URL is not set; `otaku up` brings a database and prints its URL")
         return self.database_url.get_secret_value()
+
+
+def find_unknown_variables() -> dict[str, str | None]:
+    """Find variables of the environment and `.env` that nothing reads although they begin like settings.
+
+    Returns
+    -------
+    The setting that was probably meant, or None, by variable.
+    """
+    prefix = str(Settings.model_config["env_prefix"])
+    known = [*(f"{prefix}{name}".upper() for name in Settings.model_fields), *READ_ELSEWHERE]
+    given = sorted({*os.environ, *dotenv_values(".env")})
+    return {
+        name: next(iter(get_close_matches(name, known, n=1, cutoff=0.8)), None)
+        for name in given
+        if name.startswith(prefix) and name not in known
+    }
 
 
 def load_settings() -> Settings:

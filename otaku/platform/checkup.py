@@ -13,7 +13,7 @@ import psutil
 
 from otaku.platform.local import LocalPlatform
 from recsys.exceptions import RecsysError
-from recsys.settings import Settings, load_settings
+from recsys.settings import Settings, find_unknown_variables, load_settings
 
 _GIB = 2**30
 _MIN_DISK_GIB, _MIN_MEMORY_GIB = 5, 4
@@ -43,6 +43,7 @@ class Check:
 def examine(read: Callable[[], Settings] = load_settings) -> list[Check]:
     """Run every check; none raises."""
     checks = [_check_python(), _check_compiler(), _check_memory(), _check_loopback(), *_check_packages()]
+    checks += _check_variables()
     try:
         settings = read()
     except RecsysError as error:
@@ -105,6 +106,12 @@ def _check_packages() -> Iterable[Check]:
     rclone = Path(sys.executable).parent / "rclone"
     there = rclone.exists() or shutil.which("rclone") is not None
     yield _finding("package rclone", there, f"embedded S3: {'installed' if there else 'missing'}", "run make install")
+
+
+def _check_variables() -> Iterable[Check]:
+    for name, meant in find_unknown_variables().items():
+        remedy = f"did you mean {meant}?" if meant else "unset it; docs/configuration.md names what there is"
+        yield Check(name, False, "set, but nothing reads it", remedy, required=False)
 
 
 def _check_services(settings: Settings) -> Iterable[Check]:

@@ -50,3 +50,13 @@ def test_a_taken_service_port_and_an_outside_service_that_is_down(given: Setting
         checks = examine(lambda: given.model_copy(update=changes))
     assert _named(checks, "service port").remedy == "set OTAKU_PORT to another port, or 0 for any"
     assert _named(checks, "mlflow").remedy == "correct MLFLOW_TRACKING_URI, or unset it for the embedded one"
+
+
+def test_a_misspelt_variable_is_named_with_what_was_meant(given: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not [check for check in examine(lambda: given) if check.found == "set, but nothing reads it"]
+    monkeypatch.setenv("OTAKU_API_KEY", "secret")
+    monkeypatch.setenv("OTAKU_SHOE_SIZE", "43")
+    checks = examine(lambda: given)
+    assert _named(checks, "OTAKU_API_KEY").remedy == "did you mean OTAKU_API_KEYS?"
+    assert "docs/configuration.md" in str(_named(checks, "OTAKU_SHOE_SIZE").remedy)
+    assert not any("secret" in check.found for check in checks)
