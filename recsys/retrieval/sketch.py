@@ -18,15 +18,14 @@ LARGEST = 127
 ROUNDING = 1e-4
 
 
-@njit("i4[::1](i1[:,::1], i2[::1])", nogil=True, boundscheck=False)
-def _multiply(codes: npt.NDArray[np.int8], query: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
-    products = np.empty(len(codes), dtype=np.int32)
+# What it finds goes into an argument: to return an array Numba reads a pickle.
+@njit("void(i1[:,::1], i2[::1], i4[::1])", nogil=True, boundscheck=False)
+def _multiply(codes: npt.NDArray[np.int8], query: npt.NDArray[np.int16], products: npt.NDArray[np.int32]) -> None:
     for row in range(len(codes)):
         product = np.int32(0)
         for column in range(len(query)):
             product += np.int32(codes[row, column]) * np.int32(query[column])
         products[row] = product
-    return products
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,9 @@ class Sketch:
         finest = min(np.iinfo(np.int16).max, np.iinfo(np.int32).max // (LARGEST * len(query)))
         scale = max(float(np.abs(query).max()), 1e-9) / finest
         rounded = np.rint(query / scale).astype(np.int16)
-        products = _multiply(self.codes, rounded)[positions] * (self.scales[positions] * np.float32(scale))
+        whole = np.empty(len(self.codes), dtype=np.int32)
+        _multiply(self.codes, rounded, whole)
+        products = whole[positions] * (self.scales[positions] * np.float32(scale))
         # Each rounding is wrong by half a unit at most.
         errors = self.scales[positions] * (np.abs(query).sum() / 2) + self.sizes[positions] * (scale / 2) + ROUNDING
         surely = np.partition(products - errors, len(positions) - k)[len(positions) - k]
