@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ MAX_FAILURES = 3
 N_THREADS = 8
 DEADLOCK = "40P01"
 MAX_ATTEMPTS = 3
+PAUSES_AFTER_DEADLOCK = 0.02, 0.1
 
 T = TypeVar("T")
 
@@ -96,6 +98,7 @@ class Database:
                 # Of transactions that wait for one another PostgreSQL has taken this one back, all of it.
                 if getattr(error.orig, "pgcode", None) != DEADLOCK or attempt == MAX_ATTEMPTS:
                     raise
+            time.sleep(random.uniform(*PAUSES_AFTER_DEADLOCK))  # noqa: S311 - so that they do not meet again
             attempt += 1
 
     async def _run(self, work: Callable[[], T], seconds: float) -> T:

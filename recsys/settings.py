@@ -88,6 +88,16 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value()
 
 
+def list_variables() -> list[str]:
+    """List the variables that settings are read from, in the order of the settings."""
+    aliases = {name: field.validation_alias for name, field in Settings.model_fields.items()}
+    prefix = Settings.model_config["env_prefix"]
+    return [
+        str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{prefix}{name}".upper()
+        for name, alias in aliases.items()
+    ]
+
+
 def find_unknown_variables() -> dict[str, str | None]:
     """Find variables of the environment and `.env` that nothing reads although they begin like settings.
 
@@ -96,12 +106,12 @@ def find_unknown_variables() -> dict[str, str | None]:
     The setting that was probably meant, or None, by variable.
     """
     prefix = str(Settings.model_config["env_prefix"])
-    known = [*(f"{prefix}{name}".upper() for name in Settings.model_fields), *READ_ELSEWHERE]
+    known = list_variables()
     given = sorted({*os.environ, *dotenv_values(".env")})
     return {
-        name: next(iter(get_close_matches(name, known, n=1, cutoff=0.8)), None)
+        name: next(iter(get_close_matches(name.upper(), known, n=1, cutoff=0.8)), None)
         for name in given
-        if name.startswith(prefix) and name not in known
+        if name.upper().startswith(prefix) and name.upper() not in (*known, *READ_ELSEWHERE)
     }
 
 

@@ -43,10 +43,10 @@ class Check:
 def examine(read: Callable[[], Settings] = load_settings) -> list[Check]:
     """Run every check; none raises."""
     checks = [_check_python(), _check_compiler(), _check_memory(), _check_loopback(), *_check_packages()]
-    checks += _check_variables()
     try:
+        checks += _check_variables()
         settings = read()
-    except RecsysError as error:
+    except (RecsysError, OSError, UnicodeDecodeError) as error:
         return [*checks, Check("settings", False, str(error), "correct it in the environment or .env")]
     checks += [Check("settings", True, f"OTAKU_HOME={settings.home.absolute()}"), _check_disk(settings.home)]
     return [*checks, _check_service_port(settings), *_check_services(settings)]

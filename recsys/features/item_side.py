@@ -53,6 +53,11 @@ class ItemSide:
         """LightFM vectors of unit length."""
         return normalise_rows(self.lightfm_vectors)
 
+    def join_units(self, positions: Positions) -> Floats:
+        """Return vectors whose inner product is the mean of the cosines of both kinds, `(n, n_components + 384)`."""
+        joined = np.hstack([self.lightfm_units[positions], self.text_units[positions]])
+        return np.asarray(joined / np.sqrt(np.float32(2)), dtype=np.float32)
+
     @cached_property
     def statistics(self) -> pd.DataFrame:
         """Numbers about a title itself; missing ones are NaN, which LightGBM handles."""

@@ -9,14 +9,13 @@ from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from recsys.ranking.forest_lanes import LANES, spread, unwrap
 
-WIDE: Final = bool(binding.get_host_cpu_features().get("avx512f"))
 AHEAD: Final = 1024  # values; none need be there
 MAX_LEVELS: Final = 8  # 254 cuts
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from recsys.ranking.forest_codes import WIDE, count_lanes, keep_order, plant_tree, search_lanes
-from recsys.ranking.forest_lanes import LANES, ROWS, grow
+from recsys.ranking.forest_codes import count_lanes, keep_order, plant_tree, search_lanes
+from recsys.ranking.forest_lanes import LANES, ROWS, WIDE, grow
 from recsys.ranking.forest_sums import GROUP, add_one_by_one, add_together
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -8,13 +8,14 @@ with AVX-512, two with AVX2, four on ARM.
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+WIDE: Final = bool(binding.get_host_cpu_features().get("avx512f"))
 LANES: Final = 64
-VECTORS: Final = 8
+VECTORS: Final = 8 if WIDE else 4  # as many as there is room for in registers
 ROWS: Final = LANES * VECTORS
 
 _tools: Any = cgutils  # without types of its own
@@ -94,5 +95,5 @@ def _point(builder: Any, data: Any, number: int) -> Any:
 
 
 # grow(columns, steps, first, last, fixed_codes, codes, n_fixed, start, leaves): apply the splits from `first` to `last`
-# to the 512 rows from `start`, and write the leaf of each, `(512,)`; the other arguments are those of `replay`.
+# to the ROWS rows from `start`, and write the leaf of each, `(ROWS,)`; the other arguments are those of `replay`.
 grow = cast("Callable[..., None]", intrinsic(_type_grow))

@@ -84,6 +84,8 @@ def _cite(
     recommender: Recommender, history: RatingMatrix, tastes: Floats, positions: Positions, algorithm: str
 ) -> list[Placed]:
     """Try liked titles that are near a recommendation; cite those without which its score falls."""
+    if algorithm == RANKER and history.nnz == 1:
+        return []  # without it there is no history, and lists without are in another order altogether
     trials = _choose_trials(recommender, history, positions)
     if not trials:
         return []
@@ -170,5 +172,5 @@ def _find_favourite_genres(recommender: Recommender, history: RatingMatrix, tast
     """Return the stated genres, or those of most titles of the history, most liked first."""
     catalog = recommender.catalog
     weights = (history > 0).astype(np.float32) @ catalog.genre_matrix if history.nnz else tastes
-    best = np.argsort(-np.asarray(weights)[0], kind="stable")[:FAVOURITE_GENRES]
+    best = np.argsort(-np.asarray(weights)[0], kind="stable")[: FAVOURITE_GENRES if history.nnz else None]
     return [catalog.genres[column] for column in best if weights[0, column] > 0]

@@ -59,7 +59,7 @@ class Recommender:
         # Compiles when it is imported; those who rank a few people need not wait for that.
         from recsys.retrieval.sketch import Sketch
 
-        sketch = Sketch.of(self._join_units(np.arange(len(self.catalog))))
+        sketch = Sketch.of(self.retriever.items.join_units(np.arange(len(self.catalog))))
         fast = replace(self, ranker=self.ranker.accelerate(), sketch=sketch)
         fast.newcomer_ratings.setflags(write=False)
         return fast
@@ -106,11 +106,10 @@ class Recommender:
             scores = get_generator(self.generators, algorithm).score(history)
             mask = find_allowed(history, tastes, self.retriever.items, allowed)
             best = select_top(scores, mask & (scores != 0), depth)[0]
-            top = best, scores[0, best]
-            if len(best) < depth:
-                top = self._fill(top, history, tastes[0], depth, allowed)
+            top = self._fill((best, scores[0, best]), history, tastes[0], depth, allowed)
             pairs, features = self.retriever.describe(history, tastes, [best[:0]]), None
-        positions, values = self.diversify(*top, diversity=diversity, k=k)
+        diverse = self.diversify(*top, diversity=diversity, k=k)
+        positions, values = self._fill(diverse, history, None, k, allowed)
         return Recommendations(self.catalog.item_ids[positions], values, self._rate_again(pairs, features, positions))
 
     def rank(
@@ -130,7 +129,8 @@ class Recommender:
         if tastes is None:
             tastes = np.zeros((history.shape[0], len(self.catalog.genres)), dtype=np.float32)
         pairs = self.retriever.retrieve(history, tastes, allowed)
-        return self._rank_pairs(pairs, self.featurise(pairs), k, allowed)
+        ranked = self._rank_pairs(pairs, self.featurise(pairs), k, allowed)
+        return [self._fill(top, history[row], None, k, allowed) for row, top in enumerate(ranked)]
 
     def featurise(self, pairs: Pairs) -> Floats:
         """Compute the features of pairs as the ranker reads them, `(n_pairs, n_features)`."""
@@ -141,25 +141,27 @@ class Recommender:
     def _rank_pairs(
         self, pairs: Pairs, features: Floats, k: int, allowed: Mask | None
     ) -> list[tuple[Positions, Floats]]:
-        scores = self.ranker.score(features)
-        if not pairs.lengths.all():
-            scores = np.where(pairs.lengths[pairs.rows] == 0, np.add(*score_newcomers(pairs)), scores)
+        known = pairs.lengths[pairs.rows] > 0
+        scores = self.ranker.score(features) if known.all() else np.add(*score_newcomers(pairs))
+        if known.any() and not known.all():
+            scores[known] = self.ranker.score(features[known])
         parts = np.split(scores, np.cumsum(pairs.counts)[:-1])
         ranked = []
         for row, (positions, values) in enumerate(zip(pairs.candidates, parts, strict=True)):
             order = np.lexsort((positions, -values))[:k]
             top = positions[order], values[order]
-            ranked.append(
-                top if len(order) == k else self._fill(top, pairs.history[row], pairs.tastes[row], k, allowed)
-            )
+            ranked.append(self._fill(top, pairs.history[row], pairs.tastes[row], k, allowed))
         return ranked
 
     def _fill(
-        self, top: tuple[Positions, Floats], history: RatingMatrix, tastes: Floats, k: int, allowed: Mask | None
+        self, top: tuple[Positions, Floats], history: RatingMatrix, tastes: Floats | None, k: int, allowed: Mask | None
     ) -> tuple[Positions, Floats]:
-        """Lengthen a list that has too few candidates by the most popular of what is left."""
+        """Lengthen a list that is too short by the most popular of what is left, of any genre without tastes."""
         positions, scores = top
-        mask = find_allowed(history, np.zeros((1, len(tastes)), dtype=np.float32), self.retriever.items, allowed)[0]
+        if len(positions) >= k:
+            return top
+        wanted = np.zeros(len(self.catalog.genres), dtype=np.float32) if tastes is None else tastes
+        mask = find_allowed(history, wanted[None], self.retriever.items, allowed)[0]
         mask[positions] = False
         popularity = self.retriever.first_stage.models["popular"].score(history)[0]
         rest = np.flatnonzero(mask)
@@ -174,15 +176,9 @@ class Recommender:
         depth = _choose_depth(k, diversity)
         positions, scores = positions[:depth], scores[:depth]
         items = self.retriever.items
-        vectors = self._join_units(positions)
+        vectors = items.join_units(positions)
         picked, values = select_diverse(scores, vectors, items.franchises[positions], diversity=diversity, k=k)
         return positions[picked], values
-
-    def _join_units(self, positions: Positions) -> Floats:
-        """Return vectors whose inner product is the mean of both cosines that `similar_items` compares."""
-        items = self.retriever.items
-        joined = np.hstack([items.lightfm_units[positions], items.text_units[positions]])
-        return np.asarray(joined / np.sqrt(np.float32(2)), dtype=np.float32)
 
     def _rate_again(self, pairs: Pairs, features: Floats | None, positions: Positions) -> Floats:
         """Predict ratings of some positions, from the features of all candidates where they are among them."""
@@ -246,10 +242,13 @@ class Recommender:
         items, depth = self.retriever.items, _choose_depth(k, diversity)
         mask = np.ones(len(self.catalog), dtype=bool) if allowed is None else allowed.copy()
         mask[position] = False
-        own = self._join_units(np.array([position]))[0]
+        own = items.join_units(np.array([position]))[0]
         near = np.flatnonzero(mask) if self.sketch is None else self.sketch.narrow(own, mask, depth)
-        audience = items.lightfm_units[near] @ items.lightfm_units[position]
-        scores = (audience + items.text_units[near] @ items.text_units[position]) / np.float32(2)
+        # Not the faster product of a library: there the last digits of a row depend on the rows around it.
+        audience, synopsis = (
+            np.einsum("ij,j->i", units[near], units[position]) for units in (items.lightfm_units, items.text_units)
+        )
+        scores = (audience + synopsis) / np.float32(2)
         order = np.lexsort((near, -scores))[:depth]
         positions, values = self.diversify(near[order], scores[order], diversity=diversity, k=k)
         return Recommendations(self.catalog.item_ids[positions], values, self.newcomer_ratings[positions])

@@ -65,15 +65,18 @@ class Sketch:
             `(n_items,)`.
         """
         positions = np.flatnonzero(allowed)
-        if len(positions) <= k:
-            return positions
-        finest = min(np.iinfo(np.int16).max, np.iinfo(np.int32).max // (LARGEST * len(query)))
-        scale = max(float(np.abs(query).max()), 1e-9) / finest
-        rounded = np.rint(query / scale).astype(np.int16)
-        whole = np.empty(len(self.codes), dtype=np.int32)
-        _multiply(self.codes, rounded, whole)
-        products = whole[positions] * (self.scales[positions] * np.float32(scale))
-        # Each rounding is wrong by half a unit at most.
-        errors = self.scales[positions] * (np.abs(query).sum() / 2) + self.sizes[positions] * (scale / 2) + ROUNDING
+        if len(positions) <= k or k < 1:
+            return positions[: max(k, 0)]
+        products, errors = (part[positions] for part in self.estimate(query))
         surely = np.partition(products - errors, len(positions) - k)[len(positions) - k]
         return np.asarray(positions[products + errors >= surely], dtype=np.intp)
+
+    def estimate(self, query: Floats) -> tuple[Floats, Floats]:
+        """Return inner products with a vector, and by how much each can be wrong at most, `(n_items,)` both."""
+        finest = min(np.iinfo(np.int16).max, np.iinfo(np.int32).max // (LARGEST * len(query)))
+        scale = max(float(np.abs(query).max()), 1e-9) / finest
+        products = np.empty(len(self.codes), dtype=np.int32)
+        _multiply(self.codes, np.rint(query / scale).astype(np.int16), products)
+        # Each rounding is wrong by half a unit at most.
+        errors = self.scales * np.float32(np.abs(query).sum() / 2) + self.sizes * np.float32(scale / 2)
+        return products * (self.scales * np.float32(scale)), errors + np.float32(ROUNDING)

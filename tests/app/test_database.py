@@ -100,4 +100,4 @@ def test_who_loses_in_a_deadlock_writes_again(database_url: str, monkeypatch: py
     with engine.connect() as connection:
         assert connection.execute(text("SELECT n FROM public.pairs")).scalars().all() == [2, 2]
     engine.dispose()
-    assert len(attempts) == 3
+    assert len(attempts) >= 3

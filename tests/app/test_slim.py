@@ -100,6 +100,17 @@ def test_a_missing_setting_ends_the_start_with_one_sentence(tmp_path: Path) -> N
     assert done.stderr == "MLFLOW_TRACKING_URI is not set; `otaku up` brings a registry and prints its URL\n"
 
 
+def test_a_misspelt_key_does_not_leave_the_door_open_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OTAKU_API_KEY", "secret")
+    monkeypatch.setattr("app.__main__.configure_logs", lambda *_: None)  # which would take the handler of caplog away
+    assert main() == 1
+    assert "nothing reads OTAKU_API_KEY; did you mean OTAKU_API_KEYS?" in caplog.text
+    assert "secret" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [

@@ -8,23 +8,13 @@ from typing import Any
 
 import pytest
 
-from recsys.settings import Settings
+from recsys.settings import list_variables
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(path for folder in (ROOT, ROOT / "docs") for path in folder.rglob("*.md") if folder != ROOT)
 DOCUMENTS += sorted(ROOT.glob("*.md"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONFIGURATION = ROOT / "docs" / "configuration.md"
-
-
-def environment_names() -> list[str]:
-    names = []
-    for name, field in Settings.model_fields.items():
-        alias = field.validation_alias
-        names.append(
-            str(alias.choices[0]) if alias is not None and hasattr(alias, "choices") else f"OTAKU_{name.upper()}"
-        )
-    return names
 
 
 def make_targets() -> dict[str, str]:
@@ -48,7 +38,7 @@ def otaku_commands() -> list[str]:
     return sorted(walk_commands(typer.main.get_command(app)))
 
 
-@pytest.mark.parametrize("name", environment_names())
+@pytest.mark.parametrize("name", list_variables())
 def test_setting_is_documented(name: str) -> None:
     assert f"`{name}`" in CONFIGURATION.read_text(encoding="utf-8")
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
@@ -56,7 +46,7 @@ def test_setting_is_documented(name: str) -> None:
 
 
 def test_no_document_names_a_setting_that_does_not_exist() -> None:
-    known = {*environment_names(), "OTAKU_SERVICE", "OTAKU_TASK_PYTHON"}
+    known = {*list_variables(), "OTAKU_SERVICE", "OTAKU_TASK_PYTHON"}
     for path in [CONFIGURATION, ROOT / ".env.example"]:
         named = set(re.findall(r"\bOTAKU_[A-Z0-9_]+\b", path.read_text(encoding="utf-8")))
         assert named <= known, path

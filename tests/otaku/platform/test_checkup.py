@@ -2,6 +2,7 @@
 
 import socket
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -52,11 +53,27 @@ def test_a_taken_service_port_and_an_outside_service_that_is_down(given: Setting
     assert _named(checks, "mlflow").remedy == "correct MLFLOW_TRACKING_URI, or unset it for the embedded one"
 
 
-def test_a_misspelt_variable_is_named_with_what_was_meant(given: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_variable_is_named_with_what_was_meant(
+    given: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert not [check for check in examine(lambda: given) if check.found == "set, but nothing reads it"]
     monkeypatch.setenv("OTAKU_API_KEY", "secret")
     monkeypatch.setenv("OTAKU_SHOE_SIZE", "43")
+    monkeypatch.setenv("OTAKU_MLFLOW_TRACKING_URI", "http://127.0.0.1:1")  # read without the prefix
+    monkeypatch.setenv("otaku_port", "9000")  # read in any case
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("OTAKU_DATABASE_URI=postgresql://\n")
     checks = examine(lambda: given)
+    assert _named(checks, "OTAKU_DATABASE_URI").remedy == "did you mean OTAKU_DATABASE_URL?"
+    assert not _named(checks, "OTAKU_MLFLOW_TRACKING_URI").ok
+    assert "otaku_port" not in [check.name for check in checks]
     assert _named(checks, "OTAKU_API_KEY").remedy == "did you mean OTAKU_API_KEYS?"
     assert "docs/configuration.md" in str(_named(checks, "OTAKU_SHOE_SIZE").remedy)
     assert not any("secret" in check.found for check in checks)
+
+
+def test_a_file_of_settings_that_is_no_text_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"OTAKU_PORT=\xff\xfe")
+    last = examine()[-1]
+    assert (last.name, last.ok) == ("settings", False)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from recsys.exceptions import SchemaMismatchError, UnsupportedForestError
 from recsys.ranking import forest as forest_module
 from recsys.ranking.forest import Forest
-from recsys.ranking.forest_codes import WIDE
 from recsys.ranking.forest_columns import round_down
 from recsys.ranking.forest_kernels import compile_replay
+from recsys.ranking.forest_lanes import WIDE
 
 N_FEATURES = 6
 CATEGORICAL = 5

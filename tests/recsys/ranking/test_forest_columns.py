@@ -10,10 +10,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recsys.ranking import forest_columns
-from recsys.ranking.forest_codes import WIDE
 from recsys.ranking.forest_columns import RIGHT, Columns
 from recsys.ranking.forest_kernels import MAX_CUTS, ZERO, compile_encode
-from recsys.ranking.forest_lanes import LANES, ROWS
+from recsys.ranking.forest_lanes import LANES, ROWS, WIDE
 
 TINY = np.float32(1e-45)  # denormal
 ODD_VALUES = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, TINY, -TINY, ZERO, -ZERO, 1e-34, 3e38, -3e38], np.float32)
@@ -101,7 +100,7 @@ def test_some_columns_are_encoded_alone(part: slice) -> None:
     rng = np.random.default_rng(5)
     columns = make_columns(rng, [3, 40, MAX_CUTS])
     table = make_table(rng, 300, columns)
-    assert np.array_equal(columns.encode(table, part, 512)[0][:, :300], search_plainly(table, columns)[part])
+    assert np.array_equal(columns.encode(table, part, ROWS)[0][:, :300], search_plainly(table, columns)[part])
 
 
 @pytest.mark.parametrize("part", [slice(0, 4), slice(1, 4), slice(3, 4)])

@@ -77,11 +77,23 @@ def test_somebody_new_is_told_of_popularity_alone() -> None:
 
 
 def test_popularity_and_genres_are_all_of_the_score_of_somebody_new() -> None:
-    model, wanted = tiny_recommender(), Profile(genre_weights={"Romance": 1.0, "Drama": 0.5})
-    found = model.recommend(wanted)
-    for score, reasons in zip(found.scores, explain(model, wanted, found), strict=True):
-        assert {reason.kind for reason in reasons} == {"popularity", "genres"}
-        assert sum(reason.contribution for reason in reasons) == pytest.approx(score, abs=1e-5)
+    model = tiny_recommender()
+    every = {genre: 1.0 + place for place, genre in enumerate(model.catalog.genres)}
+    for stated in ({"Romance": 1.0, "Drama": 0.5}, every):
+        wanted = Profile(genre_weights=stated)
+        found = model.recommend(wanted)
+        for score, reasons in zip(found.scores, explain(model, wanted, found), strict=True):
+            assert {reason.kind for reason in reasons} == {"popularity", "genres"}
+            assert sum(reason.contribution for reason in reasons) == pytest.approx(score, abs=1e-5)
+
+
+def test_the_only_title_of_a_history_is_not_cited() -> None:
+    """Without it the list would be made in another way, and its scores mean something else."""
+    model, person = tiny_recommender(), Profile(np.array([1]), np.array([9.0], dtype=np.float32))
+    given = explain(model, person, model.recommend(person))
+    assert "liked_title" not in {reason.kind for reasons in given for reason in reasons}
+    alone = explain(model, person, model.recommend(person, algorithm="content"), "content")
+    assert "liked_title" in {reason.kind for reasons in alone for reason in reasons}
 
 
 def test_what_is_popular_is_so_by_its_score() -> None:

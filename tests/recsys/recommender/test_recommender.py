@@ -85,6 +85,18 @@ def test_without_a_history_the_popular_comes_first_and_stated_genres_lift() -> N
     assert fan.scores == pytest.approx(lifted[model.catalog.positions(fan.item_ids)])
 
 
+@pytest.mark.parametrize("diversity", [0.0, 0.7])
+@pytest.mark.parametrize("algorithm", ["ranker", "content"])
+def test_titles_without_a_stated_genre_come_after_all_that_carry_one(diversity: float, algorithm: str) -> None:
+    model = tiny_recommender()
+    drama = model.catalog.genre_matrix[:, model.catalog.genres.index("Drama")] > 0
+    found = model.recommend(Profile(genre_weights={"Drama": 1.0}), k=20, diversity=diversity, algorithm=algorithm)
+    carry = drama[model.catalog.positions(found.item_ids)]
+    assert carry.tolist() == [True] * int(drama.sum()) + [False] * (20 - int(drama.sum()))
+    assert len(set(found.item_ids.tolist())) == 20
+    assert (np.diff(found.scores) <= 1e-6).all()
+
+
 def test_an_unknown_genre_is_named() -> None:
     with pytest.raises(DataContractError, match="genre 'Isekai' is unknown"):
         tiny_recommender().recommend(Profile(genre_weights={"Isekai": 1.0}))

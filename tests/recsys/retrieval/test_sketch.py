@@ -41,6 +41,37 @@ def test_the_nearest_are_always_left(seed: int, shape: tuple[int, int], kind: st
     assert np.isin(nearest, left).all()
 
 
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_dimensions=st.sampled_from([1, 2, 16, 448, 1000]),
+    ends=st.sampled_from([(0.49, 0.0), (-0.49, 0.0), (0.0, 0.49), (0.49, 0.49)]),
+)
+def test_no_product_is_further_off_than_is_said(seed: int, n_dimensions: int, ends: tuple[float, float]) -> None:
+    """Every number lies just before the middle between two whole ones, all to one side: the worst that can be."""
+    rng = np.random.default_rng(seed)
+    of_vectors, of_query = ends
+    whole = rng.integers(0, 127, (40, n_dimensions)) + of_vectors
+    whole[:, 0] = 127.0
+    vectors = (whole / np.linalg.norm(whole, axis=1, keepdims=True)).astype(np.float32)
+    finest = min(32767, (2**31 - 1) // (127 * n_dimensions))
+    wanted = np.append(finest, rng.integers(0, 60, n_dimensions - 1) + of_query)
+    query = (wanted / np.linalg.norm(wanted)).astype(np.float32)
+    signs = rng.choice([-1, 1], n_dimensions).astype(np.float32)
+    products, errors = Sketch.of(vectors * signs).estimate(query * signs)
+    off = np.abs((vectors * signs).astype(np.float64) @ (query * signs).astype(np.float64) - products)
+    assert (off <= errors).all()
+
+
+def test_what_is_said_to_be_off_is_hardly_more_than_can_be() -> None:
+    """Half of it would not do: these vectors take nine tenths."""
+    whole = np.full((1, 448), 3.49)
+    whole[:, 0] = 127.0
+    vectors = (whole / np.linalg.norm(whole)).astype(np.float32)
+    query = normalise_rows(np.ones((1, 448), dtype=np.float32))[0]
+    products, errors = Sketch.of(vectors).estimate(query)
+    assert abs(float(vectors[0].astype(np.float64) @ query.astype(np.float64)) - products[0]) > 0.9 * errors[0]
+
+
 def test_few_are_left_of_many() -> None:
     vectors = make_vectors(np.random.default_rng(0), 5000, 448, "scattered")
     assert len(Sketch.of(vectors).narrow(vectors[7], np.ones(5000, dtype=bool), 10)) < 500
