@@ -25,7 +25,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from parts.clients import build_request, run_clients
-from parts.measuring import measure, measure_in_turn, read_memory
+from parts.measuring import measure, measure_in_turn, read_memory, release_memory
 from parts.original import Original, build_original
 from parts.reporting import PREPARED, Results, check_targets, show
 from parts.service import run_service
@@ -250,6 +250,7 @@ def run(size: Size, folder: Path, stored: Path | None) -> Results:
     }
     forests = benchmark_forests(seed, world, list(histories.values()), size)
     report("answering in process and over HTTP")
+    release_memory()
     before = read_memory()
     original = build_own_original(seed, histories, world.recommender.catalog.items[ItemColumns.Title].tolist())
     memory = read_memory() - before
