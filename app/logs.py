@@ -1,4 +1,4 @@
-"""How the service writes its log: lines for people, or one JSON object a line for whoever collects them."""
+"""How the service writes its log: lines for users, or one JSON object a line for whoever collects them."""
 
 import json
 import logging

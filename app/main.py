@@ -12,19 +12,20 @@ from fastapi import APIRouter, FastAPI, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 
-from app.cache import AnswerCache, MemoryCache, RedisCache
-from app.challenger import Challenger
-from app.database import N_THREADS, Database
-from app.limits import RateLimiter, parse_rate_limit
+from app.api import items, operations, recommendations, users
+from app.api.openapi import build_openapi
+from app.api.problem_handlers import install_problem_handlers
+from app.guard.keys import ApiKeys, require_api_key
+from app.guard.limits import RateLimiter, parse_rate_limit
+from app.guard.middleware import RequestContext
+from app.guard.workers import Workers
 from app.metrics import ServiceMetrics
-from app.middleware import RequestContext
-from app.model_cache import ModelCache
-from app.problems import build_openapi, install_problem_handlers
-from app.production import ModelSource, ProductionModel
-from app.routes import operations, people, recommendations, titles
-from app.security import ApiKeys, require_api_key
+from app.models.challenger import Challenger
+from app.models.local_cache import LocalModelCache
+from app.models.production import ModelSource, ProductionModel
 from app.service import Service
-from app.work import Workers
+from app.stores.database import N_THREADS, Database
+from app.stores.response_cache import MemoryCache, RedisCache, ResponseCache
 from recsys.connections import open_registry
 from recsys.exceptions import ServiceUnavailableError
 from recsys.settings import Settings
@@ -76,8 +77,8 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
     install_problem_handlers(app)
     app.include_router(operations.public_router)
     guarded: dict[str, list[APIRouter]] = {
-        "recommend": [operations.router, recommendations.router, titles.router],
-        "write": [people.router],
+        "recommend": [operations.router, recommendations.router, items.router],
+        "write": [users.router],
         "admin": [operations.admin_router],
     }
     for scope, routers in guarded.items():
@@ -99,12 +100,12 @@ def _build_service(settings: Settings, source: ModelSource) -> Service:
         pool_size=N_THREADS,
     )
     redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
-    cache: AnswerCache = MemoryCache(settings.cache_megabytes << 20, settings.cache_seconds)
+    cache: ResponseCache = MemoryCache(settings.cache_megabytes << 20, settings.cache_seconds)
     if redis_url is not None:
         cache = RedisCache(redis_url, settings.cache_seconds, metrics)
     shares = {"canary_share": settings.canary_share, "shadow_share": settings.shadow_share}
     service = Service(
-        production=ProductionModel(source, name, metrics, ModelCache(models)),
+        production=ProductionModel(source, name, metrics, LocalModelCache(models)),
         challenger=Challenger(source, name, metrics, **shares),
         database=Database(engine, settings.database_seconds),
         cache=cache,

@@ -1,4 +1,4 @@
-"""What Prometheus reads from `/metrics`; no label ever names a person."""
+"""What Prometheus reads from `/metrics`; no label ever names a user."""
 
 import time
 from collections.abc import Callable

@@ -6,15 +6,15 @@ from typing import Annotated
 from fastapi import Depends, Request
 from limits import RateLimitItem
 
-from app.cache import AnswerCache
-from app.challenger import Challenger
-from app.database import Database
-from app.limits import RateLimiter
+from app.guard.keys import ApiKeys
+from app.guard.limits import RateLimiter
+from app.guard.workers import Workers
 from app.metrics import ServiceMetrics
-from app.production import ProductionModel
-from app.security import ApiKeys
-from app.serving import ServingModel
-from app.work import Workers
+from app.models.challenger import Challenger
+from app.models.production import ProductionModel
+from app.models.serving import ServingModel
+from app.stores.database import Database
+from app.stores.response_cache import ResponseCache
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Service:
     production: ProductionModel
     challenger: Challenger
     database: Database
-    cache: AnswerCache
+    cache: ResponseCache
     workers: Workers
     metrics: ServiceMetrics
     api_keys: ApiKeys

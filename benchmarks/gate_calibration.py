@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from recsys.evaluation.calibration import apply_bootstrap_test, apply_gate, draw_heavy_tailed, measure_rates
-from recsys.evaluation.gate import PromotionGate
+from recsys.gate.calibration import apply_bootstrap_test, apply_gate, draw_heavy_tailed, measure_rates
+from recsys.gate.gate import PromotionGate
 
 RESULTS = Path(__file__).parents[1] / "research" / "2-gate-calibration" / "per_user_results.parquet"
 SIZES = (200, 500, 1000, 2000, 5000)
@@ -40,7 +40,7 @@ GATE, ORIGINAL = "gate", "original"
 
 
 def read_pairs(rng: np.random.Generator) -> dict[str, npt.NDArray[np.float64]]:
-    """Return the results of two models for the same people, by name, each `(n_people, 2)`."""
+    """Return the results of two models for the same users, by name, each `(n_people, 2)`."""
     table = pd.read_parquet(RESULTS).astype(np.float64)
     real = {name: table[[f"ndcg_at_10.{model}" for model in models]].to_numpy() for name, models in PAIRS.items()}
     return {**real, HEAVY: draw_heavy_tailed(5_000, rng)}

@@ -8,7 +8,7 @@ default model is trained on an invented world, or read from a folder. Exits with
 Forests are compared by the time of the processor, since a call of some milliseconds and one of a hundred do not suffer
 alike from whatever else runs. LightGBM and ours read the same float32 table, each in the order in which it is fastest,
 so that neither copies it: LightGBM row after row, ours feature after feature, as the features are computed.
-Ours is told twice: with no byte encoded before, and as a service would use it over a whole catalogue, with the features
+Ours is told twice: with no byte encoded before, and as a service would use it over a whole catalog, with the features
 that say the same of a title in every request encoded before.
 """
 
@@ -29,23 +29,23 @@ from parts.measuring import measure, measure_in_turn, read_memory, release_memor
 from parts.original import Original, build_original
 from parts.reporting import PREPARED, Results, check_targets, show
 from parts.service import run_service
-from parts.worlds import SeedForest, Shape, World, choose_people, train_default_model, train_seed_forest
+from parts.worlds import SeedForest, Shape, World, choose_users, train_default_model, train_seed_forest
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from app.serving import ServingModel
+from app.models.serving import ServingModel
 from otaku.platform import postgres
 from otaku.platform.local import LocalPlatform
 from recsys.columns import Columns, ItemColumns
 from recsys.ranking.forest import Forest
-from recsys.recommender import Profile, Recommender
+from recsys.recommender import Recommender, UserProfile
 from recsys.settings import Settings
 from recsys.storage.database import create_database_engine, migrate, upsert_rows
 from recsys.storage.tables import items as items_table
 from recsys.storage.tables import ratings as ratings_table
 from recsys.storage.tables import users as users_table
 
-N_PEOPLE = 200
+N_USERS = 200
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ QUICK = Size(Shape(600, 50, 1_500, 8, 4, 31), 300, 80, 2_000, 10, 40, 0.1, (1, 4
 
 
 def compare_forests(name: str, booster: Any, table: Any, fixed: list[int], seconds: float) -> Results:
-    """Score a whole catalogue for one person: LightGBM, and the forest without and with the titles encoded before."""
+    """Score a whole catalog for one user: LightGBM, and the forest without and with the titles encoded before."""
     table, by_feature = np.ascontiguousarray(table), np.asfortranarray(table)
     forest = Forest.from_booster(booster, fixed)
     titles = forest.encode_fixed(table)
@@ -95,13 +95,13 @@ def _is_shared(table: Any, fixed: list[int]) -> bool:
     return bool(np.array_equal(others, np.broadcast_to(others[:1], others.shape), equal_nan=True))
 
 
-def benchmark_forests(seed: SeedForest, world: World, people: list[Profile], size: Size) -> list[Results]:
-    """Score whole catalogues with both models."""
+def benchmark_forests(seed: SeedForest, world: World, known_users: list[UserProfile], size: Size) -> list[Results]:
+    """Score whole catalogs with both models."""
     table = np.repeat(seed.users[:1], len(seed.titles), axis=0)
     seed_table = np.hstack([table, seed.titles])
     n_user = seed.users.shape[1]
     recommender = world.recommender
-    tables = [describe_catalogue(recommender, person) for person in people[:2]]
+    tables = [describe_catalog(recommender, user) for user in known_users[:2]]
     same = [
         np.array_equal(*(table[:, column] for table in tables), equal_nan=True) for column in range(tables[0].shape[1])
     ]
@@ -114,19 +114,21 @@ def benchmark_forests(seed: SeedForest, world: World, people: list[Profile], siz
     ]
 
 
-def describe_catalogue(recommender: Recommender, person: Profile) -> Any:
-    """Compute the ranking features of all titles for a person."""
+def describe_catalog(recommender: Recommender, user: UserProfile) -> Any:
+    """Compute the ranking features of all titles for a user."""
     catalog = recommender.catalog
-    history, tastes = person.to_history(catalog), person.to_tastes(catalog)
+    history, tastes = user.to_history(catalog), user.to_tastes(catalog)
     return recommender.featurise(recommender.retriever.describe(history, tastes, [np.arange(len(catalog))]))
 
 
-def benchmark_answers(original: Original, model: ServingModel, people: dict[int, Profile], size: Size) -> Results:
+def benchmark_answers(
+    original: Original, model: ServingModel, known_users: dict[int, UserProfile], size: Size
+) -> Results:
     """Answer in process, the original's way and ours, in turn."""
     recommender, titles = model.recommender, model.recommender.catalog.items[ItemColumns.Title].tolist()
     frames = {
-        user_id: pd.DataFrame({"anime_id": recommender.catalog.positions(person.item_ids), "rating": person.ratings})
-        for user_id, person in people.items()
+        user_id: pd.DataFrame({"anime_id": recommender.catalog.positions(user.item_ids), "rating": user.ratings})
+        for user_id, user in known_users.items()
     }
     rng = np.random.default_rng(1)
     chosen = [str(title) for title in rng.choice(titles, 50, replace=False) if len(title) > 4]
@@ -135,8 +137,8 @@ def benchmark_answers(original: Original, model: ServingModel, people: dict[int,
     prefixes = [title[: int(rng.integers(2, 6))] for title in chosen]
     tasks: dict[str, dict[str, list[Any]]] = {
         "existing user": {
-            "original": [lambda u=u: original.recommend(u, frames[u]) for u in people],
-            "ours": [lambda p=p: recommender.recommend(p) for p in people.values()],
+            "original": [lambda u=u: original.recommend(u, frames[u]) for u in known_users],
+            "ours": [lambda p=p: recommender.recommend(p) for p in known_users.values()],
         },
         "similar title": {
             "original": [lambda place=place: original.find_similar(place) for place in range(50)],
@@ -170,29 +172,29 @@ def misspell(title: str, rng: np.random.Generator) -> str:
     return title[:place] + title[place + 1] + title[place] + title[place + 2 :]
 
 
-def fill_database(url: str, recommender: Recommender, people: dict[int, Profile]) -> None:
-    """Create the tables and add the titles, and people with their ratings."""
+def fill_database(url: str, recommender: Recommender, known_users: dict[int, UserProfile]) -> None:
+    """Create the tables and add the titles, and users with their ratings."""
     engine = create_database_engine(url)
     migrate(engine)
     items = recommender.catalog.items[[Columns.Item, ItemColumns.Title]]
     rows = [
-        pd.DataFrame({Columns.User: user_id, Columns.Item: person.item_ids, Columns.Rating: person.ratings.astype(int)})
-        for user_id, person in people.items()
+        pd.DataFrame({Columns.User: user_id, Columns.Item: user.item_ids, Columns.Rating: user.ratings.astype(int)})
+        for user_id, user in known_users.items()
     ]
     with engine.begin() as connection:
         upsert_rows(connection, items_table, items)
-        upsert_rows(connection, users_table, pd.DataFrame({Columns.User: list(people), "batch_id": "benchmark"}))
+        upsert_rows(connection, users_table, pd.DataFrame({Columns.User: list(known_users), "batch_id": "benchmark"}))
         upsert_rows(connection, ratings_table, pd.concat(rows, ignore_index=True))
     engine.dispose()
 
 
 def benchmark_http(
-    folder: Path, recommender: Recommender, people: dict[int, Profile], size: Size, home: Path
+    folder: Path, recommender: Recommender, known_users: dict[int, UserProfile], size: Size, home: Path
 ) -> Results:
     """Ask the service over HTTP: one worker, one thread for work, a real PostgreSQL, no cache but where it says so."""
     titles = recommender.catalog.items[ItemColumns.Title].tolist()
     requests = {
-        "existing user": [build_request("/recommend/", {"user_input": user_id}) for user_id in people],
+        "existing user": [build_request("/recommend/", {"user_input": user_id}) for user_id in known_users],
         "new user": [build_request("/recommend/", {"user_preferences": {}})],
         "similar title": [
             build_request("/recommend/", {"user_input": title}) for title in titles[:: len(titles) // 50]
@@ -205,7 +207,7 @@ def benchmark_http(
     given = Settings.model_construct(**defaults | {"home": home})
     with LocalPlatform(given, durable=False, parts=(postgres.PART,)) as platform:
         url = platform.settings().require_database_url()
-        fill_database(url, recommender, people)
+        fill_database(url, recommender, known_users)
         with run_service(folder, url, home) as service:
             results["seconds_to_ready"] = service.seconds_to_ready
             for name, asked in requests.items():
@@ -242,11 +244,11 @@ def run(size: Size, folder: Path, stored: Path | None) -> Results:
         world = World(Recommender.load(stored), world.ratings)
     world.recommender.save(folder / "model")
     seconds = time.perf_counter() - start
-    report("scoring whole catalogues")
+    report("scoring whole catalogs")
     known = world.ratings[world.recommender.catalog.contains(world.ratings[Columns.Item])]
     histories = {
-        int(user_id): Profile(rows[Columns.Item].to_numpy(), rows[Columns.Rating].to_numpy(dtype=np.float32))
-        for user_id, rows in known[known[Columns.User].isin(choose_people(known, N_PEOPLE, rng))].groupby(Columns.User)
+        int(user_id): UserProfile(rows[Columns.Item].to_numpy(), rows[Columns.Rating].to_numpy(dtype=np.float32))
+        for user_id, rows in known[known[Columns.User].isin(choose_users(known, N_USERS, rng))].groupby(Columns.User)
     }
     forests = benchmark_forests(seed, world, list(histories.values()), size)
     report("answering in process and over HTTP")
@@ -265,11 +267,11 @@ def run(size: Size, folder: Path, stored: Path | None) -> Results:
     }
 
 
-def build_own_original(seed: SeedForest, people: dict[int, Profile], names: list[str]) -> Original:
+def build_own_original(seed: SeedForest, known_users: dict[int, UserProfile], names: list[str]) -> Original:
     """Put the original's tables together, with a fresh copy of its forest; its titles are known by their places."""
-    places = np.arange(len(people)) % len(seed.users)
+    places = np.arange(len(known_users)) % len(seed.users)
     features = pd.DataFrame(seed.users[places], columns=[f"user_{number}" for number in range(seed.users.shape[1])])
-    users = pd.concat([pd.DataFrame({"user_id": list(people)}), features], axis=1)
+    users = pd.concat([pd.DataFrame({"user_id": list(known_users)}), features], axis=1)
     titles = pd.DataFrame({"anime_id": np.arange(len(seed.titles))})
     titles["name"] = [names[place % len(names)] for place in titles["anime_id"]]
     booster = lgb.Booster(model_str=seed.booster.model_to_string())

@@ -1,4 +1,4 @@
-"""The daily DAG: people arrive."""
+"""The daily DAG: users arrive."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from otaku_policy import DAG_POLICY, RATINGS, day_of_run
 
 DOC = """
 ### What
-A cohort of people from the pool `future_users` enters `users`, `ratings` and `user_preferences`, in one transaction
+A cohort of users from the pool `future_users` enters `users`, `ratings` and `user_preferences`, in one transaction
 together with its row in `arrivals`.
 
 ### When
@@ -35,11 +35,11 @@ again, twice at once, or after being killed half-way ends in the same tables.
         "cohort_max": Param(25, type="integer", minimum=1, maximum=1000, description="largest cohort of a day"),
     },
     tags=["otaku", "daily", "arrivals"],
-    description="Let a cohort of people arrive",
+    description="Let a cohort of users arrive",
     doc_md=DOC,
 )
 def add_new_users() -> None:
-    """Let people arrive in the database."""
+    """Let users arrive in the database."""
 
     @task(outlets=[RATINGS])
     def add_cohort() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The daily DAG before arrivals: what people rated in the service becomes what models learn from."""
+"""The daily DAG before arrivals: what users rated in the service becomes what models learn from."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from otaku_policy import DAG_POLICY, RATINGS, day_of_run
 
 DOC = """
 ### What
-Takes the ratings of the table `feedback` over into `ratings` and computes the `user_preferences` of these people anew,
+Takes the ratings of the table `feedback` over into `ratings` and computes the `user_preferences` of these users anew,
 in one transaction. Dismissals stay in `feedback`, where the service reads them; so do clicks and impressions.
 
 ### When
@@ -18,7 +18,7 @@ Every day at 21:40 UTC, before the arrivals. A run takes over all that waits, wh
 
 ### Idempotency
 How far it came is written to `feedback_folds` in the same transaction: a second run finds nothing new, and of two at
-once the second waits for the first. Of several ratings of a title by one person the last one given holds.
+once the second waits for the first. Of several ratings of a title by one user the last one given holds.
 
 ### Triage
 * *skipped*: no feedback was waiting;

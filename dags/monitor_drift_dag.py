@@ -1,4 +1,4 @@
-"""The daily DAG after arrivals: tell whether the model in Production still fits the people."""
+"""The daily DAG after arrivals: tell whether the model in Production still fits the users."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from otaku_policy import DAG_POLICY, DRIFT, day_of_run
 
 DOC = """
 ### What
-Compares people who arrived lately with those the model in Production was trained on: how many titles they rate, how
+Compares users who arrived lately with those the model in Production was trained on: how many titles they rate, how
 high, which genres; how many of their ratings are about titles the model does not know; how old it is. Leaves a page
 with a picture under `drift/<day>/` in S3 and a row in `drift_reports`. A breach asks for a retraining.
 
@@ -32,7 +32,7 @@ A day that has its row is left as it is. A retraining that is asked for twice is
     schedule=CronDataIntervalTimetable("10 22 * * *", timezone="UTC"),
     params={
         "dry_run": Param(False, type="boolean", description="measure, but ask for nothing"),
-        "window_days": Param(28, type="integer", minimum=1, description="look at people of so many days"),
+        "window_days": Param(28, type="integer", minimum=1, description="look at users of so many days"),
         "rest_days": Param(3, type="integer", minimum=1, description="days after which another may be asked for"),
         "psi": Param(
             0.25, type="number", exclusiveMinimum=0, description="population stability index that is too much"
@@ -41,7 +41,7 @@ A day that has its row is left as it is. A retraining that is asked for twice is
         "age_days": Param(35, type="integer", minimum=1, description="age of the model that is too much"),
     },
     tags=["otaku", "daily", "monitoring"],
-    description="Compare new people with those the model learnt from; ask for a retraining if they differ",
+    description="Compare new users with those the model learned from; ask for a retraining if they differ",
     doc_md=DOC,
 )
 def monitor_drift() -> None:

@@ -90,7 +90,7 @@ def _run_elsewhere(python: str, module: str, arguments: list[str]) -> Any:
                 last = line.strip() or last
                 log.info("%s", line.rstrip())
             code = process.wait()
-        except BaseException:  # a timeout, or somebody who marks the task: the job ends with it
+        except BaseException:  # a timeout, or a user who marks the task: the job ends with it
             process.kill()
             raise
         output.seek(0)

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 # Day 0 of the queue of arrivals; no run stands for an earlier day.
 FIRST_DAY = datetime(2026, 1, 5, tzinfo=UTC)
 
-# People or their ratings have changed; another model is in Production; a retraining is wanted before its time.
+# Users or their ratings have changed; another model is in Production; a retraining is wanted before its time.
 RATINGS = Asset("otaku.ratings")
 PRODUCTION_MODEL = Asset("otaku.production_model")
 DRIFT = Asset("otaku.drift")
@@ -22,14 +22,14 @@ TRAINING_POOL = "training"
 
 # A service that is away comes back; rows, settings and code that are wrong stay wrong however often one tries.
 # Errors of another interpreter come without their class, and Airflow's own need not have these.
-HOPELESS: list[str | type[BaseException]] = [
+NON_RETRYABLE: list[str | type[BaseException]] = [
     "recsys.exceptions.DataContractError",
     "recsys.exceptions.ConfigurationError",
 ]
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[]
     if os.environ.get("OTAKU_TASK_PYTHON")
-    else [RetryRule(exception=HOPELESS, action=RetryAction.FAIL, reason="trying again cannot mend it")],
+    else [RetryRule(exception=NON_RETRYABLE, action=RetryAction.FAIL, reason="trying again cannot mend it")],
 )
 
 

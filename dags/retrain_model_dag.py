@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 DOC = """
 ### What
-Trains a challenger and compares it with the champion on the same held-out people; only the gate's yes moves the
+Trains a challenger and compares it with the champion on the same held-out users; only the gate's yes moves the
 alias `production`.
 
 ### When

@@ -32,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-_PLATFORM, _DATA, _SERVICE = "The platform", "Data and people", "Recommendations"
+_PLATFORM, _DATA, _SERVICE = "The platform", "Data and users", "Recommendations"
 app.command(rich_help_panel=_PLATFORM)(demo.demo)
 app.command(rich_help_panel=_PLATFORM)(platform.up)
 app.command(rich_help_panel=_PLATFORM)(platform.down)

@@ -131,7 +131,7 @@ class NoProductionModelError(RecsysError):
 
 
 class ArrivalError(RecsysError):
-    """A cohort cannot arrive: the day, its size or the people to draw from do not allow it."""
+    """A cohort cannot arrive: the day, its size or the users to draw from do not allow it."""
 
 
 class EvaluationError(RecsysError):

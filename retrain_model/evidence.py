@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 
 import recsys
-from recsys.evaluation.card import CardFacts, build_card
-from recsys.evaluation.decision import Decision
+from recsys.evaluation.model_card import CardFacts, build_card
 from recsys.evaluation.reliability import ReliabilityBin, compute_calibration_error
 from recsys.evaluation.training_plots import plot_importance, plot_learning_curves, plot_reliability
 from recsys.exceptions import ArtifactError, RetrainError
+from recsys.gate.decision import Decision
 from recsys.storage.artifacts import MANIFEST
 from recsys.storage.registry import Registry
 from retrain_model.context import RetrainContext

@@ -1,4 +1,4 @@
-"""The steps in sequence, for a laptop, a pod or a person."""
+"""The steps in sequence, for a laptop, a pod or a user."""
 
 import logging
 from collections.abc import Iterator

@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 
 import recsys
-from recsys.data.people import People, build_people
 from recsys.data.splits import TEST, select_group
+from recsys.data.users import Users, build_users
 from recsys.ranking.params import Preset
 from recsys.recommender import Recommender
 from recsys.storage.snapshots import Snapshot
@@ -78,10 +78,10 @@ def reproduce(context: RetrainContext, version: int) -> Reproduction:
     with tempfile.TemporaryDirectory(prefix="otaku-") as folder:
         ours = Recommender.load(fetch(rebuilt, "train_ranker", Path(folder)) / "model")
         theirs = Recommender.load(context.registry.download(version, Path(folder)))
-        people = _select_people(load_snapshot(rebuilt))
-        largest = compare_predictions(ours, theirs, people)
+        users = _select_users(load_snapshot(rebuilt))
+        largest = compare_predictions(ours, theirs, users)
     differences = (*find_other_circumstances(recipe), *_find_other_files(recipe, rebuilt))
-    return Reproduction(version, largest == 0, len(people.user_ids), largest, differences)
+    return Reproduction(version, largest == 0, len(users.user_ids), largest, differences)
 
 
 def follow(recipe: Mapping[str, Any], context: RetrainContext, place: str) -> RetrainContext:
@@ -109,26 +109,26 @@ def _rebuild(context: RetrainContext, snapshot_uri: str) -> None:
         step(context)
 
 
-def _select_people(snapshot: Snapshot) -> People:
+def _select_users(snapshot: Snapshot) -> Users:
     """Take 100 users in the order of their ids, held-out ones if there are enough of them."""
     testers = select_group(snapshot.interactions, TEST)
     enough = testers if len(testers.user_ids) >= N_COMPARED else snapshot.interactions
-    people = build_people(enough, snapshot.catalog)
-    return people.select(np.arange(min(N_COMPARED, len(people.user_ids))))
+    users = build_users(enough, snapshot.catalog)
+    return users.select(np.arange(min(N_COMPARED, len(users.user_ids))))
 
 
-def compare_predictions(ours: Recommender, theirs: Recommender, people: People) -> float:
+def compare_predictions(ours: Recommender, theirs: Recommender, users: Users) -> float:
     """Return the largest difference of a score or a predicted rating; infinite if any list holds other titles."""
     if not np.array_equal(ours.catalog.item_ids, theirs.catalog.item_ids):
         return float("inf")
     largest = 0.0
-    lists = [model.rank(people.history, k=K) for model in (ours, theirs)]
+    lists = [model.rank(users.history, k=K) for model in (ours, theirs)]
     for (our_titles, our_scores), (their_titles, their_scores) in zip(*lists, strict=True):
         if not np.array_equal(our_titles, their_titles):
             return float("inf")
         largest = max(largest, float(np.abs(our_scores - their_scores).max(initial=0.0)))
     shown = [titles for titles, _ in lists[0]]
-    rated = [model.rate(people.history, people.tastes, shown) for model in (ours, theirs)]
+    rated = [model.rate(users.history, users.tastes, shown) for model in (ours, theirs)]
     return max(largest, float(np.abs(rated[0] - rated[1]).max(initial=0.0)))
 
 

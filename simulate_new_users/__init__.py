@@ -1,1 +1,1 @@
-"""The daily job: people from the pool, or generated ones, arrive in PostgreSQL."""
+"""The daily job: users from the pool, or generated ones, arrive in PostgreSQL."""

@@ -39,7 +39,7 @@ def to_dict(report: ArrivalReport) -> dict[str, Any]:
 def describe(report: ArrivalReport) -> str:
     """Say in one sentence what a run did."""
     generated = f" ({report.n_generated} of them generated)" if report.n_generated else ""
-    cohort = f"{report.n_users} people{generated} with {report.n_ratings:,} ratings"
+    cohort = f"{report.n_users} users{generated} with {report.n_ratings:,} ratings"
     if report.already_arrived:
         return f"{report.day}: nothing to do, {cohort} had arrived before"
     return f"{report.day}: {cohort} {'would arrive; nothing was written' if report.dry_run else 'arrived'}"

@@ -10,7 +10,7 @@ from recsys.types import UserId
 
 # Day 0 of the queue: the cohort of this day starts at position 0.
 EPOCH = dt.date(2026, 1, 5)
-# Ids of generated people: FIRST_GENERATED_ID + ordinal of the day * IDS_PER_DAY + place in the cohort.
+# Ids of generated users: FIRST_GENERATED_ID + ordinal of the day * IDS_PER_DAY + place in the cohort.
 FIRST_GENERATED_ID = 10**12
 IDS_PER_DAY = 1000
 DEFAULT_COHORT_SIZE = (10, 25)
@@ -29,7 +29,7 @@ def check_cohort_size(cohort_size: CohortSize) -> None:
     smallest, largest = cohort_size
     if not 1 <= smallest <= largest <= IDS_PER_DAY:
         raise ArrivalError(
-            f"a cohort of {smallest}..{largest} people is not possible; "
+            f"a cohort of {smallest}..{largest} users is not possible; "
             f"give two numbers in 1..{IDS_PER_DAY}, the smaller first"
         )
 
@@ -47,7 +47,7 @@ def check_day(day: dt.date) -> None:
 
 
 def draw_cohort_size(day: dt.date, cohort_size: CohortSize = DEFAULT_COHORT_SIZE) -> int:
-    """Draw how many people arrive on a day, both bounds included; the same day always draws the same number."""
+    """Draw how many users arrive on a day, both bounds included; the same day always draws the same number."""
     smallest, largest = cohort_size
     return int(np.random.default_rng(day.toordinal()).integers(smallest, largest, endpoint=True))
 
@@ -71,5 +71,5 @@ def select_positions(day: dt.date, cohort_size: CohortSize = DEFAULT_COHORT_SIZE
 
 
 def build_generated_id(day: dt.date, place: int) -> UserId:
-    """Build the id of the person generated for a place (0..999) in the cohort of a day; never a real person's id."""
+    """Build the id of the user generated for a place (0..999) in the cohort of a day; never a real user's id."""
     return FIRST_GENERATED_ID + day.toordinal() * IDS_PER_DAY + place

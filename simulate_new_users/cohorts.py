@@ -1,4 +1,4 @@
-"""The people of a cohort and their ratings: read from the queue, generated where the queue has nobody."""
+"""The users of a cohort and their ratings: read from the queue, generated where the queue has nobody."""
 
 import datetime as dt
 import logging
@@ -22,13 +22,13 @@ from simulate_new_users.generation import fit_population, generate_ratings
 
 logger = logging.getLogger(__name__)
 
-# People that the generated ones of a day are modelled on: enough for near neighbours, and a bound on the time of a day.
+# Users that the generated ones of a day are modelled on: enough for near neighbours, and a bound on the time of a day.
 N_MODELS = 500
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """People who arrive together; nobody of them is in `users` yet."""
+    """Users who arrive together; nobody of them is in `users` yet."""
 
     user_ids: Ids
     interactions: Interactions
@@ -43,7 +43,7 @@ def read_cohort(connection: Connection, day: dt.date, positions: range) -> Cohor
     ArrivalError
         If an id is not free.
     NothingIngestedError
-        If people must be generated and there is nobody to model them on.
+        If users must be generated and there is nobody to model them on.
     """
     query = select(future_users).where(future_users.c.position.in_(positions)).order_by(future_users.c.position)
     queue = connection.execute(query).all()
@@ -54,7 +54,7 @@ def read_cohort(connection: Connection, day: dt.date, positions: range) -> Cohor
     known = _read_known(connection, np.concatenate([real_ids, generated_ids]))
     _check_ids(day, real_ids, generated_ids, known)
     if known.size:
-        logger.info("%d people of the cohort of %s are known by now and do not arrive again", known.size, day)
+        logger.info("%d users of the cohort of %s are known by now and do not arrive again", known.size, day)
 
     arriving = [row for row in queue if row.user_id not in known]
     tables = [_unnest(arriving)]
@@ -79,8 +79,8 @@ def _check_ids(day: dt.date, real_ids: Ids, generated_ids: Ids, known: Ids) -> N
     reserved = real_ids[real_ids >= FIRST_GENERATED_ID]
     if reserved.size:
         raise ArrivalError(
-            f"user {reserved[0]} waits in the queue with an id that is reserved for generated people; "
-            f"ingest people with ids below {FIRST_GENERATED_ID}"
+            f"user {reserved[0]} waits in the queue with an id that is reserved for generated users; "
+            f"ingest users with ids below {FIRST_GENERATED_ID}"
         )
     collisions = np.intersect1d(generated_ids, known)
     if collisions.size:
@@ -91,16 +91,16 @@ def _check_ids(day: dt.date, real_ids: Ids, generated_ids: Ids, known: Ids) -> N
 
 
 def _group_places(day: dt.date, places: Sequence[int]) -> dict[str, list[int]]:
-    """Group the places of generated people by what they will be used for: training, validation or test."""
+    """Group the places of generated users by what they will be used for: training, validation or test."""
     groups = assign_groups([build_generated_id(day, place) for place in places]).tolist()
     return {group: [place for place, other in zip(places, groups, strict=True) if other == group] for group in groups}
 
 
 def _read_models(connection: Connection, day: dt.date, group: str) -> Interactions:
-    """Read the ratings of some people known from ingestion or held back: a set no simulated day can change.
+    """Read the ratings of some users known from ingestion or held back: a set no simulated day can change.
 
-    People are modelled on people of their own group; a training person who resembled a test person would carry what
-    that one hides into the training. Where a group is empty, training people stand in.
+    Users are modelled on users of their own group; a training user who resembled a test user would carry what
+    that one hides into the training. Where a group is empty, training users stand in.
     """
     known = connection.scalars(select(users.c.user_id).where(users.c.arrived_on.is_(None))).all()
     waiting = connection.scalars(select(future_users.c.user_id)).all()
@@ -117,7 +117,7 @@ def _read_models(connection: Connection, day: dt.date, group: str) -> Interactio
     interactions = Interactions(pd.concat([table for table in tables if len(table)] or tables[1:], ignore_index=True))
     if not len(interactions):
         raise NothingIngestedError(
-            f"nobody waits in the queue for {day} and there is nobody to model new people on; "
+            f"nobody waits in the queue for {day} and there is nobody to model new users on; "
             "ingest ratings first (`otaku ingest DIR`)"
         )
     return interactions

@@ -16,8 +16,8 @@ from recsys.columns import Columns
 from recsys.data.preferences import build_preference_rows, compute_preferences
 from recsys.exceptions import ArrivalError, NothingIngestedError, ServiceUnavailableError
 from recsys.storage.database import advisory_lock, upsert_rows
-from recsys.storage.people import read_genres
 from recsys.storage.tables import arrivals, ratings, user_preferences, users
+from recsys.storage.users import read_genres
 from simulate_new_users.arrivals import DEFAULT_COHORT_SIZE, CohortSize, select_positions
 from simulate_new_users.cohorts import Cohort, read_cohort
 
@@ -33,9 +33,9 @@ class ArrivalReport:
     day, batch_id
         The day and the name that its users carry in `users.batch_id`.
     n_users, n_ratings, n_generated
-        How many people and ratings the cohort has, and how many of the people were generated.
+        How many users and ratings the cohort has, and how many of the users were generated.
     user_ids
-        The people, ascending.
+        The users, ascending.
     already_arrived
         The day had arrived before; nothing was changed and the numbers are those of then.
     dry_run
@@ -74,7 +74,7 @@ def add_new_users(
     Raises
     ------
     ArrivalError
-        If the day or size is not possible, or another process changed the same people meanwhile.
+        If the day or size is not possible, or another process changed the same users meanwhile.
     NothingIngestedError
         If the database holds nobody to draw from, or no tables.
     ServiceUnavailableError
@@ -144,9 +144,9 @@ def _write_cohort(
     if preferences is None:
         # Everybody of the cohort is known by now; the day has arrived all the same.
         return
-    # Plain inserts: the primary key refuses a person that another process adds at the same time.
-    people = [{"user_id": user_id} for user_id in report.user_ids]
-    connection.execute(insert(users).values(arrived_on=report.day, batch_id=report.batch_id), people)
+    # Plain inserts: the primary key refuses a user that another process adds at the same time.
+    known_users = [{"user_id": user_id} for user_id in report.user_ids]
+    connection.execute(insert(users).values(arrived_on=report.day, batch_id=report.batch_id), known_users)
     upsert_rows(connection, ratings, cohort.interactions.table)
     upsert_rows(connection, user_preferences, preferences)
 
@@ -165,6 +165,6 @@ def _plain_errors() -> Iterator[None]:
             ) from error
         if isinstance(cause, psycopg2.errors.UniqueViolation):
             raise ArrivalError(
-                f"another process added the same people; nothing was written, run again ({reason})"
+                f"another process added the same users; nothing was written, run again ({reason})"
             ) from error
         raise ServiceUnavailableError(f"PostgreSQL gave up, nothing was written: {reason}") from error

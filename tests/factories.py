@@ -1,4 +1,4 @@
-"""A small world with tastes that can be learnt, and a recommender really trained on it in a second or two."""
+"""A small world with tastes that can be learned, and a recommender really trained on it in a second or two."""
 
 from dataclasses import replace
 from datetime import date
@@ -10,7 +10,7 @@ import pandas as pd
 from recsys.columns import Columns, ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
-from recsys.data.people import build_people
+from recsys.data.users import build_users
 from recsys.features.item_side import ItemSide
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import get_preset
@@ -66,7 +66,7 @@ def tiny_catalog() -> Catalog:
 
 @cache
 def tiny_world() -> tuple[Catalog, Interactions]:
-    """The catalog, and 160 people (ids 1..160) of whom the odd ones like fights and the even ones love stories."""
+    """The catalog, and 160 users (ids 1..160) of whom the odd ones like fights and the even ones love stories."""
     catalog = tiny_catalog()
     rng = np.random.default_rng(7)
     fights = np.array(["Action" in genres for genres in catalog.items[ItemColumns.Genres]])
@@ -90,12 +90,12 @@ def _weights(liked: np.ndarray) -> np.ndarray:
 def tiny_recommender(seed: int = 0) -> Recommender:
     """All first-stage models and both heads, small; another seed gives another model of the same world."""
     catalog, interactions = tiny_world()
-    people = build_people(interactions, catalog)
+    users = build_users(interactions, catalog)
 
     def make_models() -> list[Ease | Als | ItemKnn | LightFm | Popular]:
         return [Ease(), Als(n_factors=8, seed=seed), ItemKnn(), LightFm(n_components=8, seed=seed), Popular()]
 
-    first_stage = fit_first_stage(people.history, catalog, make_models)
+    first_stage = fit_first_stage(users.history, catalog, make_models)
     vectors = np.random.default_rng(seed).normal(size=(len(catalog), 384)).astype(np.float32)
     state = first_stage.models["lightfm"].state()
     items = ItemSide(catalog, vectors, compute_title_neighbours(catalog), state["vectors"].astype(np.float32))
@@ -105,6 +105,6 @@ def tiny_recommender(seed: int = 0) -> Recommender:
         preset, n_per_model=20, relevance=replace(preset.relevance, **small), rating=replace(preset.rating, **small)
     )
     retriever = Retriever(first_stage, items, preset.n_per_model)
-    tables = build_tables([(retriever, people)], preset.groups)
+    tables = build_tables([(retriever, users)], preset.groups)
     trained = train_ranker(tables, tables, preset, seed=seed, n_threads=1)
     return Recommender(retriever, trained.ranker)

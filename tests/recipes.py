@@ -13,7 +13,7 @@ from recsys.storage.snapshots import write_snapshot
 
 
 def put_into_production(settings: Settings, engine: Engine, learnt_until: date) -> int:
-    """Register an empty model whose recipe names the people who are there now, and point the alias at it."""
+    """Register an empty model whose recipe names the users who are there now, and point the alias at it."""
     registry = open_registry(settings)
     recipe = {
         "as_of": learnt_until.isoformat(),

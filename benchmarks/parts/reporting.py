@@ -28,8 +28,8 @@ def check_targets(results: Results) -> list[Target]:
     over_http = http["existing user"][0]["latency"]["p50"]
     shape, default = results["forests"]
     ratios = [
-        ("whole catalogue, the original's shape, times LightGBM", 10, shape["times_faster"][PREPARED]),
-        ("whole catalogue, default model, times LightGBM", 20, default["times_faster"][PREPARED]),
+        ("whole catalog, the original's shape, times LightGBM", 10, shape["times_faster"][PREPARED]),
+        ("whole catalog, default model, times LightGBM", 20, default["times_faster"][PREPARED]),
         ("existing user over HTTP, times the original in process", 50, original / over_http),
     ]
     limits = [
@@ -46,7 +46,7 @@ def check_targets(results: Results) -> list[Target]:
 def show(results: Results, targets: list[Target], console: Console) -> None:
     """Print everything as tables."""
     forests = build_table(
-        "One person, the whole catalogue, one thread (ms of the processor)", ["model", "way", *PERCENTILES, "times"]
+        "One user, the whole catalog, one thread (ms of the processor)", ["model", "way", *PERCENTILES, "times"]
     )
     for forest in results["forests"]:
         shape = f"{forest['what']}: {forest['n_trees']} trees, {forest['n_rows']} titles"

@@ -1,4 +1,4 @@
-"""The service in a process of its own, over a model in a folder and a PostgreSQL with people in it.
+"""The service in a process of its own, over a model in a folder and a PostgreSQL with users in it.
 
     python benchmarks/parts/service.py FOLDER
 

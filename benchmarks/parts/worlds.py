@@ -10,15 +10,15 @@ import pandas as pd
 
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
-from recsys.data.people import build_people
 from recsys.data.sample_world import write_sample_world
 from recsys.data.sources.reading import read_source
+from recsys.data.users import build_users
 from recsys.features.item_side import ItemSide, normalise_rows
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import get_preset
 from recsys.recommender import Recommender
 from recsys.recommender.retrieve import Retriever
-from recsys.recommender.training import add_newcomers, build_tables, make_models, train_ranker
+from recsys.recommender.training import add_cold_start_users, build_tables, make_models, train_ranker
 from recsys.retrieval.first_stage import fit_first_stage
 from recsys.types import Floats
 
@@ -29,7 +29,7 @@ N_LIGHTFM = 64
 
 @dataclass(frozen=True)
 class Shape:
-    """How large a forest and its catalogue are; `n_trained` trees are repeated until there are `n_trees`."""
+    """How large a forest and its catalog are; `n_trained` trees are repeated until there are `n_trees`."""
 
     n_items: int = 14_353
     n_users: int = 2_000
@@ -84,7 +84,7 @@ def repeat_trees(booster: lgb.Booster, n_trees: int) -> lgb.Booster:
 
 @dataclass(frozen=True)
 class World:
-    """A recommender and the people whom it serves."""
+    """A recommender and the users whom it serves."""
 
     recommender: Recommender
     ratings: pd.DataFrame
@@ -96,14 +96,14 @@ def train_default_model(
     """Train the default preset on an invented world.
 
     What the lists are worth is not the question here, so the first stage is fitted once instead of once a fold, the
-    synopses are random vectors, and only some people teach the ranker, for a fixed number of rounds of which the best
+    synopses are random vectors, and only some users teach the ranker, for a fixed number of rounds of which the best
     are kept.
     """
     write_sample_world(folder, n_users=n_users, n_items=n_items, n_ratings=n_ratings, seed=0)
     source = read_source(folder)
     catalog, interactions = Catalog(source.items), Interactions(source.ratings)
-    people = build_people(interactions, catalog)
-    first_stage = fit_first_stage(people.history, catalog, lambda: make_models(0))
+    users = build_users(interactions, catalog)
+    first_stage = fit_first_stage(users.history, catalog, lambda: make_models(0))
     texts = np.random.default_rng(0).normal(size=(len(catalog), N_TEXT)).astype(np.float32)
     vectors = first_stage.models["lightfm"].state()["vectors"].astype(np.float32)
     items = ItemSide(catalog, texts, compute_title_neighbours(catalog), vectors)
@@ -114,15 +114,17 @@ def train_default_model(
     }
     preset = replace(preset, **heads)
     retriever = Retriever(first_stage, items, preset.n_per_model)
-    places = np.arange(len(people.user_ids))
-    parts = [people.select(places[:n_learners]), people.select(places[n_learners : n_learners + n_learners // 4])]
-    train, validation = (build_tables([(retriever, add_newcomers(part, catalog))], preset.groups) for part in parts)
+    places = np.arange(len(users.user_ids))
+    parts = [users.select(places[:n_learners]), users.select(places[n_learners : n_learners + n_learners // 4])]
+    train, validation = (
+        build_tables([(retriever, add_cold_start_users(part, catalog))], preset.groups) for part in parts
+    )
     trained = train_ranker(train, validation, preset, seed=0, n_threads=1)
     return World(Recommender(retriever, trained.ranker), interactions.table)
 
 
-def choose_people(ratings: pd.DataFrame, n_people: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw people with at least five ratings."""
+def choose_users(ratings: pd.DataFrame, n_users: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Draw users with at least five ratings."""
     counts = ratings.groupby("user_id").size()
     known = counts.index[counts >= 5].to_numpy(dtype=np.int64)
-    return rng.choice(known, min(n_people, len(known)), replace=False)
+    return rng.choice(known, min(n_users, len(known)), replace=False)

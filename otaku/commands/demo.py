@@ -33,7 +33,7 @@ def demo(
         bool, typer.Option("--airflow", help="Let a local Airflow run the days and weeks, by backfill.")
     ] = False,
 ) -> None:
-    """Bring everything up, ingest, let people arrive, retrain weekly, gate, promote, serve and ask; tell the story."""
+    """Bring everything up, ingest, let users arrive, retrain weekly, gate, promote, serve and ask; tell the story."""
     from otaku.console import console, read_settings
     from otaku.demo.loop import Story
     from otaku.demo.narrator import Narrator
@@ -51,7 +51,7 @@ def demo(
 def _home(given: "Settings", *, keep: bool) -> Iterator["Settings"]:
     """Give a run that is not kept a home and services of its own: it starts from nothing and leaves nothing.
 
-    Invented people have no place in a database that the settings name, nor may they move its registry.
+    Invented users have no place in a database that the settings name, nor may they move its registry.
     """
     if keep:
         yield given
@@ -147,7 +147,7 @@ def _source(data: Path | None, narrator: "Narrator", story: Any) -> Iterator[Pat
         world = Path(folder) / "world"
         with story.timed("sample world"):
             write_sample_world(world, n_users=N_USERS, n_items=N_ITEMS, n_ratings=N_RATINGS, seed=SEED)
-        narrator.say(f"A sample world: {N_USERS} people, {N_ITEMS} anime, {N_RATINGS} ratings, seed {SEED}.")
+        narrator.say(f"A sample world: {N_USERS} users, {N_ITEMS} anime, {N_RATINGS} ratings, seed {SEED}.")
         yield world
 
 
@@ -158,7 +158,7 @@ def _serve(given: "Settings", *, keep: bool, narrator: "Narrator", story: Any) -
 
     narrator.chapter("The service answers")
     if not any(week["action"] == "promote" for week in story.weeks):
-        narrator.say("No challenger was promoted, so that there is nothing to serve; more people or weeks would help.")
+        narrator.say("No challenger was promoted, so that there is nothing to serve; more users or weeks would help.")
         return
     with _running(LocalPlatform(given, parts=(*PARTS, app_service.PART)), keep=keep) as platform:
         settings = platform.settings()

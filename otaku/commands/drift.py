@@ -1,4 +1,4 @@
-"""`otaku drift`: does the model in Production still fit the people."""
+"""`otaku drift`: does the model in Production still fit the users."""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,10 +8,10 @@ import typer
 
 def drift(
     day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day, like 2026-01-12.")],
-    window_days: Annotated[int, typer.Option(min=1, help="Look at people who arrived within so many days.")] = 28,
+    window_days: Annotated[int, typer.Option(min=1, help="Look at users who arrived within so many days.")] = 28,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Compare people who arrived lately with those the model in Production was trained on.
+    """Compare users who arrived lately with those the model in Production was trained on.
 
     A day that was measured before shows what was found then.
     """
@@ -35,7 +35,7 @@ def drift(
     report = row.report
     table = Table(
         "distribution",
-        title=f"{report['n_current']} people of {window_days} days beside {report['n_reference']} of the training",
+        title=f"{report['n_current']} users of {window_days} days beside {report['n_reference']} of the training",
         title_justify="left",
     )
     for name in ("PSI", "by chance up to", "KS", "p"):

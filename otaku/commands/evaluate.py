@@ -1,4 +1,4 @@
-"""`otaku evaluate`: models side by side on people whom none of them has seen."""
+"""`otaku evaluate`: models side by side on users whom none of them has seen."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -47,12 +47,12 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="A folder instead of the database.")
     ] = None,
-    group: Annotated[Group, typer.Option(help="Who judges; validation people are for tuning.")] = Group.TEST,
+    group: Annotated[Group, typer.Option(help="Who judges; validation users are for tuning.")] = Group.TEST,
     protocol: Annotated[
         Protocol, typer.Option(help="seed004 adds the leaky protocols of the original, for side by side.")
     ] = Protocol.HELDOUT,
-    cold: Annotated[bool, typer.Option("--cold", help="Add people with few ratings, and titles without any.")] = False,
-    max_users: Annotated[int | None, typer.Option(min=2, help="Judge by so many people only: a quick look.")] = None,
+    cold: Annotated[bool, typer.Option("--cold", help="Add users with few ratings, and titles without any.")] = False,
+    max_users: Annotated[int | None, typer.Option(min=2, help="Judge by so many users only: a quick look.")] = None,
     params: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Tuned hyper-parameters by model, JSON.")
     ] = None,
@@ -63,16 +63,16 @@ def evaluate(
     plots: Annotated[Path | None, typer.Option(file_okay=False, help="Write the plots to this folder.")] = None,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Log numbers and plots to MLflow.")] = False,
 ) -> None:
-    """Judge models on held-out people: their hidden ratings, the same ones for every model.
+    """Judge models on held-out users: their hidden ratings, the same ones for every model.
 
-    Every metric comes with its 95 % interval over people, by slice, for discovery, and paired with a reference.
+    Every metric comes with its 95 % interval over users, by slice, for discovery, and paired with a reference.
     """
     from otaku.console import console
     from otaku.evaluation.run import write_json, write_plots
 
     if data is not None and as_of is not None:
         raise typer.BadParameter("a folder has no days; leave out --as-of or --data", param_hint="--as-of")
-    evaluation = _judge(
+    evaluation = _evaluate_models(
         (models, version or [], reference),
         data if data is not None else as_of,
         {"group": group.value, "preset": preset, "max_users": max_users},
@@ -90,10 +90,10 @@ def evaluate(
         console.print(f"Logged to MLflow as {_log(evaluation)}.")
 
 
-def _judge(
+def _evaluate_models(
     wanted: tuple[str | None, Sequence[int], str | None],
     source: Path | datetime | None,
-    jury: Mapping[str, Any],
+    eval_set: Mapping[str, Any],
     making: tuple[Path | None, int, int],
     *,
     cold: bool,
@@ -101,11 +101,11 @@ def _judge(
 ) -> "Evaluation":
     """Judge the wanted models on a folder, or on the database as of a day, while showing how far that is."""
     from otaku.commands.ingest import show_progress
-    from otaku.evaluation.bench import build_bench
-    from otaku.evaluation.leaky import judge_leaky
-    from otaku.evaluation.run import judge_heldout
+    from otaku.evaluation.harness import build_harness
+    from otaku.evaluation.leaky import evaluate_leaky
+    from otaku.evaluation.run import evaluate_heldout
     from otaku.evaluation.sources import choose_models, open_database, open_folder, open_version
-    from recsys.evaluation.contenders import Materials
+    from recsys.evaluation.baselines import Materials
     from recsys.evaluation.tuning import read_best_params
 
     params, seed, threads = making
@@ -117,12 +117,17 @@ def _judge(
         else:
             opened = open_database(None if source is None else source.date(), report)
         materials = Materials(opened.text_vectors, seed, threads, tuned)
-        bench = build_bench(opened.world, materials, open_version=open_version, on_progress=report, **jury)
-        described = {"data": opened.uri, "digest": opened.world.name, "group": jury["group"], "params": dict(tuned)}
+        harness = build_harness(opened.world, materials, open_version=open_version, on_progress=report, **eval_set)
+        described = {
+            "data": opened.uri,
+            "digest": opened.world.name,
+            "group": eval_set["group"],
+            "params": dict(tuned),
+        }
         against = wanted[2] or ("ease" if "ease" in names else names[0])
-        evaluation = judge_heldout(bench, names, against, cold=cold, describe=described)
+        evaluation = evaluate_heldout(harness, names, against, cold=cold, describe=described)
         if leaky:
-            evaluation.leaky = judge_leaky(bench)
+            evaluation.leaky = evaluate_leaky(harness)
     return evaluation
 
 

@@ -31,7 +31,7 @@ def create_key(
     limit: Annotated[str | None, typer.Option(help="Requests, such as 600/minute.")] = None,
 ) -> None:
     """Make a key and print it, for the only time: nothing but its digest is kept."""
-    from app.limits import parse_rate_limit
+    from app.guard.limits import parse_rate_limit
     from recsys.storage.api_keys import create_api_key
 
     if limit is not None:

@@ -197,7 +197,7 @@ def _manual_key() -> str:
 
 
 def _actor(by: str | None) -> str:
-    return f"person:{by or getpass.getuser()}"
+    return f"user:{by or getpass.getuser()}"
 
 
 def _checked(reason: str) -> str:

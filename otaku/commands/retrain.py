@@ -14,7 +14,7 @@ def retrain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Train and judge, but promote nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Train a challenger on what is known by a day, judge it on held-out people, promote it if the gate says yes.
+    """Train a challenger on what is known by a day, judge it on held-out users, promote it if the gate says yes.
 
     The same day again finds the finished steps and changes nothing.
     """

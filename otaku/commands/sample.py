@@ -8,7 +8,7 @@ import typer
 
 def sample(
     directory: Annotated[Path, typer.Argument(help="Where to write the files; created if missing.", file_okay=False)],
-    users: Annotated[int, typer.Option(min=2, help="How many people.")] = 600,
+    users: Annotated[int, typer.Option(min=2, help="How many users.")] = 600,
     items: Annotated[int, typer.Option(min=2, help="How many anime.")] = 800,
     ratings: Annotated[int, typer.Option(min=1, help="How many ratings.")] = 40_000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same files.")] = 0,

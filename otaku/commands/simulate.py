@@ -1,4 +1,4 @@
-"""`otaku simulate`: one day of new people."""
+"""`otaku simulate`: one day of new users."""
 
 from datetime import datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Weeks of the platform's life: people arrive every day, a challenger is trained and judged every Sunday."""
+"""Weeks of the platform's life: users arrive every day, a challenger is trained and judged every Sunday."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ class Storyteller(Protocol):
         ...
 
     def drifted(self, reason: str | None) -> None:
-        """Hear whether the model still fits the people; None while there is no model."""
+        """Hear whether the model still fits the users; None while there is no model."""
         ...
 
     def retrained(self, report: dict[str, Any], seconds: float) -> None:
@@ -63,7 +63,7 @@ class Story:
 
 
 def ingest(settings: Settings, directory: Path, story: Story, teller: Storyteller) -> None:
-    """Load the files, with the default share of people held back."""
+    """Load the files, with the default share of users held back."""
     from recsys.storage.database import migrate
     from recsys.storage.ingestion import ingest_directory
 
@@ -77,7 +77,7 @@ def ingest(settings: Settings, directory: Path, story: Story, teller: Storytelle
 
 
 def live_a_week(settings: Settings, week: int, story: Story, teller: Storyteller) -> None:
-    """Let seven days of people arrive, then retrain as of the last of them.
+    """Let seven days of users arrive, then retrain as of the last of them.
 
     Parameters
     ----------

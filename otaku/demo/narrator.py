@@ -84,12 +84,12 @@ class Narrator:
         self.say(describe(report))
 
     def arrived(self, week: int, reports: list[ArrivalReport]) -> None:
-        """Show people a day."""
+        """Show users a day."""
         table = Table(title=f"Arrivals of week {week}", title_justify="left", title_style="bold", box=None)
         table.add_column("")
         for report in reports:
             table.add_column(f"{report.day:%d %b}", justify="right")
-        table.add_row("people", *(str(report.n_users) for report in reports))
+        table.add_row("users", *(str(report.n_users) for report in reports))
         table.add_row("ratings", *(str(report.n_ratings) for report in reports))
         self.console.print(table)
         n_generated = sum(report.n_generated for report in reports)
@@ -97,7 +97,7 @@ class Narrator:
             self.say(f"The pool has run dry: {n_generated} of them are drawn from the model of the known users.")
 
     def drifted(self, reason: str | None) -> None:
-        """Show whether the model still fits the people."""
+        """Show whether the model still fits the users."""
         if reason is not None:
             self.say(f"Drift: {escape(reason)}.")
 
@@ -149,7 +149,7 @@ def _tell_p(p_value: float | None) -> str:
 def build_model_table(evaluation: Mapping[str, Any]) -> Table:
     """Lay out the metrics of all models that were judged."""
     n_users = evaluation["n_test_users"]
-    table = Table(title=f"On {n_users} held-out people, after {evaluation['run_key']}", title_justify="left")
+    table = Table(title=f"On {n_users} held-out users, after {evaluation['run_key']}", title_justify="left")
     table.add_column("model")
     for title in _COLUMNS.values():
         table.add_column(title, justify="right")

@@ -20,18 +20,18 @@ LIST_LENGTH: Final = 10
 
 
 @dataclass(frozen=True)
-class Question:
+class RequestModel:
     """What is asked, in words and as the body of `POST /recommend/`."""
 
     title: str
     body: dict[str, Any]
 
 
-def build_questions(settings: Settings) -> list[Question]:
-    """Choose the questions from the data: a person who arrived last, nobody, somebody with tastes, a misspelt title."""
+def build_questions(settings: Settings) -> list[RequestModel]:
+    """Choose the questions from the data: a user who arrived last, nobody, a user with tastes, a misspelt title."""
     with open_engine(settings) as engine, engine.connect() as connection:
         n_titles = select(func.count()).select_from(items).scalar_subquery()
-        # In a tiny world somebody may have watched nearly everything; a list for them would show nothing.
+        # In a tiny world a user may have watched nearly everything; a list for them would show nothing.
         lacks_titles = func.count() > n_titles - LIST_LENGTH
         newest = (
             select(users.c.user_id)
@@ -39,7 +39,7 @@ def build_questions(settings: Settings) -> list[Question]:
             .group_by(users.c.user_id)
             .order_by(users.c.arrived_on.desc().nulls_last(), lacks_titles, func.count().desc(), users.c.user_id)
         )
-        person = int(connection.execute(newest.limit(1)).scalar_one())
+        user = int(connection.execute(newest.limit(1)).scalar_one())
         best_known = select(items.c[ItemColumns.Title]).order_by(items.c[ItemColumns.Members].desc().nulls_last())
         titles = connection.execute(best_known.limit(200)).scalars().all()
         genres = func.unnest(items.c[ItemColumns.Genres]).label("genre")
@@ -49,12 +49,12 @@ def build_questions(settings: Settings) -> list[Question]:
     wanted = dict.fromkeys(common[1::2][:2], 1)
     typo = misspell(next((title for title in titles if len(title) >= 12), titles[0]))
     return [
-        Question(f"Existing user {person}, who has just arrived", {"user_input": person}),
-        Question("Somebody unknown", {"user_input": NOBODY}),
-        Question(
-            f"Somebody unknown who likes {' and '.join(wanted)}", {"user_input": NOBODY, "user_preferences": wanted}
+        RequestModel(f"Existing user {user}, who has just arrived", {"user_input": user}),
+        RequestModel("A user unknown", {"user_input": NOBODY}),
+        RequestModel(
+            f"A user unknown who likes {' and '.join(wanted)}", {"user_input": NOBODY, "user_preferences": wanted}
         ),
-        Question(f"Something like “{typo}” (misspelt)", {"user_input": typo}),
+        RequestModel(f"Something like “{typo}” (misspelt)", {"user_input": typo}),
     ]
 
 
@@ -90,7 +90,7 @@ def wait_until_ready(settings: Settings) -> dict[str, Any]:
     raise ServiceUnavailableError(f"the service has no model after {READY_SECONDS:.0f} seconds; see its log")
 
 
-def ask(settings: Settings, question: Question) -> dict[str, Any]:
+def ask(settings: Settings, question: RequestModel) -> dict[str, Any]:
     """Ask and return the answer with the milliseconds it took.
 
     Raises

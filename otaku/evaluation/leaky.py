@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from otaku.evaluation.bench import Bench
+from otaku.evaluation.harness import EvaluationHarness
 
 
-def judge_leaky(bench: Bench) -> dict[str, Any]:
+def evaluate_leaky(harness: EvaluationHarness) -> dict[str, Any]:
     """Measure what the original would have reported on these data."""
     from recsys.evaluation.original_protocols import OriginalSettings, measure_original
 
-    own = dict(bench.materials.params.get("seed004", {}))
-    settings = OriginalSettings(n_threads=bench.materials.n_threads, **own)
+    own = dict(harness.materials.params.get("seed004", {}))
+    settings = OriginalSettings(n_threads=harness.materials.n_threads, **own)
     return measure_original(
-        bench.world.catalog,
-        bench.world.interactions,
-        bench.materials.text_vectors(),
+        harness.world.catalog,
+        harness.world.interactions,
+        harness.materials.text_vectors(),
         settings,
-        on_progress=lambda done, total: bench.on_progress("leaky protocols", done, total),
+        on_progress=lambda done, total: harness.on_progress("leaky protocols", done, total),
     )

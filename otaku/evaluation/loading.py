@@ -11,19 +11,18 @@ from recsys.connections import open_engine, open_store
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.data.sources.reading import OnProgress, read_source
-from recsys.evaluation.jury import World
+from recsys.evaluation.evaluation_set import EvaluationData
 from recsys.features.text_embeddings import DIMENSIONS, compute_text_digest, embed_texts
 from recsys.retrieval.base import read_state
 from recsys.settings import Settings
 from recsys.storage.snapshots import read_snapshot, write_snapshot
 from recsys.types import Floats
-from retrain_model.judging import to_world
 
 # Texts encoded between two savings: a killed run loses at most the work on one pack.
 PACK = 2000
 
 
-def read_folder(directory: Path, *, on_progress: OnProgress | None = None) -> World:
+def read_folder(directory: Path, *, on_progress: OnProgress | None = None) -> EvaluationData:
     """Read files of a known layout into memory; nobody counts as arrived later.
 
     Raises
@@ -34,15 +33,15 @@ def read_folder(directory: Path, *, on_progress: OnProgress | None = None) -> Wo
     source = read_source(directory, on_progress=on_progress)
     digest = hashlib.sha256("".join(file.digest for file in source.files).encode()).hexdigest()
     nobody = np.empty(0, dtype=np.int64)
-    return World(Catalog(source.items), Interactions(source.ratings), nobody, digest)
+    return EvaluationData(Catalog(source.items), Interactions(source.ratings), nobody, digest)
 
 
-def freeze_database(settings: Settings, as_of: date | None) -> tuple[World, str]:
+def freeze_database(settings: Settings, as_of: date | None) -> tuple[EvaluationData, str]:
     """Take a snapshot of the database as of a day and return it with its URI; equal tables are stored once."""
     store = open_store(settings)
     with open_engine(settings) as engine:
         uri = write_snapshot(engine, store, as_of)
-    return to_world(read_snapshot(store, uri)), uri
+    return read_snapshot(store, uri).to_evaluation_data(), uri
 
 
 def load_text_vectors(

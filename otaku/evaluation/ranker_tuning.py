@@ -1,4 +1,4 @@
-"""Search the trees of the relevance head on validation people, and keep a search where engineers look for it."""
+"""Search the trees of the relevance head on validation users, and keep a search where engineers look for it."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from otaku.evaluation.bench import RANKER, Bench
+from otaku.evaluation.harness import RANKER, EvaluationHarness
 from recsys.evaluation.tuning import METRIC, OnTrial, Range, ignore_trial, search
 from recsys.ranking.ranker import train_head
 from recsys.recommender.fitting import train_heads
@@ -29,32 +29,32 @@ SPACE: Final[Mapping[str, Range]] = {
 
 
 def tune_ranker(
-    bench: Bench, *, n_trials: int, seed: int, journal: Path, on_trial: OnTrial = ignore_trial
+    harness: EvaluationHarness, *, n_trials: int, seed: int, journal: Path, on_trial: OnTrial = ignore_trial
 ) -> dict[str, Any]:
     """Search the parameters of the relevance head; candidates are described once for all trials.
 
     Parameters
     ----------
     bench
-        Whose jury are validation people.
+        Whose evaluation set are validation users.
     n_trials, journal, on_trial
         As in `recsys.evaluation.tuning.tune`, and so is what is returned.
     """
-    head = bench.preset.relevance
-    n_threads, lessons = bench.materials.n_threads, bench.lessons
-    fitted = train_heads(lessons, bench.preset, seed=bench.materials.seed, n_threads=n_threads).recommender
+    head = harness.preset.relevance
+    n_threads, training_data = harness.materials.n_threads, harness.training_data
+    fitted = train_heads(training_data, harness.preset, seed=harness.materials.seed, n_threads=n_threads).recommender
 
     def measure(params: Mapping[str, Any]) -> float:
         trained = train_head(
             replace(head, **params),
-            lessons.train.schema,
-            lessons.train.relevance,
-            lessons.validation.relevance,
-            seed=bench.materials.seed,
+            training_data.train.schema,
+            training_data.train.relevance,
+            training_data.validation.relevance,
+            seed=harness.materials.seed,
             n_threads=n_threads,
         )
         model = replace(fitted, ranker=replace(fitted.ranker, relevance=trained.booster))
-        return float(np.nanmean(bench.judge(RANKER, model).metrics[METRIC]))
+        return float(np.nanmean(harness.evaluate(RANKER, model).metrics[METRIC]))
 
     defaults = {name: asdict(head)[name] for name in SPACE}
     return search(RANKER, SPACE, defaults, measure, n_trials=n_trials, seed=seed, journal=journal, on_trial=on_trial)
@@ -99,6 +99,6 @@ def plot_trials(found: Mapping[str, Any]) -> "Figure":
     axes.plot(numbers, values, "o", color="#3b6ea5", label="trial")
     axes.step(numbers, np.maximum.accumulate(values), where="post", color="#a33c00", label="best so far")
     axes.set_xlabel("trial")
-    axes.set_ylabel(f"{found['metric']} of validation people")
+    axes.set_ylabel(f"{found['metric']} of validation users")
     axes.legend(frameon=False)
     return figure

@@ -1,4 +1,4 @@
-"""Judge a list of models under the held-out protocol, and in the cold corners."""
+"""Judge a list of models under the held-out protocol, and in the cold-start slices."""
 
 import hashlib
 import json
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from otaku.evaluation.bench import Bench, Model
+from otaku.evaluation.harness import EvaluationHarness, Model
 from recsys.data.splits import TRAIN, select_group
-from recsys.evaluation.cold import build_corners, hide_titles, summarise, summon_unrated_jury
+from recsys.evaluation.cold_start import build_cold_start_slices, build_unrated_evaluation_set, hide_titles, summarise
 from recsys.evaluation.comparison import Result, compare
 from recsys.evaluation.comparison_plots import plot_differences, plot_metrics, plot_slices
-from recsys.evaluation.judging import Judgement
-from recsys.evaluation.jury import Jury
+from recsys.evaluation.evaluate import EvaluationResult
+from recsys.evaluation.evaluation_set import EvaluationSet
 from recsys.exceptions import EvaluationError
 from recsys.types import Mask
 
@@ -60,8 +60,8 @@ class Evaluation:
         return figures
 
 
-def judge_heldout(
-    bench: Bench, names: Sequence[str], reference: str, *, cold: bool, describe: Mapping[str, Any]
+def evaluate_heldout(
+    harness: EvaluationHarness, names: Sequence[str], reference: str, *, cold: bool, describe: Mapping[str, Any]
 ) -> Evaluation:
     """Judge models one after another; only one is in memory at a time.
 
@@ -75,64 +75,64 @@ def judge_heldout(
     EvaluationError
         If a model does not exist, or the reference is none of the models.
     """
-    spelled, against = [bench.check(name) for name in names], bench.check(reference)
+    spelled, against = [harness.check(name) for name in names], harness.check(reference)
     if against not in spelled:
         raise EvaluationError(f"the reference {against!r} is not among the models; choose among {', '.join(spelled)}")
     facts = {
-        "n_items": len(bench.world.catalog),
-        "n_training_users": bench.jury.n_training_users,
-        "n_test_users": len(bench.jury.people.user_ids),
-        "seed": bench.materials.seed,
+        "n_items": len(harness.world.catalog),
+        "n_training_users": harness.eval_set.n_training_users,
+        "n_test_users": len(harness.eval_set.users.user_ids),
+        "seed": harness.materials.seed,
         **describe,
     }
     evaluation = Evaluation({"name": "heldout", **facts})
-    corners: dict[str, Any] = {}
+    slices: dict[str, Any] = {}
     for done, name in enumerate(spelled):
-        bench.on_progress("models", done, len(spelled))
+        harness.on_progress("models", done, len(spelled))
         start = time.perf_counter()
-        model = bench.make(name)
+        model = harness.make(name)
         made = time.perf_counter()
-        judgement = bench.judge(name, model)
+        result = harness.evaluate(name, model)
         seconds = {"fit_seconds": made - start, "judge_seconds": time.perf_counter() - made}
-        evaluation.results.append(Result.of(judgement, bench.jury, seconds))
+        evaluation.results.append(Result.of(result, harness.eval_set, seconds))
         if cold:
-            corners[name] = judge_corners(bench, name, model)
-    bench.on_progress("models", len(spelled), len(spelled))
-    evaluation.comparison = compare(evaluation.results, against, seed=bench.materials.seed)
+            slices[name] = evaluate_cold_start(harness, name, model)
+    harness.on_progress("models", len(spelled), len(spelled))
+    evaluation.comparison = compare(evaluation.results, against, seed=harness.materials.seed)
     if cold:
-        evaluation.cold = {"models": corners}
-        evaluation.unrated = judge_unrated(bench, [name for name in spelled if not name.startswith("v")])
+        evaluation.cold = {"models": slices}
+        evaluation.unrated = evaluate_unrated(harness, [name for name in spelled if not name.startswith("v")])
     return evaluation
 
 
-def judge_corners(bench: Bench, name: str, model: Model) -> dict[str, Any]:
-    """Judge a model by people of whom less and less is known."""
+def evaluate_cold_start(harness: EvaluationHarness, name: str, model: Model) -> dict[str, Any]:
+    """Judge a model by users of whom less and less is known."""
     return {
-        corner: dict(summarise(bench.judge(name, model, jury), seed=bench.materials.seed))
-        for corner, jury in build_corners(bench.jury).items()
+        slice_name: dict(summarise(harness.evaluate(name, model, eval_set), seed=harness.materials.seed))
+        for slice_name, eval_set in build_cold_start_slices(harness.eval_set).items()
     }
 
 
-def judge_unrated(bench: Bench, names: Sequence[str]) -> dict[str, Any]:
+def evaluate_unrated(harness: EvaluationHarness, names: Sequence[str]) -> dict[str, Any]:
     """Fit models without the ratings of some titles and see whether they recommend those nevertheless."""
-    world, hidden = hide_titles(bench.world)
-    jury = summon_unrated_jury(bench.jury, hidden)
+    world, hidden = hide_titles(harness.world)
+    eval_set = build_unrated_evaluation_set(harness.eval_set, hidden)
     training = select_group(world.interactions, TRAIN).to_matrix(world.catalog)
-    poorer = replace(bench, world=world, training=training)
-    found = {name: judge_on_unrated(poorer, name, jury, hidden) for name in names}
-    return {"n_hidden": int(hidden.sum()), "n_users": len(jury.people.user_ids), "models": found}
+    poorer = replace(harness, world=world, training=training)
+    found = {name: evaluate_on_unrated(poorer, name, eval_set, hidden) for name in names}
+    return {"n_hidden": int(hidden.sum()), "n_users": len(eval_set.users.user_ids), "models": found}
 
 
-def judge_on_unrated(bench: Bench, name: str, jury: Jury, hidden: Mask) -> dict[str, Any]:
+def evaluate_on_unrated(harness: EvaluationHarness, name: str, eval_set: EvaluationSet, hidden: Mask) -> dict[str, Any]:
     """Judge one model on hidden titles: among the whole catalog, and among the hidden titles alone."""
-    model = bench.make(name)
+    model = harness.make(name)
 
-    def spell(judgement: Judgement, suffix: str) -> dict[str, Any]:
-        kept = summarise(judgement, seed=bench.materials.seed)
+    def spell(result: EvaluationResult, suffix: str) -> dict[str, Any]:
+        kept = summarise(result, seed=harness.materials.seed)
         return {f"{metric}{suffix}": value for metric, value in kept.items() if metric != "ndcg_at_10"}
 
-    whole = bench.judge(name, model, jury)
-    return spell(whole, "") | spell(bench.judge(name, model, jury, allowed=hidden), "_among_hidden")
+    whole = harness.evaluate(name, model, eval_set)
+    return spell(whole, "") | spell(harness.evaluate(name, model, eval_set, allowed=hidden), "_among_hidden")
 
 
 def write_plots(evaluation: Evaluation, folder: Path) -> list[Path]:

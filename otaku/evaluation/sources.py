@@ -1,4 +1,4 @@
-"""Where the people, the texts and the registered versions of an evaluation come from."""
+"""Where the users, the texts and the registered versions of an evaluation come from."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from otaku.console import read_settings, running_settings
 from otaku.evaluation.loading import freeze_database, load_text_vectors, read_folder
 from recsys.connections import open_registry, open_store
 from recsys.data.sources.reading import OnProgress
-from recsys.evaluation.jury import World
+from recsys.evaluation.evaluation_set import EvaluationData
 from recsys.features.text_embeddings import select_synopses
 from recsys.recommender import Recommender
 from recsys.types import Floats
@@ -29,7 +29,7 @@ class Source:
         Folder or snapshot.
     """
 
-    world: World
+    world: EvaluationData
     text_vectors: Callable[[], Floats]
     uri: str
 

@@ -29,10 +29,10 @@ _BEYOND = (COVERAGE, "novelty", "diversity", "popularity_share", "mae")
 def build_tables(comparison: Mapping[str, Any]) -> list[Table]:
     """Lay a comparison out: accuracy, what the lists are like, discovery, slices, paired differences."""
     models, reference = comparison["models"], comparison["reference"]
-    people = f"{comparison['n_users']:,} held-out people, 95 % intervals"
+    users = f"{comparison['n_users']:,} held-out users, 95 % intervals"
     discovery = [name for name in LABELS if name.startswith(DISCOVERY)]
     tables = [
-        build_metric_table(f"Held-out ratings of 7 and more: {people}", models, _HEADLINE),
+        build_metric_table(f"Held-out ratings of 7 and more: {users}", models, _HEADLINE),
         build_metric_table("The lists themselves", models, _BEYOND),
         build_metric_table("Discovery: titles of franchises unknown to the history", models, discovery),
         build_slice_table(models, PRIMARY),
@@ -64,7 +64,7 @@ def build_slice_table(models: Mapping[str, Any], metric: str) -> Table:
     table = _open_table(f"{LABELS[metric]} by slice of users")
     sizes = {name: model["n_users"] for found in models.values() for name, model in found["slices"].items()}
     for name in slices:
-        table.add_column(f"{name}\n({sizes[name]:,} people)", justify="right")
+        table.add_column(f"{name}\n({sizes[name]:,} users)", justify="right")
     for model in sort_models(models) if slices else []:
         found = models[model]["slices"]
         table.add_row(model, *(spell(found.get(name, {"metrics": {}})["metrics"].get(metric)) for name in slices))
@@ -72,8 +72,8 @@ def build_slice_table(models: Mapping[str, Any], metric: str) -> Table:
 
 
 def build_difference_table(models: Mapping[str, Any], reference: str) -> Table:
-    """Pair every model with the reference, person by person."""
-    title = f"Paired differences: model minus {reference}, person by person"
+    """Pair every model with the reference, user by user."""
+    title = f"Paired differences: model minus {reference}, user by user"
     table = _open_table(title)
     for metric in SLICED:
         table.add_column(LABELS[metric].replace(", ", ",\n"), justify="right", no_wrap=True)
@@ -126,13 +126,13 @@ def _open_table(title: str) -> Table:
 
 
 def build_cold_table(cold: Mapping[str, Any]) -> Table:
-    """Lay the cold corners out: a row per model, a column per corner, NDCG@10 with intervals."""
-    corners = list(dict.fromkeys(name for model in cold["models"].values() for name in model))
-    table = _open_table("Cold corners: NDCG@10 of people of whom little is known")
-    for corner in corners:
-        table.add_column(corner.replace(" ", "\n", 1), justify="right")
+    """Lay the cold-start slices out: a row per model, a column per corner, NDCG@10 with intervals."""
+    slices = list(dict.fromkeys(name for model in cold["models"].values() for name in model))
+    table = _open_table("Cold corners: NDCG@10 of users of whom little is known")
+    for slice_name in slices:
+        table.add_column(slice_name.replace(" ", "\n", 1), justify="right")
     for name, found in cold["models"].items():
-        table.add_row(name, *(spell_briefly(found.get(corner, {}).get(PRIMARY)) for corner in corners))
+        table.add_row(name, *(spell_briefly(found.get(slice_name, {}).get(PRIMARY)) for slice_name in slices))
     return table
 
 
@@ -140,7 +140,7 @@ def build_unrated_table(unrated: Mapping[str, Any]) -> Table:
     """Lay the titles that nobody rated out: recall of each model on them."""
     title = (
         f"Titles without a rating: {unrated['n_hidden']:,} titles hidden from training, "
-        f"{unrated['n_users']:,} people who like one"
+        f"{unrated['n_users']:,} users who like one"
     )
     table = _open_table(title)
     metrics = list(dict.fromkeys(metric for found in unrated["models"].values() for metric in found))
@@ -153,7 +153,7 @@ def build_unrated_table(unrated: Mapping[str, Any]) -> Table:
 
 def build_leaky_table(leaky: Mapping[str, Any]) -> Table:
     """Lay the original's own protocols out, marked as what they are."""
-    title = "LEAKY: the original's own protocols, for side by side only; they say nothing about new people"
+    title = "LEAKY: the original's own protocols, for side by side only; they say nothing about new users"
     table = Table("protocol", "here", "published", title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for line in leaky["measures"]:
         table.add_row(

@@ -124,7 +124,7 @@ class AirflowClient:
         return {datetime.fromisoformat(run["data_interval_end"]).astimezone(UTC).date(): run for run in runs}
 
     def list_runs(self, dag_id: str) -> list[dict[str, Any]]:
-        """List all runs of a DAG, those too that an asset or a person triggered, oldest first."""
+        """List all runs of a DAG, those too that an asset or a user triggered, oldest first."""
         runs: list[dict[str, Any]] = []
         while True:
             page = self._get(f"/dags/{dag_id}/dagRuns", limit=_PAGE, offset=len(runs), order_by="run_after")

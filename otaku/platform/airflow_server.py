@@ -44,7 +44,7 @@ class Component:
         self._started = self._due = 0.0
         self._pause = 1.0
 
-    def tend(self, now: float) -> None:
+    def supervise(self, now: float) -> None:
         """Start the process if it is due, and see whether it ended."""
         if self._process is None:
             if now >= self._due:
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str]) -> None:
     while not stopping:
         everything = everything or answers(port)
         for component in components if everything else components[:1]:
-            component.tend(time.monotonic())
+            component.supervise(time.monotonic())
         time.sleep(0.5)
     for component in components:
         component.terminate()

@@ -206,7 +206,7 @@ class LocalPlatform:
             left = [part for part in left if part not in wave]
 
     def _await(self, part: Part, service: Service, running: Running, owner: int) -> None:
-        """Wait for a service; somebody may have taken its port between our choice and its start."""
+        """Wait for a service; a user may have taken its port between our choice and its start."""
         for _ in range(_START_ATTEMPTS - 1):
             with suppress(ServiceUnavailableError):
                 return wait_until_ready(service, running, self._log(part))

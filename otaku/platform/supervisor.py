@@ -66,7 +66,7 @@ class Running:
     url: str
 
     def process(self) -> psutil.Process | None:
-        """Find the guard of the service; None when it is gone or the pid belongs to somebody else."""
+        """Find the guard of the service; None when it is gone or the pid belongs to another user."""
         with suppress(psutil.Error):
             found = psutil.Process(self.pid)
             if identify_start(self.pid) == self.started and _is_alive(found):

@@ -1,6 +1,6 @@
 """What a rating and an item must fulfil to be taken in; whatever does not is refused with a reason, never dropped.
 
-A rating: a user id 0..2^63 - 1 (Kaggle's first person is number 0), an item id 1..2^63 - 1 that the catalog holds, a
+A rating: a user id 0..2^63 - 1 (Kaggle's first user is number 0), an item id 1..2^63 - 1 that the catalog holds, a
 whole number 1..10, and one rating per user and item. Where a file rates a pair more than once, its last line holds,
 because lists are appended to; earlier lines are refused as duplicates or, if they say something else, as superseded.
 An item: such an id that occurs once (its first line holds, the others are refused), and a title.

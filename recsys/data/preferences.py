@@ -1,4 +1,4 @@
-"""What a person's ratings say about their taste: genre shares and mean rating, for any number of people in one pass."""
+"""What a user's ratings say about their taste: genre shares and mean rating, for any number of users in one pass."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,10 @@ GENRE_SHARES = "genre_shares"
 
 
 def compute_genre_shares(history: RatingMatrix, catalog: Catalog) -> npt.NDArray[np.float64]:
-    """Compute the share of each person's watched titles that carry each genre.
+    """Compute the share of each user's watched titles that carry each genre.
 
     Every genre of a title counts, and a title without genres counts as watched; so a row may sum to more or to less
-    than one. A person without ratings has zeros.
+    than one. A user without ratings has zeros.
 
     Parameters
     ----------
@@ -50,13 +50,13 @@ def compute_preferences(interactions: Interactions, catalog: Catalog) -> pd.Data
 
     Returns
     -------
-    One row per person, ascending by `user_id`: `user_id` (int64), `n_ratings` (int64), `mean_rating` (1..10, as rated,
+    One row per user, ascending by `user_id`: `user_id` (int64), `n_ratings` (int64), `mean_rating` (1..10, as rated,
     not scaled) and one column per genre in the order of `catalog.genres`, see `compute_genre_shares`.
 
     Raises
     ------
     UnknownItemError
-        If somebody rated a title that the catalog does not hold.
+        If a user rated a title that the catalog does not hold.
     """
     history = interactions.to_matrix(catalog)
     n_ratings = np.diff(history.indptr).astype(np.int64)
@@ -74,7 +74,7 @@ def build_preference_rows(preferences: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     The columns `user_id`, `n_ratings`, `mean_rating` and `genre_shares`: a dict from genre to share, alphabetical,
-    without the genres that the person never watched. Shares are not rounded.
+    without the genres that the user never watched. Shares are not rounded.
     """
     numbers = [Columns.User, N_RATINGS, MEAN_RATING]
     genres = np.array(preferences.columns.drop(numbers), dtype=object)

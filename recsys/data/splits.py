@@ -1,4 +1,4 @@
-"""Who is trained on, who is judged, and which of a person's ratings are hidden.
+"""Who is trained on, who is judged, and which of a user's ratings are hidden.
 
 Both are functions of ids alone, so a test user of today is a test user of every later version, and nobody's targets
 ever move into a history.
@@ -73,8 +73,8 @@ class HistoryAndTargets:
 def split_history(interactions: Interactions, *, variant: int = 0) -> HistoryAndTargets:
     """Hide 20 % of each user's ratings, the same ones every time.
 
-    The ratings of a user are ordered by a hash of (user, item); the first fifth, rounded, are the targets. People with
-    two to four ratings give one target; people with a single rating give none.
+    The ratings of a user are ordered by a hash of (user, item); the first fifth, rounded, are the targets. Users with
+    two to four ratings give one target; users with a single rating give none.
 
     Parameters
     ----------

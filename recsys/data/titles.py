@@ -1,4 +1,4 @@
-"""Find the title that somebody means: exact, by alias, by prefix, by parts, by acronym, or in spite of a typo.
+"""Find the title that a user means: exact, by alias, by prefix, by parts, by acronym, or in spite of a typo.
 
 All spellings of all items stand in one text, the most popular items first, so that a scan may stop as soon as it has
 found enough: what comes first is also what ranks first.
@@ -160,7 +160,7 @@ class TitleIndex:
         return 0.5 + 0.4 * min(1.0, len(folded) / len(self.spellings[place]))
 
     def search(self, query: str, limit: int = 10) -> list[TitleHit]:
-        """Complete what somebody is typing, best first: by kind of match, then by popularity, each item once."""
+        """Complete what a user is typing, best first: by kind of match, then by popularity, each item once."""
         hits: dict[int, TitleHit] = {}
         for match, places in self._stages(query):
             for place in places:

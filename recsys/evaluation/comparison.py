@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from recsys.columns import Columns
-from recsys.evaluation.card import select_slices
-from recsys.evaluation.intervals import Interval, bootstrap_interval, paired_difference
-from recsys.evaluation.judging import FAR, Judgement
-from recsys.evaluation.jury import Jury
-from recsys.evaluation.metrics import PerUser
+from recsys.evaluation.evaluate import FAR, EvaluationResult
+from recsys.evaluation.evaluation_set import EvaluationSet
+from recsys.evaluation.model_card import select_slices
 from recsys.exceptions import EvaluationError, SchemaMismatchError
+from recsys.gate.intervals import Interval, bootstrap_interval, paired_difference
+from recsys.gate.metrics import PerUser
 
 PRIMARY: Final = "ndcg_at_10"
 COVERAGE: Final = "catalog_coverage"
@@ -25,7 +25,7 @@ _AT_10: Final = {
     "hit_rate_at_10": "HitRate@10",
     "reciprocal_rank_at_10": "MRR@10",
 }
-# Every metric in the order of the tables, with the name that people read.
+# Every metric in the order of the tables, with the name that users read.
 LABELS: Final[Mapping[str, str]] = {
     **_AT_10,
     f"recall_at_{FAR}": f"Recall@{FAR}",
@@ -59,14 +59,16 @@ class Result:
     facts: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, judgement: Judgement, jury: Jury, facts: Mapping[str, float] | None = None) -> "Result":
-        """Keep of a judgement what can be compared."""
-        table = judgement.to_table(jury).drop(columns="model").assign(arrived=jury.arrived)
-        return cls(judgement.name, table, judgement.coverage(jury), {**judgement.facts, **(facts or {})})
+    def of(
+        cls, result: EvaluationResult, eval_set: EvaluationSet, facts: Mapping[str, float] | None = None
+    ) -> "Result":
+        """Keep of a result what can be compared."""
+        table = result.to_table(eval_set).drop(columns="model").assign(arrived=eval_set.arrived)
+        return cls(result.name, table, result.coverage(eval_set), {**result.facts, **(facts or {})})
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics that somebody has a value of."""
+        """Names of the metrics that a user has a value of."""
         return [name for name in LABELS if name in self.table and self.table[name].notna().any()]
 
     def values(self, metric: str) -> PerUser:
@@ -111,7 +113,7 @@ def compare(results: Sequence[Result], reference: str, *, seed: int = 0) -> dict
 
 
 def pair(result: Result, reference: Result, metrics: Sequence[str] = SLICED) -> dict[str, Any]:
-    """Pair one model with another, over everybody (`all`) and by slice; the same people in the same order."""
+    """Pair one model with another, over everybody (`all`) and by slice; the same users in the same order."""
     masks = {"all": np.ones(len(result.table), dtype=np.bool_), **select_slices(result.table)}
     return {
         name: dict(_subtract(result.table[mask], reference.table[mask], metrics))

@@ -1,8 +1,8 @@
-"""How far the people of the last days are from those a model was trained on, and when that is too far.
+"""How far the users of the last days are from those a model was trained on, and when that is too far.
 
-A population stability index (PSI) says how much a distribution has moved, whatever the number of people; the usual
+A population stability index (PSI) says how much a distribution has moved, whatever the number of users; the usual
 reading is below 0.1 stable, 0.1 to 0.25 shifting, above that a different population (Siddiqi, *Credit Risk
-Scorecards*, 2006). With few people it is far from zero by chance alone, so that a limit counts only beyond what chance
+Scorecards*, 2006). With few users it is far from zero by chance alone, so that a limit counts only beyond what chance
 reaches once in a thousand: the PSI of two samples of one population is about chi-square with B - 1 degrees of freedom,
 scaled by 1/n + 1/m (Yurdakul and Naranjo, *Statistical properties of the population stability index*, 2020).
 """
@@ -24,7 +24,7 @@ Counts = npt.NDArray[np.float64]
 
 N_BINS: Final = 10
 CHANCE: Final = 0.001
-N_RATINGS_FEATURE, MEAN_RATING_FEATURE = "ratings per person", "mean rating"
+N_RATINGS_FEATURE, MEAN_RATING_FEATURE = "ratings per user", "mean rating"
 RATING_FEATURE, GENRE_FEATURE = "ratings given", "genre mix"
 
 
@@ -34,12 +34,12 @@ class Level(StrEnum):
     Stable = "stable"
     Shifting = "shifting"
     Drifted = "drifted"
-    TooFew = "too few people"
+    TooFew = "too few users"
 
 
 @dataclass(frozen=True)
 class DriftLimits:
-    """From where on a model no longer fits the people.
+    """From where on a model no longer fits the users.
 
     Parameters
     ----------
@@ -48,28 +48,28 @@ class DriftLimits:
     unknown_share
         Share 0..1 of the ratings that are about items the model does not know.
     age_days
-        Days since the last day that the model learnt from.
+        Days since the last day that the model learned from.
     min_people
-        Fewer people of the last days give no verdict on distributions.
+        Fewer users of the last days give no verdict on distributions.
     """
 
     psi_shifting: float = 0.1
     psi_drifted: float = 0.25
     unknown_share: float = 0.05
     age_days: int = 35
-    min_people: int = 50
+    min_users: int = 50
 
 
 @dataclass(frozen=True)
-class Profile:
-    """What is compared of a population: one value a person, and counts over all of its ratings.
+class ReferenceProfile:
+    """What is compared of a population: one value a user, and counts over all of its ratings.
 
     Parameters
     ----------
     n_ratings, mean_rating
         `(n_people,)`.
     genre_shares
-        `(n_people, n_genres)`, shares 0..1 of a person's titles that carry each genre of `genres`.
+        `(n_people, n_genres)`, shares 0..1 of a user's titles that carry each genre of `genres`.
     rating_counts
         `(10,)`, how often each rating 1..10 was given.
     """
@@ -81,8 +81,8 @@ class Profile:
     genres: tuple[str, ...]
 
     @property
-    def n_people(self) -> int:
-        """Number of people."""
+    def n_users(self) -> int:
+        """Number of users."""
         return len(self.n_ratings)
 
     @property
@@ -99,7 +99,7 @@ class FeatureDrift:
     ----------
     psi, psi_by_chance
         Population stability index, and what two samples of one population exceed once in a thousand times (None without
-        people).
+        users).
     ks, p_value
         Two-sample Kolmogorov-Smirnov distance 0..1 and its p-value; of the genre that moved most, the p-value corrected
         for their number (Bonferroni); None for counts of ratings, which are not independent of one another.
@@ -130,11 +130,11 @@ class DriftReport:
         return {**asdict(self), "features": [asdict(found) for found in self.features], "breaches": [*self.breaches]}
 
 
-def build_profile(interactions: Interactions, catalog: Catalog) -> Profile:
+def build_profile(interactions: Interactions, catalog: Catalog) -> ReferenceProfile:
     """Reduce ratings of titles in the catalog to what is compared."""
     preferences = compute_preferences(interactions, catalog)
     ratings = interactions.table[Columns.Rating].to_numpy()
-    return Profile(
+    return ReferenceProfile(
         n_ratings=preferences[N_RATINGS].to_numpy(dtype=np.float64),
         mean_rating=preferences[MEAN_RATING].to_numpy(dtype=np.float64),
         genre_shares=preferences[list(catalog.genres)].to_numpy(dtype=np.float64),
@@ -144,14 +144,14 @@ def build_profile(interactions: Interactions, catalog: Catalog) -> Profile:
 
 
 def compute_drift(
-    reference: Profile,
-    current: Profile,
+    reference: ReferenceProfile,
+    current: ReferenceProfile,
     *,
     unknown_share: float,
     age_days: int,
     limits: DriftLimits,
 ) -> DriftReport:
-    """Compare the people of the last days with those a model was trained on.
+    """Compare the users of the last days with those a model was trained on.
 
     Parameters
     ----------
@@ -171,8 +171,8 @@ def compute_drift(
             f"(limit {limits.unknown_share:.1%})"
         )
     if age_days > limits.age_days:
-        breaches.append(f"the model has learnt from nothing newer than {age_days} days (limit {limits.age_days})")
-    return DriftReport(reference.n_people, current.n_people, features, unknown_share, age_days, tuple(breaches))
+        breaches.append(f"the model has learned from nothing newer than {age_days} days (limit {limits.age_days})")
+    return DriftReport(reference.n_users, current.n_users, features, unknown_share, age_days, tuple(breaches))
 
 
 def compute_psi(reference: Counts, current: Counts) -> float:
@@ -197,7 +197,7 @@ def compute_psi(reference: Counts, current: Counts) -> float:
 
 
 def compute_psi_by_chance(n_bins: int, n_reference: int, n_current: int) -> float | None:
-    """Compute the PSI that two samples of one population exceed once in a thousand times; None without people."""
+    """Compute the PSI that two samples of one population exceed once in a thousand times; None without users."""
     if not n_reference or not n_current:
         return None
     return float(stats.chi2.ppf(1 - CHANCE, max(n_bins - 1, 1)) * (1 / n_reference + 1 / n_current))
@@ -213,18 +213,18 @@ def count_by_quantiles(reference: Counts, current: Counts) -> tuple[Counts, Coun
     return expected[kept], found[kept]
 
 
-def _compare(name: str, reference: Profile, current: Profile, limits: DriftLimits) -> FeatureDrift:
+def _compare(name: str, reference: ReferenceProfile, current: ReferenceProfile, limits: DriftLimits) -> FeatureDrift:
     expected, found = _count(name, reference, current)
-    by_chance = compute_psi_by_chance(len(expected), reference.n_people, current.n_people)
-    psi = compute_psi(expected, found) if current.n_people else 0.0
-    level = _judge(psi, by_chance, current.n_people, limits)
-    ks, p_value = _compare_people(name, reference, current)
+    by_chance = compute_psi_by_chance(len(expected), reference.n_users, current.n_users)
+    psi = compute_psi(expected, found) if current.n_users else 0.0
+    level = _evaluate_models(psi, by_chance, current.n_users, limits)
+    ks, p_value = _compare_users(name, reference, current)
     limit = max(by_chance or 0.0, limits.psi_drifted)
     sentence = f"{name}: the population stability index is {psi:.2f} (limit {limit:.2f})"
     return FeatureDrift(name, psi, by_chance, ks, p_value, level, sentence)
 
 
-def _count(name: str, reference: Profile, current: Profile) -> tuple[Counts, Counts]:
+def _count(name: str, reference: ReferenceProfile, current: ReferenceProfile) -> tuple[Counts, Counts]:
     if name == N_RATINGS_FEATURE:
         return count_by_quantiles(reference.n_ratings, current.n_ratings)
     if name == MEAN_RATING_FEATURE:
@@ -234,16 +234,18 @@ def _count(name: str, reference: Profile, current: Profile) -> tuple[Counts, Cou
     return reference.genre_mix, current.genre_mix
 
 
-def _judge(psi: float, by_chance: float | None, n_people: int, limits: DriftLimits) -> Level:
-    if by_chance is None or n_people < limits.min_people:
+def _evaluate_models(psi: float, by_chance: float | None, n_users: int, limits: DriftLimits) -> Level:
+    if by_chance is None or n_users < limits.min_users:
         return Level.TooFew
     if psi < max(by_chance, limits.psi_shifting):
         return Level.Stable
     return Level.Drifted if psi >= limits.psi_drifted else Level.Shifting
 
 
-def _compare_people(name: str, reference: Profile, current: Profile) -> tuple[float | None, float | None]:
-    if name == RATING_FEATURE or not current.n_people or not reference.n_people:
+def _compare_users(
+    name: str, reference: ReferenceProfile, current: ReferenceProfile
+) -> tuple[float | None, float | None]:
+    if name == RATING_FEATURE or not current.n_users or not reference.n_users:
         return None, None
     columns = {N_RATINGS_FEATURE: "n_ratings", MEAN_RATING_FEATURE: "mean_rating"}
     if name in columns:

@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recsys.evaluation.drift import Counts, DriftReport, Profile, count_by_quantiles
+from recsys.evaluation.drift import Counts, DriftReport, ReferenceProfile, count_by_quantiles
 
 _REFERENCE, _CURRENT = "#9bb7d4", "#a33c00"
 N_GENRES = 12
 
 
-def plot_drift(reference: Profile, current: Profile, report: DriftReport) -> Figure:
-    """Draw what the model was trained on beside the people of the last days, as shares in per cent."""
+def plot_drift(reference: ReferenceProfile, current: ReferenceProfile, report: DriftReport) -> Figure:
+    """Draw what the model was trained on beside the users of the last days, as shares in per cent."""
     figure = Figure(figsize=(11, 7), layout="constrained")
     panels = figure.subplots(2, 2).ravel()
     titles = [f"{found.name}: PSI {found.psi:.3f}, {found.level}" for found in report.features]
@@ -27,7 +27,7 @@ def plot_drift(reference: Profile, current: Profile, report: DriftReport) -> Fig
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_ylabel("share, %")
-    labels = (f"trained on ({report.n_reference} people)", f"last days ({report.n_current} people)")
+    labels = (f"trained on ({report.n_reference} users)", f"last days ({report.n_current} users)")
     figure.legend(panels[0].containers, labels, loc="outside upper right", frameon=False, ncols=2)
     return figure
 
@@ -42,7 +42,7 @@ def describe_drift(report: DriftReport, facts: Mapping[str, object], *, picture:
     picture
         Name of the picture beside the page.
     """
-    verdict = "; ".join(report.breaches) or "the model still fits the people"
+    verdict = "; ".join(report.breaches) or "the model still fits the users"
     rows = [
         f"| {found.name} | {found.psi:.3f} | {_tell(found.psi_by_chance)} | {_tell(found.ks)} | {_tell(found.p_value)} "
         f"| {found.level} |"
@@ -52,7 +52,7 @@ def describe_drift(report: DriftReport, facts: Mapping[str, object], *, picture:
         "# Drift",
         "",
         *(f"- {name}: {value}" for name, value in facts.items()),
-        f"- people: {report.n_reference} trained on, {report.n_current} of the last days",
+        f"- users: {report.n_reference} trained on, {report.n_current} of the last days",
         f"- ratings about titles the model does not know: {report.unknown_share:.2%}",
         f"- age of the model: {report.age_days} days",
         "",
@@ -71,7 +71,7 @@ def describe_drift(report: DriftReport, facts: Mapping[str, object], *, picture:
 def _draw_quantiles(axes: Axes, reference: Counts, current: Counts) -> None:
     expected, found = count_by_quantiles(reference, current)
     _draw_bars(axes, expected, found, [str(place) for place in range(1, len(expected) + 1)])
-    axes.set_xlabel("tenths of the training people, ascending")
+    axes.set_xlabel("tenths of the training users, ascending")
 
 
 def _draw_bars(axes: Axes, reference: Counts, current: Counts, names: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Judge what a model shows, right or wrong: how much of the catalog, how novel, how popular, how diverse.
 
-Lists are rows of catalog positions padded with -1, as in `recsys.evaluation.metrics`; popularity is the number of
+Lists are rows of catalog positions padded with -1, as in `recsys.gate.metrics`; popularity is the number of
 training users who rated each item, `(n_items,)`.
 """
 
@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from recsys.evaluation.intervals import Interval
-from recsys.evaluation.metrics import EMPTY, PerUser
 from recsys.exceptions import DataContractError, SchemaMismatchError
+from recsys.gate.intervals import Interval
+from recsys.gate.metrics import EMPTY, PerUser
 from recsys.types import Floats, Mask, Positions
 
 Counts = npt.NDArray[np.int64]
@@ -116,5 +116,5 @@ def compute_list_metrics(ranked: Positions, item_counts: Counts, n_users: int) -
 
 
 def _mean(values: PerUser) -> float:
-    judged = values[~np.isnan(values)]
-    return float(judged.mean()) if judged.size else 0.0
+    evaluated = values[~np.isnan(values)]
+    return float(evaluated.mean()) if evaluated.size else 0.0

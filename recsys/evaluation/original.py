@@ -1,8 +1,8 @@
 """The whole algorithm of the original My Otaku Friend, as a baseline under the same protocol as every other model.
 
-A regressor predicts a rating for every title from the person's genre shares and mean rating and the title's LightFM and
+A regressor predicts a rating for every title from the user's genre shares and mean rating and the title's LightFM and
 synopsis vectors. The thousand best predicted that were not watched are taken; of those, the ten nearest to the mean
-vector of the person's best rated titles are shown, in the order of their predicted ratings.
+vector of the user's best rated titles are shown, in the order of their predicted ratings.
 """
 
 from collections.abc import Callable, Sequence
@@ -56,18 +56,18 @@ class OriginalPipeline:
     seed: int = 42
     n_threads: int = 1
     name: ClassVar[str] = "seed004"
-    # A person without a history is a row of zeros to the regressor, as in the original.
-    serves_newcomers: ClassVar[bool] = True
+    # A user without a history is a row of zeros to the regressor, as in the original.
+    serves_cold_start_users: ClassVar[bool] = True
     vectors_: Floats | None = field(default=None, init=False, repr=False)
     genres_: Floats | None = field(default=None, init=False, repr=False)
     booster_: lgb.Booster | None = field(default=None, init=False, repr=False)
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
-        """Fit LightFM, then the regressor; early stopping on a share of the people, as the original did."""
+        """Fit LightFM, then the regressor; early stopping on a share of the users, as the original did."""
         if self.text_vectors is None:
             raise NotFittedError(self)
         self.genres_ = catalog.genre_matrix
-        profiles = describe_people(ratings, self.genres_)
+        profiles = describe_users(ratings, self.genres_)
         embedded = fit_embeddings(
             ratings,
             profiles,
@@ -79,7 +79,7 @@ class OriginalPipeline:
         )
         self.vectors_ = np.hstack([embedded, self.text_vectors]).astype(np.float32)
         held_out = np.random.default_rng(self.seed).random(ratings.shape[0]) < VALIDATION_SHARE
-        # With few people a draw may leave one side empty, which LightGBM refuses.
+        # With few users a draw may leave one side empty, which LightGBM refuses.
         held_out[:2] = [True, False]
         self.booster_ = fit_regressor(
             ratings,
@@ -103,7 +103,7 @@ class OriginalPipeline:
             raise NotFittedError(self)
         predict, units = make_predictor(self.booster_, self.vectors_), normalise_rows(self.vectors_)
         scores = np.empty(history.shape, dtype=np.float32)
-        for row, profile in enumerate(describe_people(history, self.genres_)):
+        for row, profile in enumerate(describe_users(history, self.genres_)):
             part = slice(history.indptr[row], history.indptr[row + 1])
             predicted = predict(profile)
             predicted[history.indices[part]] = -np.inf
@@ -127,8 +127,8 @@ class OriginalPipeline:
         return model
 
 
-def describe_people(history: RatingMatrix, genres: Floats) -> Floats:
-    """Describe people by shares of genres and the mean rating from 0 to 1, `(n_users, n_genres + 1)`.
+def describe_users(history: RatingMatrix, genres: Floats) -> Floats:
+    """Describe users by shares of genres and the mean rating from 0 to 1, `(n_users, n_genres + 1)`.
 
     A share is that of the watched titles which carry the genre. Both are 0 for an empty history; the original told its
     trees the same.
@@ -198,7 +198,7 @@ def fit_regressor(
     seed: int,
     n_threads: int,
 ) -> lgb.Booster:
-    """Fit the original's regressor of ratings, stopping early on the people held out, `(n_users,)`."""
+    """Fit the original's regressor of ratings, stopping early on the users held out, `(n_users,)`."""
     entries = ratings.tocoo()
     chosen = np.arange(entries.nnz)
     if n_rows is not None and n_rows < entries.nnz:
@@ -223,9 +223,9 @@ def _build_table(entries: RatingMatrix, chosen: Positions, profiles: Floats, vec
 
 
 def make_predictor(booster: lgb.Booster, vectors: Floats) -> Callable[[Floats], Floats]:
-    """Turn a regressor into a function from one person's profile to the rating of every title, `(n_items,)`.
+    """Turn a regressor into a function from one user's profile to the rating of every title, `(n_items,)`.
 
-    What the trees ask about titles is looked up once for all people; the numbers are LightGBM's own.
+    What the trees ask about titles is looked up once for all users; the numbers are LightGBM's own.
     """
     from recsys.ranking.forest import Forest  # compiles what it needs on import, which takes seconds
 

@@ -1,12 +1,12 @@
 """The protocols by which the original My Otaku Friend judged itself, repeated step by step. They leak.
 
-They exist so that its published numbers can stand beside ours, and are no measure of what new people get:
+They exist so that its published numbers can stand beside ours, and are no measure of what new users get:
 
 1. **LightFM**: ratings are split at random, 80 to 20; every rating counts as a hit, a 1 as well as a 10; titles of the
-   training part stay among the candidates and fill the lists; genre shares and mean ratings of people are computed from
+   training part stay among the candidates and fill the lists; genre shares and mean ratings of users are computed from
    the test part too.
-2. **Rating error**: people are split, but the mean rating and the genre shares that predict a rating are computed from
-   that rating too, and the title vectors were fitted on the test people. The median is pooled over ratings.
+2. **Rating error**: users are split, but the mean rating and the genre shares that predict a rating are computed from
+   that rating too, and the title vectors were fitted on the test users. The median is pooled over ratings.
 3. **Lists**: watched titles are candidates, the query is the mean of the best rated titles, and those same titles are
    the hits. Nothing is hidden at all.
 """
@@ -21,7 +21,7 @@ from scipy.sparse import csr_matrix
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.evaluation.original import (
-    describe_people,
+    describe_users,
     fit_embeddings,
     fit_lightfm_on_everything,
     fit_regressor,
@@ -38,7 +38,7 @@ SPLIT_SEED: Final = 42
 LIGHTFM_SEED: Final = 77
 USERS_SEED: Final = 2023
 VALIDATION_SEED: Final = 586
-# What the original published, on another and larger sample of people.
+# What the original published, on another and larger sample of users.
 PUBLISHED: Final = {
     "lightfm_precision_at_10": 0.1305,
     "lightfm_recall_at_10": 0.0907,
@@ -52,7 +52,7 @@ NAMES: Final = {
     "lightfm_precision_at_10_fixed": "the same with training titles left out: Precision@10",
     "lightfm_recall_at_10_fixed": "the same with training titles left out: Recall@10",
     "median_absolute_error": "regressor: median absolute error, own rating in the features",
-    "median_absolute_error_of_mean": "the same by the person's mean alone, no model",
+    "median_absolute_error_of_mean": "the same by the user's mean alone, no model",
     "lists_precision_at_10": "lists: Precision@10, nothing hidden, watched titles among the candidates",
     "lists_recall_at_10": "lists: Recall@10, nothing hidden, watched titles among the candidates",
 }
@@ -67,7 +67,7 @@ class OriginalSettings:
     n_rows
         Ratings that the regressor learns from at most; None for all.
     n_judges
-        Test people that are looked at, at most; None for all.
+        Test users that are looked at, at most; None for all.
     """
 
     n_components: int = 64
@@ -94,12 +94,12 @@ def measure_original(
     JSON-ready: `settings`, and `measures` with `key`, `name`, `value` and `published` (None where there is none).
     """
     ratings = interactions.to_matrix(catalog)
-    profiles = describe_people(ratings, catalog.genre_matrix)
+    profiles = describe_users(ratings, catalog.genre_matrix)
     on_progress(0, 3)
-    values = judge_embeddings(ratings, profiles, catalog, settings)
+    values = evaluate_embeddings(ratings, profiles, catalog, settings)
     on_progress(1, 3)
     vectors = np.hstack([_fit_final_embeddings(ratings, profiles, catalog, settings), text_vectors]).astype(np.float32)
-    learning, validating, judging = split_people(ratings.shape[0])
+    learning, validating, test_rows = split_users(ratings.shape[0])
     known = learning | validating
     booster = fit_regressor(
         ratings[known],
@@ -114,7 +114,9 @@ def measure_original(
     )
 
     on_progress(2, 3)
-    values |= judge_answers(ratings[judging], profiles[judging], vectors, make_predictor(booster, vectors), settings)
+    values |= evaluate_lists(
+        ratings[test_rows], profiles[test_rows], vectors, make_predictor(booster, vectors), settings
+    )
     on_progress(3, 3)
     measures = [
         {"key": key, "name": NAMES[key], "value": value, "published": PUBLISHED.get(key)}
@@ -126,7 +128,7 @@ def measure_original(
 def _fit_final_embeddings(
     ratings: RatingMatrix, profiles: Floats, catalog: Catalog, settings: OriginalSettings
 ) -> Floats:
-    """Fit the vectors once more on all ratings, those of the test people included, as the original did."""
+    """Fit the vectors once more on all ratings, those of the test users included, as the original did."""
     return fit_embeddings(
         ratings,
         profiles,
@@ -138,8 +140,8 @@ def _fit_final_embeddings(
     )
 
 
-def split_people(n_users: int) -> Sequence[Mask]:
-    """Split people, in the order of their ids, into learning, validation and test as the original did."""
+def split_users(n_users: int) -> Sequence[Mask]:
+    """Split users, in the order of their ids, into learning, validation and test as the original did."""
     from sklearn.model_selection import train_test_split
 
     rest, test = train_test_split(np.arange(n_users), test_size=TEST_SHARE, random_state=USERS_SEED)
@@ -150,7 +152,7 @@ def split_people(n_users: int) -> Sequence[Mask]:
     return list(masks)
 
 
-def judge_embeddings(
+def evaluate_embeddings(
     ratings: RatingMatrix, profiles: Floats, catalog: Catalog, settings: OriginalSettings
 ) -> dict[str, float]:
     """Judge LightFM on a random fifth of the ratings, with and without its training titles among the candidates."""
@@ -183,16 +185,16 @@ def judge_embeddings(
     }
 
 
-def judge_answers(
+def evaluate_lists(
     ratings: RatingMatrix,
     profiles: Floats,
     vectors: Floats,
     predict: Callable[[Floats], Floats],
     settings: OriginalSettings,
 ) -> dict[str, float]:
-    """Judge the predicted ratings and the lists of the test people.
+    """Judge the predicted ratings and the lists of the test users.
 
-    The error is the median over all of their ratings. A list is compared with the person's best rated titles, which are
+    The error is the median over all of their ratings. A list is compared with the user's best rated titles, which are
     candidates and query at once.
     """
     units = normalise_rows(vectors)
@@ -207,10 +209,10 @@ def judge_answers(
         favourites = seen[given >= given.max() - 1]
         n_hits = np.isin(shown, favourites).sum()
         found.append((n_hits / K, n_hits / len(favourites)))
-    precision, recall = np.mean(found, axis=0)
+    precision, load_last_good = np.mean(found, axis=0)
     return {
         "median_absolute_error": float(np.median(np.concatenate(errors))),
         "median_absolute_error_of_mean": float(np.median(np.concatenate(trivial))),
         "lists_precision_at_10": float(precision),
-        "lists_recall_at_10": float(recall),
+        "lists_recall_at_10": float(load_last_good),
     }

@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from recsys.evaluation.decision import Criterion, Decision
-from recsys.evaluation.metrics import PerUser
+from recsys.gate.decision import Criterion, Decision
+from recsys.gate.metrics import PerUser
 
 _TITLES = {"ndcg_at_10": "NDCG@10", "absolute_rating_error": "absolute rating error"}
 

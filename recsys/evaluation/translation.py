@@ -1,10 +1,10 @@
-"""Carry histories and lists between two catalogs, so that an old model is judged on today's people."""
+"""Carry histories and lists between two catalogs, so that an old model is judged on today's users."""
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from recsys.data.catalog import Catalog
-from recsys.evaluation.metrics import EMPTY
+from recsys.gate.metrics import EMPTY
 from recsys.types import Mask, Positions, RatingMatrix
 
 

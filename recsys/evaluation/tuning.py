@@ -1,4 +1,4 @@
-"""Tune the baselines fairly: the same validation people, the same number of trials, all of it recorded."""
+"""Tune the baselines fairly: the same validation users, the same number of trials, all of it recorded."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from recsys.data.catalog import Catalog
-from recsys.evaluation.judging import judge_generator
-from recsys.evaluation.jury import Jury
+from recsys.evaluation.evaluate import evaluate_generator
+from recsys.evaluation.evaluation_set import EvaluationSet
 from recsys.exceptions import ArtifactError, EvaluationError
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.embedding import Als, LightFm
@@ -85,22 +85,22 @@ def tune(
     name: str,
     training: RatingMatrix,
     catalog: Catalog,
-    jury: Jury,
+    eval_set: EvaluationSet,
     *,
     n_trials: int,
     seed: int,
     journal: Path,
     on_trial: OnTrial = ignore_trial,
 ) -> dict[str, Any]:
-    """Search hyper-parameters by NDCG@10 on validation people with Optuna's TPE.
+    """Search hyper-parameters by NDCG@10 on validation users with Optuna's TPE.
 
     The first trial is the default, so that tuning cannot hurt. A search that was killed goes on where it stood: its
     journal keeps every finished trial.
 
     Parameters
     ----------
-    jury
-        Validation people. Test people have no place here.
+    evaluation set
+        Validation users. Test users have no place here.
     n_trials
         Trials in total, those of earlier runs included.
     journal
@@ -123,7 +123,7 @@ def tune(
 
     def measure(params: Mapping[str, Any]) -> float:
         model = replace(base, **params).fit(training, catalog)  # type: ignore[type-var]
-        return float(np.nanmean(judge_generator(model, jury).metrics[METRIC]))
+        return float(np.nanmean(evaluate_generator(model, eval_set).metrics[METRIC]))
 
     defaults = {key: getattr(base, key) for key in space}
     return search(name, space, defaults, measure, n_trials=n_trials, seed=seed, journal=journal, on_trial=on_trial)

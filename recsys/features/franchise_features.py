@@ -1,4 +1,4 @@
-"""What a person knows of the franchise that a candidate belongs to."""
+"""What a user knows of the franchise that a candidate belongs to."""
 
 import numpy as np
 

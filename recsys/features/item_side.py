@@ -14,7 +14,7 @@ from recsys.data.catalog import Catalog
 from recsys.features.franchises import compute_franchises
 from recsys.types import Floats, Positions, RatingMatrix
 
-# Numbers of a title in which people have habits: famous or obscure, old or new, long or short, acclaimed or not.
+# Numbers of a title in which users have habits: famous or obscure, old or new, long or short, acclaimed or not.
 HABITS: Final = ("item_log_members", "item_year", "item_log_episodes", "item_duration_minutes", "item_mean_score")
 
 
@@ -83,7 +83,7 @@ class ItemSide:
 
     @cached_property
     def habit_numbers(self) -> Floats:
-        """Numbers in which people have habits, `(n_items, n_habits)`; NaN where unknown."""
+        """Numbers in which users have habits, `(n_items, n_habits)`; NaN where unknown."""
         return np.asarray(self.statistics[list(HABITS)], dtype=np.float32)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""How a person's taste in genres, and habits in what is watched, meet a candidate."""
+"""How a user's taste in genres, and habits in what is watched, meet a candidate."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from recsys.features.pairs import FeatureColumns, Pairs
 
 
 def compute_genre_match(pairs: Pairs) -> FeatureColumns:
-    """Match candidates with a person's genres: those stated, or the shares of the history."""
+    """Match candidates with a user's genres: those stated, or the shares of the history."""
     genres = pairs.items.catalog.genre_matrix
     shares = np.asarray(pairs.watched @ genres) / np.maximum(pairs.lengths, 1)[:, None]
     profile = np.where(pairs.lengths[:, None] > 0, shares, pairs.tastes)
@@ -19,7 +19,7 @@ def compute_genre_match(pairs: Pairs) -> FeatureColumns:
 def compute_habit_gaps(pairs: Pairs) -> FeatureColumns:
     """Tell how far a candidate lies from the mean of the history in popularity, year, length and score.
 
-    And by how many years it started after the newest title of the history: people whose lists end in a year watch
+    And by how many years it started after the newest title of the history: users whose lists end in a year watch
     little that came later.
     """
     numbers, known = pairs.items.known_habit_numbers

@@ -25,7 +25,7 @@ class Reason:
     Parameters
     ----------
     text
-        One sentence for people.
+        One sentence for users.
     contribution
         How much of the score it brings, above 0. For a cited title, by how much the score falls when that title is
         taken out of the history.

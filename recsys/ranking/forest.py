@@ -3,7 +3,7 @@
 LightGBM sends one row after the other through one tree after the other, and every split is a branch that the processor
 guesses wrong. Here every value is first translated into one byte, its place among the cuts of the forest (as in
 RapidScorer, Ye et al., KDD 2018); splits whose outcome is the same for all rows, such as those on features of the one
-person who asks, are resolved once a request; and what is left of a tree is applied to blocks of rows by comparing bytes
+user who asks, are resolved once a request; and what is left of a tree is applied to blocks of rows by comparing bytes
 (the leaves of all rows at once, as in QuickScorer, Lucchese et al., SIGIR 2015).
 
 The sum runs over the same doubles in the same order, so the result is that of `Booster.predict`, to the last bit.
@@ -121,7 +121,7 @@ class Forest:
         Parameters
         ----------
         table
-            `(n_rows, n_features)`, float32, fastest in Fortran order. Rows of one person are fastest together: what
+            `(n_rows, n_features)`, float32, fastest in Fortran order. Rows of one user are fastest together: what
             they share is resolved once.
         """
         return self.score_codes(self.encode(table))

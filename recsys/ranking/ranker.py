@@ -1,7 +1,7 @@
 """The second stage: two LightGBM heads over one feature schema.
 
 The relevance head (lambdarank) orders the list and is judged by NDCG@10; the rating head (regression) predicts the
-rating shown to people and is judged by mean absolute error.
+rating shown to users and is judged by mean absolute error.
 """
 
 import logging
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 MIN_RATING: Final = 1.0
 MAX_RATING: Final = 10.0
 HEADS: Final = ("relevance", "rating")
-# The rating head learns how far a rating lies from the user's mean, where the schema knows that mean; for somebody
+# The rating head learns how far a rating lies from the user's mean, where the schema knows that mean; for a user
 # without a history the usual mean on MyAnimeList stands in.
 OFFSET_FEATURE: Final = "user_mean_rating"
 USUAL_MEAN: Final = 7.6
@@ -132,7 +132,7 @@ class Ranker:
 
         A head that only LightGBM can evaluate is left to LightGBM.
         """
-        # Compiles when it is imported; those who rank a few people need not wait for that.
+        # Compiles when it is imported; those who rank a few users need not wait for that.
         from recsys.ranking.forest import Forest
 
         forests = {}

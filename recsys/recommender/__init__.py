@@ -1,6 +1,6 @@
 """The recommender: retrieve, featurise, rank; and how one is trained."""
 
 from recsys.recommender.model import Recommender
-from recsys.recommender.profile import Profile, Recommendations
+from recsys.recommender.profile import Recommendations, UserProfile
 
-__all__ = ["Profile", "Recommendations", "Recommender"]
+__all__ = ["Recommendations", "Recommender", "UserProfile"]

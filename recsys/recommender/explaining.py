@@ -15,9 +15,9 @@ from recsys.ranking.explanations import (
     compute_contributions,
 )
 from recsys.recommender.algorithms import RANKER
+from recsys.recommender.cold_start import score_cold_start
 from recsys.recommender.model import Recommender
-from recsys.recommender.newcomers import score_newcomers
-from recsys.recommender.profile import Profile, Recommendations
+from recsys.recommender.profile import Recommendations, UserProfile
 from recsys.retrieval.popular import Popular
 from recsys.types import Floats, Ids, ItemId, Positions, RatingMatrix
 
@@ -29,12 +29,12 @@ FAVOURITE_GENRES: Final = 5
 
 
 def explain(
-    recommender: Recommender, profile: Profile, found: Recommendations, algorithm: str = RANKER
+    recommender: Recommender, profile: UserProfile, found: Recommendations, algorithm: str = RANKER
 ) -> list[tuple[Reason, ...]]:
     """Give up to three reasons for each recommendation, the weightiest first.
 
     Liked titles are cited only if the score falls without them: they are taken out of the history one by one and the
-    recommendation is scored again. What remains of the ranker's score is attributed to genres and to people with a
+    recommendation is scored again. What remains of the ranker's score is attributed to genres and to users with a
     similar history by the Shapley values of its trees; without a history popularity and stated genres are all there is.
     """
     if not len(found):
@@ -63,7 +63,7 @@ def explain_similar(recommender: Recommender, item_id: ItemId, item_ids: Ids) ->
     synopsis = items.text_units[positions] @ items.text_units[position] / 2
     found = [
         [
-            Reason("audience", f"Much the same people like it as {title}.", float(one), item_id),
+            Reason("audience", f"Much the same users like it as {title}.", float(one), item_id),
             Reason("synopsis", f"Its story is told in words like those for {title}.", float(other), item_id),
         ]
         for one, other in zip(audience, synopsis, strict=True)
@@ -74,8 +74,8 @@ def explain_similar(recommender: Recommender, item_id: ItemId, item_ids: Ids) ->
     ]
 
 
-_POPULAR: Final = "Many people have watched it and liked it."
-_COLLABORATIVE: Final = "People who like what you like are fond of it."
+_POPULAR: Final = "Many users have watched it and liked it."
+_COLLABORATIVE: Final = "Users who like what you like are fond of it."
 
 Placed = tuple[int, Reason]
 
@@ -157,9 +157,9 @@ def _attribute(recommender: Recommender, history: RatingMatrix, tastes: Floats, 
 
 
 def _split_scores(recommender: Recommender, pairs: Pairs) -> tuple[npt.NDArray[np.floating], ...]:
-    """Tell what genres, people with a similar history and popularity contribute to scores, `(n_pairs,)` each."""
+    """Tell what genres, users with a similar history and popularity contribute to scores, `(n_pairs,)` each."""
     if not pairs.history.nnz:
-        popularity, genres = score_newcomers(pairs)
+        popularity, genres = score_cold_start(pairs)
         return genres, np.zeros_like(genres), popularity
     ranker = recommender.ranker
     contributions = compute_contributions(

@@ -7,8 +7,8 @@ import numpy as np
 
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
-from recsys.data.people import People, build_people
 from recsys.data.splits import TRAIN, VALIDATION, assign_folds, select_group
+from recsys.data.users import Users, build_users
 from recsys.features.item_side import ItemSide
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import Preset
@@ -19,7 +19,7 @@ from recsys.recommender.training import (
     HeadTables,
     TrainedRanker,
     build_tables,
-    build_training_people,
+    build_training_users,
     make_models,
     swap_item_vectors,
     train_ranker,
@@ -34,7 +34,7 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class FittedRecommender:
-    """A recommender and how its heads were learnt."""
+    """A recommender and how its heads were learned."""
 
     recommender: Recommender
     trained: TrainedRanker
@@ -91,7 +91,7 @@ def _count(stages: Iterable[FirstStage], report: Callable[[int], None]) -> Itera
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingData:
     """What both heads learn from.
 
     Parameters
@@ -99,7 +99,7 @@ class Lessons:
     retriever
         Stands on the first stage of all training users; serves, and has described the validation users.
     n_users
-        How many people teach, each as often as their ratings are hidden in another way.
+        How many users teach, each as often as their ratings are hidden in another way.
     """
 
     retriever: Retriever
@@ -107,8 +107,8 @@ class Lessons:
     validation: HeadTables
     n_users: int
 
-    def keep_groups(self, groups: Sequence[str]) -> "Lessons":
-        """Return the same lessons with the features of some groups only."""
+    def keep_groups(self, groups: Sequence[str]) -> "TrainingData":
+        """Return the same training data with the features of some groups only."""
         return replace(self, train=self.train.keep_groups(groups), validation=self.validation.keep_groups(groups))
 
 
@@ -134,8 +134,8 @@ def train_recommender(
     titles
         The catalog, its synopsis embeddings and its title neighbours.
     """
-    lessons = build_lessons(full, folds, interactions, titles, preset, on_progress=on_progress)
-    return train_heads(lessons, preset, seed=seed, n_threads=n_threads, on_progress=on_progress)
+    training_data = build_training_data(full, folds, interactions, titles, preset, on_progress=on_progress)
+    return train_heads(training_data, preset, seed=seed, n_threads=n_threads, on_progress=on_progress)
 
 
 def build_retriever(full: FirstStage, titles: tuple[Catalog, Floats, RatingMatrix], preset: Preset) -> Retriever:
@@ -145,7 +145,7 @@ def build_retriever(full: FirstStage, titles: tuple[Catalog, Floats, RatingMatri
     return Retriever(full, items, preset.n_per_model)
 
 
-def build_lessons(
+def build_training_data(
     full: FirstStage,
     folds: Iterable[FirstStage],
     interactions: Interactions,
@@ -153,43 +153,43 @@ def build_lessons(
     preset: Preset,
     *,
     on_progress: OnProgress = lambda _stage, _done, _total: None,
-) -> Lessons:
+) -> TrainingData:
     """Describe the candidates of all training and validation users; parameters as in `train_recommender`."""
     catalog = titles[0]
     final = build_retriever(full, titles, preset)
-    people = build_training_people(select_group(interactions, TRAIN), catalog, preset.n_splits)
-    places = assign_folds(people.user_ids, N_FOLDS)
+    users = build_training_users(select_group(interactions, TRAIN), catalog, preset.n_splits)
+    places = assign_folds(users.user_ids, N_FOLDS)
     # Raw LightFM dimensions have a meaning within one fit only, so a preset that uses them reads the final fit.
     raw = "lightfm_raw" in preset.groups
 
-    def parts() -> Iterator[tuple[Retriever, People]]:
+    def parts() -> Iterator[tuple[Retriever, Users]]:
         for fold, first_stage in enumerate(folds):
             side = final.items if raw else swap_item_vectors(final.items, first_stage)
-            yield Retriever(first_stage, side, preset.n_per_model), people.select(np.flatnonzero(places == fold))
+            yield Retriever(first_stage, side, preset.n_per_model), users.select(np.flatnonzero(places == fold))
             on_progress("featurise", fold + 1, N_FOLDS + 1)
 
     train = build_tables(parts(), preset.groups, negative_share=preset.negative_share)
-    validators = build_people(select_group(interactions, VALIDATION), catalog)
+    validators = build_users(select_group(interactions, VALIDATION), catalog)
     validation = build_tables([(final, validators)], preset.groups)
     on_progress("featurise", N_FOLDS + 1, N_FOLDS + 1)
-    return Lessons(final, train, validation, len(people.user_ids))
+    return TrainingData(final, train, validation, len(users.user_ids))
 
 
 def train_heads(
-    lessons: Lessons,
+    training_data: TrainingData,
     preset: Preset,
     *,
     seed: int,
     n_threads: int,
     on_progress: OnProgress = lambda _stage, _done, _total: None,
 ) -> FittedRecommender:
-    """Train both heads of a preset; the lessons hold the features of its groups."""
+    """Train both heads of a preset; the training data hold the features of its groups."""
     trained = train_ranker(
-        lessons.train,
-        lessons.validation,
+        training_data.train,
+        training_data.validation,
         preset,
         seed=seed,
         n_threads=n_threads,
         on_progress=lambda head, done, total: on_progress(f"train {head} head", done, total),
     )
-    return FittedRecommender(Recommender(lessons.retriever, trained.ranker), trained, lessons.n_users)
+    return FittedRecommender(Recommender(training_data.retriever, trained.ranker), trained, training_data.n_users)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from recsys.exceptions import ArtifactError
-from recsys.recommender.profile import Profile, Recommendations
+from recsys.recommender.profile import Recommendations, UserProfile
 
 if TYPE_CHECKING:
     from recsys.recommender.model import Recommender
@@ -22,7 +22,7 @@ _TOLERANCE = 1e-3  # of a score or 1 if that is larger; far above what another p
 
 
 def write_golden_requests(recommender: "Recommender", directory: Path) -> None:
-    """Ask a recommender for somebody new, for somebody with tastes, for three histories and for similar titles."""
+    """Ask a recommender for a new user, for a user with tastes, for three histories and for similar titles."""
     content = [
         {"request": request, "answer": _answer(recommender, request)} for request in _build_requests(recommender)
     ]
@@ -70,7 +70,7 @@ def _answer(recommender: "Recommender", request: dict[str, Any]) -> dict[str, An
     if "similar_to" in request:
         return _round(recommender.similar_items(int(request["similar_to"]), k=_LENGTH))
     given = {int(item_id): float(rating) for item_id, rating in request.get("ratings", {}).items()}
-    profile = Profile(
+    profile = UserProfile(
         np.array(list(given), dtype=np.int64),
         np.array(list(given.values()), dtype=np.float32),
         request.get("genres", {}),

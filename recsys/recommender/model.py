@@ -17,9 +17,9 @@ from recsys.features.ranking_features import compute_ranking_features
 from recsys.ranking.diversity import select_diverse
 from recsys.ranking.ranker import Ranker
 from recsys.recommender.algorithms import RANKER, find_generators, get_generator
+from recsys.recommender.cold_start import score_cold_start
 from recsys.recommender.golden import write_golden_requests
-from recsys.recommender.newcomers import score_newcomers
-from recsys.recommender.profile import Profile, Recommendations
+from recsys.recommender.profile import Recommendations, UserProfile
 from recsys.recommender.retrieve import Retriever, find_allowed
 from recsys.recommender.stored_items import load_items, save_items
 from recsys.retrieval.base import CandidateGenerator, select_top
@@ -56,7 +56,7 @@ class Recommender:
 
     def accelerate(self) -> "Recommender":
         """Return the same recommender that answers many times faster, after seconds of preparation."""
-        # Compiles when it is imported; those who rank a few people need not wait for that.
+        # Compiles when it is imported; those who rank a few users need not wait for that.
         from recsys.retrieval.sketch import Sketch
 
         sketch = Sketch.of(self.retriever.items.join_units(np.arange(len(self.catalog))))
@@ -71,14 +71,14 @@ class Recommender:
 
     def recommend(
         self,
-        profile: Profile,
+        profile: UserProfile,
         *,
         k: int = 10,
         allowed: Mask | None = None,
         algorithm: str = RANKER,
         diversity: float = 0.0,
     ) -> Recommendations:
-        """Recommend titles that the person has not watched, best first.
+        """Recommend titles that the user has not watched, best first.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class Recommender:
     def rank(
         self, history: RatingMatrix, tastes: Floats | None = None, *, k: int = 10, allowed: Mask | None = None
     ) -> list[tuple[Positions, Floats]]:
-        """Rank the catalog for many people at once.
+        """Rank the catalog for many users at once.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class Recommender:
         self, pairs: Pairs, features: Floats, k: int, allowed: Mask | None
     ) -> list[tuple[Positions, Floats]]:
         known = pairs.lengths[pairs.rows] > 0
-        scores = self.ranker.score(features) if known.all() else np.add(*score_newcomers(pairs))
+        scores = self.ranker.score(features) if known.all() else np.add(*score_cold_start(pairs))
         if known.any() and not known.all():
             scores[known] = self.ranker.score(features[known])
         parts = np.split(scores, np.cumsum(pairs.counts)[:-1])
@@ -195,12 +195,12 @@ class Recommender:
             ratings[~known] = self.ranker.predict_ratings(others)
         return ratings
 
-    def predict_ratings(self, profile: Profile, item_ids: Ids) -> Floats:
-        """Predict what the person would rate these titles, `(n,)`, 1..10."""
+    def predict_ratings(self, profile: UserProfile, item_ids: Ids) -> Floats:
+        """Predict what the user would rate these titles, `(n,)`, 1..10."""
         history, tastes = profile.to_history(self.catalog), profile.to_tastes(self.catalog)
         return self.rate(history, tastes, [self.catalog.positions(item_ids)])
 
-    def predict_hidden(self, profile: Profile, item_ids: Ids) -> Floats:
+    def predict_hidden(self, profile: UserProfile, item_ids: Ids) -> Floats:
         """Predict the ratings of titles of the history itself, each from the rest of the history, `(n,)`."""
         positions = self.catalog.positions(item_ids)
         history = profile.to_history(self.catalog)
@@ -213,17 +213,17 @@ class Recommender:
         return self.rate(rest, tastes, [np.array([position]) for position in positions])
 
     def rate(self, history: RatingMatrix, tastes: Floats, candidates: list[Positions]) -> Floats:
-        """Predict ratings of given positions for many people, flat in their order."""
+        """Predict ratings of given positions for many users, flat in their order."""
         pairs = self.retriever.describe(history, tastes, candidates)
         return self.ranker.predict_ratings(self.featurise(pairs))
 
     def score(
         self, history: RatingMatrix, tastes: Floats, candidates: Sequence[Positions], algorithm: str = RANKER
     ) -> Floats:
-        """Score given positions for many people by one algorithm, flat in their order.
+        """Score given positions for many users by one algorithm, flat in their order.
 
         Lists are in the order of these scores, but for those of the ranker where there is no history; see
-        `score_newcomers`.
+        `score_cold_start`.
         """
         if algorithm == RANKER:
             return self.ranker.score(self.featurise(self.retriever.describe(history, tastes, candidates)))
@@ -255,8 +255,8 @@ class Recommender:
 
     @cached_property
     def newcomer_ratings(self) -> Floats:
-        """What somebody without a history is predicted to rate each title, `(n_items,)`, 1..10."""
-        nobody = Profile()
+        """What a user without a history is predicted to rate each title, `(n_items,)`, 1..10."""
+        nobody = UserProfile()
         everything = np.arange(len(self.catalog))
         return self.rate(nobody.to_history(self.catalog), nobody.to_tastes(self.catalog), [everything])
 

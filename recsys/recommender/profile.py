@@ -1,4 +1,4 @@
-"""A person as a function of a history, and what a person is given."""
+"""A user as a function of a history, and what a user is given."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ from recsys.types import Floats, Genre, Ids, RatingMatrix
 
 
 @dataclass(frozen=True)
-class Profile:
-    """What is known about a person; nothing needs a user id.
+class UserProfile:
+    """What is known about a user; nothing needs a user id.
 
     Parameters
     ----------

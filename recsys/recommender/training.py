@@ -12,8 +12,8 @@ import numpy as np
 
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING, Interactions
-from recsys.data.people import People, build_people, find_favourite_genres, join_people, shorten_histories
 from recsys.data.splits import hash_ids
+from recsys.data.users import Users, build_users, find_favourite_genres, join_users, shorten_histories
 from recsys.exceptions import RetrainError
 from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
@@ -30,7 +30,7 @@ from recsys.retrieval.popular import Popular
 from recsys.types import Floats, Positions, RatingMatrix
 
 N_FOLDS = 4
-# Histories are also cut to these lengths for some users, so that the ranker learns to serve people who just arrived.
+# Histories are also cut to these lengths for some users, so that the ranker learns to serve users who just arrived.
 COLD_LENGTHS = (0, 1, 2, 5, 10)
 COLD_SHARE = 4
 STATED_GENRES = 3
@@ -41,22 +41,22 @@ def make_models(seed: int) -> Sequence[CandidateGenerator]:
     return [Ease(), Als(seed=seed), ItemKnn(), LightFm(seed=seed), Popular()]
 
 
-def add_newcomers(people: People, catalog: Catalog) -> People:
+def add_cold_start_users(users: Users, catalog: Catalog) -> Users:
     """Append every fourth user again with a history cut to 0, 1, 2, 5 or 10 ratings.
 
     Half of those left without a history state the three genres that their whole history holds most above the
     catalog's mean.
     """
-    picked = np.flatnonzero(hash_ids(people.user_ids, salt=4) % np.uint64(COLD_SHARE) == 0)
+    picked = np.flatnonzero(hash_ids(users.user_ids, salt=4) % np.uint64(COLD_SHARE) == 0)
     lengths = np.array(COLD_LENGTHS)[
-        (hash_ids(people.user_ids[picked], salt=5) % np.uint64(len(COLD_LENGTHS))).astype(int)
+        (hash_ids(users.user_ids[picked], salt=5) % np.uint64(len(COLD_LENGTHS))).astype(int)
     ]
-    cold = people.select(picked)
+    cold = users.select(picked)
     tastes = find_favourite_genres(cold.history, catalog, STATED_GENRES)
     silent = hash_ids(cold.user_ids, salt=6) % np.uint64(2) == 0
     tastes[(lengths > 0) | silent] = 0.0
     cut = replace(cold, history=shorten_histories(cold, lengths), tastes=tastes)
-    return join_people(people, cut)
+    return join_users(users, cut)
 
 
 @dataclass(frozen=True)
@@ -77,50 +77,50 @@ class HeadTables:
         return HeadTables(schema, narrow(self.relevance), narrow(self.rating))
 
 
-def build_training_people(interactions: Interactions, catalog: Catalog, n_splits: int) -> People:
-    """Let every training user teach several times, with other ratings hidden each time, and some as newcomers."""
-    people = add_newcomers(build_people(interactions, catalog), catalog)
-    return join_people(people, *(build_people(interactions, catalog, variant=split) for split in range(1, n_splits)))
+def build_training_users(interactions: Interactions, catalog: Catalog, n_splits: int) -> Users:
+    """Let every training user teach several times, with other ratings hidden each time, and some as new users."""
+    users = add_cold_start_users(build_users(interactions, catalog), catalog)
+    return join_users(users, *(build_users(interactions, catalog, variant=split) for split in range(1, n_splits)))
 
 
 def build_tables(
-    parts: Iterable[tuple[Retriever, People]], groups: Sequence[str], *, negative_share: float = 1.0
+    parts: Iterable[tuple[Retriever, Users]], groups: Sequence[str], *, negative_share: float = 1.0
 ) -> HeadTables:
     """Featurise candidates with labels, and rated targets with ratings.
 
     Parameters
     ----------
     parts
-        People together with a retriever that was not fitted on them.
+        Users together with a retriever that was not fitted on them.
     negative_share
         Share 0..1 of the candidates without a liked target that are kept.
     """
     schema = None
     ranked: list[tuple[Floats, Floats, Positions]] = []
     rated: list[tuple[Floats, Floats]] = []
-    for retriever, people in parts:
-        for batch in people.batches():
+    for retriever, users in parts:
+        for batch in users.batches():
             retrieved = retriever.retrieve(batch.history, batch.tastes)
             pairs, labels = _choose(retrieved, batch, negative_share)
             schema, features = compute_ranking_features(pairs, groups)
             ranked.append((features, labels, pairs.counts[pairs.counts > 0]))
             rated.append(_rate(retrieved, batch.targets, groups))
     if schema is None:
-        raise RetrainError("there are too few people to train and validate on; ingest more, or let more arrive")
+        raise RetrainError("there are too few users to train and validate on; ingest more, or let more arrive")
     features, labels, sizes = (np.concatenate(column) for column in zip(*ranked, strict=True))
     rating_features, ratings = (np.concatenate(column) for column in zip(*rated, strict=True))
     return HeadTables(schema, TrainingTable(features, labels, sizes), TrainingTable(rating_features, ratings))
 
 
-def _choose(pairs: Pairs, people: People, negative_share: float) -> tuple[Pairs, Floats]:
+def _choose(pairs: Pairs, users: Users, negative_share: float) -> tuple[Pairs, Floats]:
     """Label candidates 1 where they are liked targets, and keep some of the others, picked by a hash.
 
     Users without a liked target among the candidates lose them all: they teach no order.
     """
-    values = np.asarray(people.targets[pairs.rows, pairs.columns]).ravel()
+    values = np.asarray(users.targets[pairs.rows, pairs.columns]).ravel()
     liked = values >= POSITIVE_RATING
     teaches = np.bincount(pairs.rows, weights=liked, minlength=len(pairs.candidates)) > 0
-    places = hash_ids(people.user_ids[pairs.rows], pairs.columns, salt=9).astype(np.float64) / 2.0**64
+    places = hash_ids(users.user_ids[pairs.rows], pairs.columns, salt=9).astype(np.float64) / 2.0**64
     kept = teaches[pairs.rows] & (liked | (places < negative_share))
     counts = np.bincount(pairs.rows[kept], minlength=len(pairs.candidates))
     candidates = np.split(pairs.columns[kept], np.cumsum(counts)[:-1])
@@ -137,7 +137,7 @@ def _rate(pairs: Pairs, targets: RatingMatrix, groups: Sequence[str]) -> tuple[F
 
 @dataclass(frozen=True)
 class TrainedRanker:
-    """A ranker and how its heads were learnt."""
+    """A ranker and how its heads were learned."""
 
     ranker: Ranker
     heads: dict[str, TrainedHead]

@@ -17,10 +17,10 @@ State: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
 class CandidateGenerator(Protocol):
-    """A model that needs a history only, so that people who arrived a minute ago are served without a refit.
+    """A model that needs a history only, so that users who arrived a minute ago are served without a refit.
 
     Hyper-parameters are given to the constructor; `fit` learns from training users and returns self; `state` and
-    `from_state` carry what was learnt through plain arrays.
+    `from_state` carry what was learned through plain arrays.
     """
 
     name: ClassVar[str]
@@ -34,7 +34,7 @@ class CandidateGenerator(Protocol):
         ...
 
     def state(self) -> State:
-        """Return what was learnt as named arrays."""
+        """Return what was learned as named arrays."""
         ...
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Content models: a person is the weighted sum of the titles of the history, a candidate is as good as it is near."""
+"""Content models: a user is the weighted sum of the titles of the history, a candidate is as good as it is near."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
@@ -53,7 +53,7 @@ class TextProfile(Content):
     name: ClassVar[str] = "text"
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
-        """Learn nothing from ratings: the encoder has learnt from other texts."""
+        """Learn nothing from ratings: the encoder has learned from other texts."""
         if self.text_vectors is None:
             raise NotFittedError(self)
         self.units_ = normalise_rows(self.text_vectors)

@@ -1,4 +1,4 @@
-"""Latent-factor models: item vectors are learnt, a person is solved for from the history."""
+"""Latent-factor models: item vectors are learned, a user is solved for from the history."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
@@ -112,7 +112,7 @@ class Als:
 
 @dataclass
 class LightFm:
-    """LightFM's hybrid WARP embeddings; a person is the fold-in of liked titles.
+    """LightFM's hybrid WARP embeddings; a user is the fold-in of liked titles.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from recsys.features.franchises import compute_franchises
 from recsys.retrieval.base import State, map_values, sparse_from_state, sparse_to_state
 from recsys.types import Floats, Positions, RatingMatrix
 
-# What a rating in the history says: disliked titles still tell what somebody watches, but less.
+# What a rating in the history says: disliked titles still tell what a user watches, but less.
 EVIDENCE = np.clip((np.arange(11) - 3) / 5, 0.1, 1.4).astype(np.float32)
 LIKED = (np.arange(11) >= POSITIVE_RATING).astype(np.float32)
 
@@ -70,15 +70,15 @@ class Ease(ItemItem):
         Weights of largest magnitude kept in each column; the rest costs memory and brings nothing. Negative ones count
         as much: kept by value instead, the lists are worse than those of any regularisation.
     franchise_weight
-        How much it counts that two titles are of one franchise, in people who gave both the evidence 1: each franchise
-        joins the regression as such people would. Source: Jeunen, Van Balen & Goethals, "Closed-form models for
+        How much it counts that two titles are of one franchise, in users who gave both the evidence 1: each franchise
+        joins the regression as such users would. Source: Jeunen, Van Balen & Goethals, "Closed-form models for
         collaborative filtering with side-information" (RecSys 2020).
     dropout
         Share 0..1, without 1, of the titles of a history that the regression learns to do without: popular titles are
         shrunk as much as they are popular. Source: Steck, "Autoencoders that don't overfit towards the identity"
         (NeurIPS 2020).
     discount
-        How much less people with many ratings count: each counts as (ratings / median)^-discount; 0 for all alike.
+        How much less users with many ratings count: each counts as (ratings / median)^-discount; 0 for all alike.
     """
 
     regularisation: float = 80.0
@@ -95,7 +95,7 @@ class Ease(ItemItem):
         frequent = np.flatnonzero(n_ratings >= min(self.min_ratings, n_ratings.max(initial=1)))
         inputs = map_values(ratings, EVIDENCE)[:, frequent]
         outputs = map_values(ratings, LIKED)[:, frequent]
-        weighted = (diags(self._weigh_people(ratings)) @ inputs).T
+        weighted = (diags(self._weigh_users(ratings)) @ inputs).T
         franchises = compute_franchises(catalog)[frequent]
         related = self.franchise_weight * (franchises[:, None] == franchises[None, :])
         gram = (weighted @ inputs).toarray().astype(np.float64)
@@ -110,8 +110,8 @@ class Ease(ItemItem):
         self.weights_ = _expand(_keep_largest(solution, self.n_kept), frequent, ratings.shape[1])
         return self
 
-    def _weigh_people(self, ratings: RatingMatrix) -> Floats:
-        """Tell how much each person counts, `(n_users,)`."""
+    def _weigh_users(self, ratings: RatingMatrix) -> Floats:
+        """Tell how much each user counts, `(n_users,)`."""
         lengths = np.maximum(np.diff(ratings.indptr), 1)
         usual = np.median(lengths) if len(lengths) else 1.0
         return np.asarray((lengths / usual) ** -self.discount, dtype=np.float32)
@@ -123,7 +123,7 @@ PUBLISHED_EASE: Final = Ease(regularisation=100.0, n_kept=300, franchise_weight=
 
 @dataclass
 class ItemKnn(ItemItem):
-    """Cosine between the columns of likes, shrunk for titles that few people share.
+    """Cosine between the columns of likes, shrunk for titles that few users share.
 
     Source: Sarwar et al., "Item-based collaborative filtering recommendation algorithms" (WWW 2001).
 

@@ -1,4 +1,4 @@
-"""Popularity: what most people liked; the fallback for somebody of whom nothing is known."""
+"""Popularity: what most users liked; the fallback for a user of whom nothing is known."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Self

@@ -201,7 +201,7 @@ def read_ratings(source: Engine | Connection, as_of: date | None) -> Interaction
 
 
 def read_users(source: Engine | Connection, as_of: date | None) -> pd.DataFrame:
-    """Read `user_id` and `arrived_on` (None for people of the first ingest), ascending by id."""
+    """Read `user_id` and `arrived_on` (None for users of the first ingest), ascending by id."""
     query = select(users.c.user_id, users.c.arrived_on).order_by(users.c.user_id)
     with _connected(source) as connection:
         rows = connection.execute(query if as_of is None else query.where(_was_there(as_of))).all()
@@ -212,7 +212,7 @@ def read_users(source: Engine | Connection, as_of: date | None) -> pd.DataFrame:
 
 
 def read_history(connection: Connection, user_id: UserId) -> pd.DataFrame:
-    """Read `item_id` and `rating` of one person by key, ascending by item; empty for somebody unknown."""
+    """Read `item_id` and `rating` of one user by key, ascending by item; empty for an unknown user."""
     query = select(ratings.c.item_id, ratings.c.rating).where(ratings.c.user_id == user_id).order_by(ratings.c.item_id)
     rows = connection.execute(query).all()
     table = np.array([tuple(row) for row in rows], dtype=np.int64).reshape(-1, 2)
@@ -229,7 +229,7 @@ class StoredPreferences:
 
 
 def read_preferences(connection: Connection, user_id: UserId) -> StoredPreferences | None:
-    """Read the preferences of one person by key; None for somebody without any."""
+    """Read the preferences of one user by key; None for a user without any."""
     columns = user_preferences.c
     query = select(columns.n_ratings, columns.mean_rating, columns.genre_shares).where(columns.user_id == user_id)
     row = connection.execute(query).one_or_none()

@@ -1,4 +1,4 @@
-"""What people did with what they were shown: appended by the service, read by the job that learns from it."""
+"""What users did with what they were shown: appended by the service, read by the job that learns from it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -51,13 +51,15 @@ def write_feedback(connection: Connection, events: Sequence[FeedbackEvent]) -> F
 
     Returns
     -------
-    The idempotency keys under `unknown` belong to events of people or titles that do not exist; they are left out.
+    The idempotency keys under `unknown` belong to events of users or titles that do not exist; they are left out.
     """
-    people = {event.user_id for event in events}
+    user_ids = {event.user_id for event in events}
     titles = {event.item_id for event in events}
     # Locked, so that nobody is deleted between this look and the insert.
-    known_people = select(users.c.user_id).where(users.c.user_id.in_(people)).with_for_update(read=True, key_share=True)
-    here = set(connection.scalars(known_people))
+    known_users = (
+        select(users.c.user_id).where(users.c.user_id.in_(user_ids)).with_for_update(read=True, key_share=True)
+    )
+    here = set(connection.scalars(known_users))
     there = set(connection.scalars(select(items.c.item_id).where(items.c.item_id.in_(titles))))
     # In the order given: of two ratings of a title in one batch, the last one counts.
     rows = [asdict(event) for event in events if event.user_id in here and event.item_id in there]

@@ -1,4 +1,4 @@
-"""Take what people rated in the service over into `ratings`, so that the next models learn from it."""
+"""Take what users rated in the service over into `ratings`, so that the next models learn from it."""
 
 import datetime as dt
 import logging
@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine, func, insert, select, text
 
 from recsys.columns import Columns
 from recsys.storage.database import advisory_lock, upsert_rows
-from recsys.storage.people import refresh_preferences
 from recsys.storage.tables import feedback, feedback_folds, ratings
+from recsys.storage.users import refresh_preferences
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class FoldReport:
 def fold_feedback(engine: Engine, day: dt.date, *, dry_run: bool = False) -> FoldReport:
     """Write the ratings of all waiting feedback into `ratings` and `user_preferences`, in one transaction.
 
-    Of several ratings of a title by one person, the last one given holds. What was taken over is remembered by the
+    Of several ratings of a title by one user, the last one given holds. What was taken over is remembered by the
     greatest id in `feedback_folds`: another call finds nothing new, and of two calls at once the second waits for the
     first. The result does not depend on the day, which only names the row.
 
@@ -89,7 +89,7 @@ def _find_last(engine: Engine) -> int:
 
 
 def _fold_ratings(connection: Connection, waiting: Any) -> int:
-    """Upsert the last rating of each person and title, and compute the preferences of these people anew."""
+    """Upsert the last rating of each user and title, and compute the preferences of these users anew."""
     newest = (
         select(feedback.c.user_id, feedback.c.item_id, feedback.c.rating)
         .where(waiting, feedback.c.kind == "rating")

@@ -93,7 +93,7 @@ def ingest_directory(
 ) -> IngestReport:
     """Read a folder, write it to PostgreSQL in one transaction and freeze the tables in a snapshot.
 
-    People who have already arrived stay among the users whatever their hash says; people who already wait in
+    Users who have already arrived stay among the users whatever their hash says; users who already wait in
     `future_users` keep waiting at their place.
 
     Parameters
@@ -103,7 +103,7 @@ def ingest_directory(
     engine, store
         A migrated database, and where the snapshot goes.
     hold_back
-        Share 0..1 (1 excluded) of the people who are not there yet and will arrive later, chosen by a hash of the id.
+        Share 0..1 (1 excluded) of the users who are not there yet and will arrive later, chosen by a hash of the id.
     on_progress
         Called with a stage, how much of it is done and out of how much.
 
@@ -146,7 +146,7 @@ def _summarise(file: FileReport) -> FileSummary:
 def _write_tables(
     connection: Connection, source: Source, hold_back: float, report: OnProgress
 ) -> tuple[dict[str, int], int, int]:
-    """Write all tables and return the rows written by table, and how many people are known and held back."""
+    """Write all tables and return the rows written by table, and how many users are known and held back."""
     user_ids = source.ratings[Columns.User].unique()
     held_back = _select_held_back(connection, user_ids, hold_back)
     known_ids = user_ids[~held_back]
@@ -178,13 +178,13 @@ def _select_held_back(connection: Connection, user_ids: Ids, hold_back: float) -
 
 
 def _add_users(connection: Connection, user_ids: Ids) -> int:
-    """Add people who are new; whoever is there keeps the day and batch of their arrival."""
+    """Add users who are new; whoever is there keeps the day and batch of their arrival."""
     new = user_ids[~np.isin(user_ids, read_user_ids(connection))]
     return upsert_rows(connection, tables.users, pd.DataFrame({Columns.User: new, Columns.BatchId: INGEST_BATCH}))
 
 
 def _write_future_users(connection: Connection, ratings: pd.DataFrame) -> int:
-    """Update the lists of people who wait and queue new ones behind them, in the order of a hash of their ids."""
+    """Update the lists of users who wait and queue new ones behind them, in the order of a hash of their ids."""
     columns = tables.future_users.c
     lists = ratings.groupby(Columns.User, sort=True).agg(item_ids=(Columns.Item, list), ratings=(Columns.Rating, list))
     places = {row.user_id: row.position for row in connection.execute(select(columns.user_id, columns.position))}

@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, insert, select
 
-from recsys.evaluation.decision import Decision
 from recsys.exceptions import NoProductionModelError, RetrainError, StaleChampionError
+from recsys.gate.decision import Decision
 from recsys.storage.database import advisory_lock
 from recsys.storage.registry import PREVIOUS, PRODUCTION, Registry
 from recsys.storage.tables import decisions
@@ -41,13 +41,13 @@ class LedgerEntry:
     action
         `promote`, `keep` or `rollback`.
     actor
-        `gate`, or `person:NAME` for a decision by hand.
+        `gate`, or `user:NAME` for a decision by hand.
     challenger_version
         The version that was decided about; in Production afterwards unless the action is `keep`.
     champion_version
         The version in Production before; None where there was none.
     evidence
-        The decision with all numbers, as `Decision.to_dict` gives it; what a person wrote where it was one.
+        The decision with all numbers, as `Decision.to_dict` gives it; what a user wrote where it was one.
     """
 
     decision_id: int

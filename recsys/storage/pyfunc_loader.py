@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recsys.recommender import Profile, Recommender
+from recsys.recommender import Recommender, UserProfile
 
 
 class RecommenderModel:
-    """A recommender behind MLflow's `predict`: one row per person in, one row of lists out."""
+    """A recommender behind MLflow's `predict`: one row per user in, one row of lists out."""
 
     def __init__(self, recommender: Recommender) -> None:
         self._recommender = recommender
@@ -38,7 +38,7 @@ class RecommenderModel:
     def _recommend(self, item_ids: list[int], ratings: list[float], k: int) -> tuple[list[int], ...]:
         ids, values = np.asarray(item_ids, dtype=np.int64), np.asarray(ratings, dtype=np.float32)
         known = self._recommender.catalog.contains(ids)
-        found = self._recommender.recommend(Profile(ids[known], values[known]), k=k)
+        found = self._recommender.recommend(UserProfile(ids[known], values[known]), k=k)
         return found.item_ids.tolist(), found.scores.tolist(), found.predicted_ratings.tolist()
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from recsys.columns import Columns, ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
+from recsys.evaluation.evaluation_set import EvaluationData
 from recsys.exceptions import ArtifactError
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import read_catalog, read_ratings, read_users
@@ -52,6 +53,11 @@ class Snapshot:
     users: pd.DataFrame
     digest: str
 
+    def to_evaluation_data(self) -> EvaluationData:
+        """Return what an evaluation reads of it."""
+        arrived = self.users[Columns.User][self.users[Columns.ArrivedOn].notna()]
+        return EvaluationData(self.catalog, self.interactions, np.sort(arrived.to_numpy(dtype=np.int64)), self.digest)
+
 
 def write_snapshot(engine: Engine, store: ArtifactStore, as_of: date | None) -> str:
     """Freeze the tables as of a day and return the URI; equal tables are stored once.
@@ -63,7 +69,7 @@ def write_snapshot(engine: Engine, store: ArtifactStore, as_of: date | None) -> 
     store
         Where the snapshot goes.
     as_of
-        People who arrived later, and their ratings, are left out; None keeps everyone.
+        Users who arrived later, and their ratings, are left out; None keeps everyone.
 
     Raises
     ------

@@ -59,7 +59,7 @@ items = Table(
     *(Column(name, Double) for name in ItemColumns.Numericals),
 )
 
-# arrived_on is null for people who were there at the first ingest.
+# arrived_on is null for users who were there at the first ingest.
 users = Table(
     "users",
     metadata,
@@ -77,7 +77,7 @@ ratings = Table(
     CheckConstraint("rating BETWEEN 1 AND 10", name="rating_range"),
 )
 
-# Ids of people who register with the service: far above those of sources (and of generated people, from 10**12 on),
+# Ids of users who register with the service: far above those of sources (and of generated users, from 10**12 on),
 # and small enough for the numbers of JavaScript.
 new_user_ids = Sequence("new_user_ids", start=2 * 10**12, metadata=metadata, schema=SCHEMA)
 
@@ -91,7 +91,7 @@ user_preferences = Table(
     Column("genre_shares", JSONB, nullable=False),
 )
 
-# People held back at ingest. `position` is their place in the queue of arrivals, given once and never changed,
+# Users held back at ingest. `position` is their place in the queue of arrivals, given once and never changed,
 # so that the cohort of a day does not depend on the order in which days are simulated.
 future_users = Table(
     "future_users",
@@ -113,7 +113,7 @@ arrivals = Table(
     _created_at(),
 )
 
-# What people did with what they were shown, append-only; a daily job takes the ratings over into `ratings`. Who shows a
+# What users did with what they were shown, append-only; a daily job takes the ratings over into `ratings`. Who shows a
 # list names the rank and the propensity (the probability 0..1 that the item was shown there), so that later evaluations
 # can undo the bias of showing.
 FEEDBACK_KINDS = ("impression", "click", "rating", "dismissal")
@@ -136,7 +136,7 @@ feedback = Table(
     CheckConstraint("rank >= 1", name="rank_range"),
     CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity_range"),
     Index("ix_feedback_created_at", "created_at"),
-    # What changes the lists of a person, read with every request; impressions are many times more.
+    # What changes the lists of a user, read with every request; impressions are many times more.
     Index("ix_feedback_opinions", "user_id", postgresql_where=text("kind IN ('rating', 'dismissal')")),
 )
 
@@ -153,7 +153,7 @@ quarantine = Table(
     Index("ix_quarantine_reason", "reason"),
 )
 
-# The append-only ledger of the gate and of people who promote or roll back by hand.
+# The append-only ledger of the gate and of users who promote or roll back by hand.
 decisions = Table(
     "decisions",
     metadata,
@@ -192,7 +192,7 @@ feedback_folds = Table(
     _created_at(),
 )
 
-# One row per day on which the production model was compared with the people of the last days.
+# One row per day on which the production model was compared with the users of the last days.
 drift_reports = Table(
     "drift_reports",
     metadata,

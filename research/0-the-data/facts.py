@@ -38,14 +38,14 @@ def read_raw(directory: Path) -> Raw:
 
 def count_sizes(raw: Raw) -> dict[str, str]:
     """Count people, titles, ratings and how empty the matrix is."""
-    people, titles = raw.ratings["user_id"].nunique(), raw.ratings["anime_id"].nunique()
+    users, titles = raw.ratings["user_id"].nunique(), raw.ratings["anime_id"].nunique()
     return {
         "titles in anime.csv": f"{len(raw.anime):,}",
         "titles with a row in anime_with_synopsis.csv": f"{len(raw.synopses):,}",
         "ratings": f"{len(raw.ratings):,}",
-        "people": f"{people:,}",
+        "people": f"{users:,}",
         "titles rated at least once": f"{titles:,}",
-        "share of all pairs of people and titles that are rated": f"{len(raw.ratings) / (people * titles):.2%}",
+        "share of all pairs of people and titles that are rated": f"{len(raw.ratings) / (users * titles):.2%}",
     }
 
 
@@ -62,17 +62,17 @@ def split_blocks(raw: Raw) -> dict[str, pd.DataFrame]:
 
 
 def _describe(name: str, ratings: pd.DataFrame) -> dict[str, str]:
-    people = ratings.groupby("user_id")["rating"].agg(["size", "mean"])
+    users = ratings.groupby("user_id")["rating"].agg(["size", "mean"])
     return {
         "people": name,
-        "number": f"{len(people):,}",
+        "number": f"{len(users):,}",
         "ratings": f"{len(ratings):,}",
         "titles": f"{ratings['anime_id'].nunique():,}",
-        "median list": f"{people['size'].median():.0f}",
-        "longest list": f"{people['size'].max():,}",
-        "lists under 5": f"{(people['size'] < 5).mean():.1%}",
+        "median list": f"{users['size'].median():.0f}",
+        "longest list": f"{users['size'].max():,}",
+        "lists under 5": f"{(users['size'] < 5).mean():.1%}",
         "mean rating": f"{ratings['rating'].mean():.2f}",
-        "mean of people's means": f"{people['mean'].mean():.2f}",
+        "mean of people's means": f"{users['mean'].mean():.2f}",
         "rated 7 or more": f"{(ratings['rating'] >= 7).mean():.1%}",
         "newest id": f"{ratings['anime_id'].max():,}",
     }
@@ -87,15 +87,15 @@ def measure_concentration(counts: pd.Series) -> dict[float, float]:
 def count_dirt(raw: Raw) -> pd.DataFrame:
     """Count what a reader has to deal with, by kind, with the rows it concerns."""
     ratings, anime, texts = raw.ratings, raw.anime, raw.synopses["synopsis"]
-    people = ratings.groupby("user_id")["rating"].agg(["size", "nunique"])
+    users = ratings.groupby("user_id")["rating"].agg(["size", "nunique"])
     unlisted = ~ratings["anime_id"].isin(anime.index)
     kinds: list[tuple[str, int, int]] = [
         ("ratings of titles that anime.csv does not list", int(unlisted.sum()), len(ratings)),
         ("ratings outside 1..10", int((~ratings["rating"].between(1, 10)).sum()), len(ratings)),
         ("repeated pairs of person and title", int(ratings.duplicated(["user_id", "anime_id"]).sum()), len(ratings)),
         ("people with 5 ratings or more who give one mark only",
-         int(((people["nunique"] == 1) & (people["size"] >= 5)).sum()), len(people)),
-        ("people with more than 1,000 ratings", int((people["size"] > 1000).sum()), len(people)),
+         int(((users["nunique"] == 1) & (users["size"] >= 5)).sum()), len(users)),
+        ("people with more than 1,000 ratings", int((users["size"] > 1000).sum()), len(users)),
         ("names that occur twice", int(anime["Name"].duplicated().sum()), len(anime)),
         ("titles without a row in anime_with_synopsis.csv",
          int((~anime["MAL_ID"].isin(raw.synopses["MAL_ID"])).sum()), len(anime)),
@@ -127,9 +127,9 @@ def measure_franchises(raw: Raw) -> dict[str, float]:
     viewers = raw.ratings.groupby("anime_id")["user_id"].agg(set)
     viewers = viewers[viewers.map(len).ge(FEWEST_RATINGS) & viewers.index.isin(raw.anime.index)]
     stems = raw.anime.loc[viewers.index, "Name"].map(stem)
-    n_people = raw.ratings["user_id"].nunique()
+    n_users = raw.ratings["user_id"].nunique()
     pairs = [
-        (len(seen[0] & other) / len(other), len(seen[0]) / n_people)
+        (len(seen[0] & other) / len(other), len(seen[0]) / n_users)
         for _, group in viewers.groupby(stems)
         if len(seen := sorted(group, key=len, reverse=True)) > 1
         for other in seen[1:4]

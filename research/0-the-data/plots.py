@@ -72,12 +72,12 @@ def draw_long_tails(raw: Raw, path: Path) -> None:
         axes.legend(frameon=False)
 
 
-def draw_people(raw: Raw, path: Path) -> None:
+def draw_users(raw: Raw, path: Path) -> None:
     """Draw mean and width of the marks by length of the list."""
-    people = raw.ratings.groupby("user_id")["rating"].agg(["size", "mean", "std"])
+    users = raw.ratings.groupby("user_id")["rating"].agg(["size", "mean", "std"])
     edges = [1, 3, 6, 12, 25, 50, 100, 200, 400, 10**9]
-    bins = pd.cut(people["size"], edges, right=False, labels=[f"{low}+" for low in edges[:-1]])
-    by_size = people.groupby(bins, observed=True)["mean"].quantile([0.1, 0.5, 0.9]).unstack()
+    bins = pd.cut(users["size"], edges, right=False, labels=[f"{low}+" for low in edges[:-1]])
+    by_size = users.groupby(bins, observed=True)["mean"].quantile([0.1, 0.5, 0.9]).unstack()
     title = "Long lists are marked harder"
     with figure(path, title, "ratings in the list (at least)", "a person's mean rating") as axes:
         places = np.arange(len(by_size))

@@ -24,7 +24,7 @@ USAGE = "usage: python research/0-the-data/render.py DATA_DIR OUT_DIR"
 FIGURES = {
     "ratings.svg": plots.draw_ratings,
     "long-tails.svg": plots.draw_long_tails,
-    "people.svg": plots.draw_people,
+    "people.svg": plots.draw_users,
     "genres.svg": plots.draw_genres,
 }
 
@@ -41,7 +41,7 @@ def render(data: Path, out: Path) -> None:
 def write_page(raw: Raw) -> str:
     """Tell the story of the data in Markdown; every number is computed here."""
     titles = measure_concentration(raw.ratings["anime_id"].value_counts())
-    people = measure_concentration(raw.ratings["user_id"].value_counts())
+    users = measure_concentration(raw.ratings["user_id"].value_counts())
     franchises = measure_franchises(raw)
     genres = compare_genres(raw)
     loved = (genres["ratings"] / genres["titles"]).where(genres["titles"] > 0.01).dropna().sort_values()
@@ -73,7 +73,7 @@ length of lists, its own severity and its own newest titles, and a model has to 
 
 The most rated 1 % of the titles draw {titles[0.01]:.0%} of all ratings, the first 10 % draw {titles[0.1]:.0%}, and
 half of the titles share the last {1 - titles[0.5]:.0%}. Popularity is therefore a strong opponent, and a list of only
-popular titles covers almost nothing. People are uneven too: the busiest 10 % give {people[0.1]:.0%} of the ratings, so
+popular titles covers almost nothing. People are uneven too: the busiest 10 % give {users[0.1]:.0%} of the ratings, so
 every metric here is computed per person first.
 
 ![Ratings by rank of titles and people](long-tails.svg)

@@ -25,7 +25,7 @@ from measure import load_world
 from recsys.columns import Columns
 from recsys.data.splits import TEST, TRAIN, assign_groups, hash_ids
 from recsys.evaluation.comparison import PRIMARY, SLICED, Result, pair
-from recsys.evaluation.intervals import Interval
+from recsys.gate.intervals import Interval
 from recsys.types import Ids
 
 HERE: Final = Path(__file__).parent

@@ -22,21 +22,21 @@ from typing import Any, Final
 
 import pandas as pd
 
-from otaku.evaluation.bench import RANKER, Bench, build_bench
-from otaku.evaluation.leaky import judge_leaky
+from otaku.evaluation.harness import RANKER, EvaluationHarness, build_harness
+from otaku.evaluation.leaky import evaluate_leaky
 from otaku.evaluation.loading import load_text_vectors, read_folder
-from otaku.evaluation.run import judge_corners, judge_on_unrated
+from otaku.evaluation.run import evaluate_cold_start, evaluate_on_unrated
 from recsys.columns import Columns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.data.splits import TRAIN, select_group
-from recsys.evaluation.cold import hide_titles, summon_unrated_jury
+from recsys.evaluation.baselines import Materials
+from recsys.evaluation.cold_start import build_unrated_evaluation_set, hide_titles
 from recsys.evaluation.comparison import SLICED, Result, compare, pair
-from recsys.evaluation.contenders import Materials
-from recsys.evaluation.intervals import Interval
-from recsys.evaluation.jury import World
+from recsys.evaluation.evaluation_set import EvaluationData
 from recsys.evaluation.tuning import read_best_params
 from recsys.features.text_embeddings import select_synopses
+from recsys.gate.intervals import Interval
 from recsys.recommender import Recommender
 
 MODELS: Final = ("popular", "genre", "text", "lightfm", "item_knn", "als", "ease", "seed004", "ranker")
@@ -66,7 +66,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 @cache
-def load_world(directory: Path, work: Path) -> World:
+def load_world(directory: Path, work: Path) -> EvaluationData:
     """Read the data, parsed once."""
     kept = work / "world"
     if not (kept / "done.json").exists():
@@ -78,10 +78,10 @@ def load_world(directory: Path, work: Path) -> World:
     digest = json.loads((kept / "done.json").read_text())["digest"]
     catalog = Catalog(pd.read_parquet(kept / "items.parquet"))
     nobody = pd.Series(dtype="int64").to_numpy()
-    return World(catalog, Interactions(pd.read_parquet(kept / "ratings.parquet")), nobody, digest)
+    return EvaluationData(catalog, Interactions(pd.read_parquet(kept / "ratings.parquet")), nobody, digest)
 
 
-def open_bench(arguments: argparse.Namespace) -> Bench:
+def open_harness(arguments: argparse.Namespace) -> EvaluationHarness:
     """Set everything up that is not a model."""
     world = load_world(arguments.directory, arguments.work)
     params = read_best_params(arguments.params) if arguments.params else {}
@@ -91,7 +91,7 @@ def open_bench(arguments: argparse.Namespace) -> Bench:
         report = partial(say_progress(), "embed text")
         return load_text_vectors(arguments.work / "text-vectors", texts, TEXT_MODEL, on_progress=report)
 
-    return build_bench(
+    return build_harness(
         world,
         Materials(embed, arguments.seed, arguments.threads, params),
         group=arguments.group,
@@ -121,28 +121,28 @@ def place(arguments: argparse.Namespace, part: str, name: str) -> Path:
     return folder / f"{name}.json"
 
 
-def measure_heldout(bench: Bench, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def measure_heldout(harness: EvaluationHarness, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Judge a model on the held-out people, and in the cold corners."""
     start, cpu = time.perf_counter(), time.process_time()
     # A ranker without a group reads what the whole one left behind; only the whole one is measured from the start.
-    model = replace(bench, refit=name == RANKER).make(name)
+    model = replace(harness, refit=name == RANKER).make(name)
     facts = {}
     if name not in find_ablated([name]):
         facts = {"fit_seconds": time.perf_counter() - start, "fit_cpu_seconds": time.process_time() - cpu}
         # What judging and other corners take on top is not part of the training.
         facts["fit_peak_bytes"] = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    judgement = bench.judge(name, model)
+    evaluated = harness.evaluate(name, model)
     facts["judge_seconds"] = time.perf_counter() - start
     if isinstance(model, Recommender):
         model.save(arguments.work / "models" / name)
         facts["artifact_bytes"] = float(
             sum(file.stat().st_size for file in (arguments.work / "models" / name).iterdir())
         )
-    result = Result.of(judgement, bench.jury, facts)
+    result = Result.of(evaluated, harness.eval_set, facts)
     result.table.to_parquet(place(arguments, "heldout", name).with_suffix(".parquet"), index=False)
-    corners = judge_corners(bench, name, model) if arguments.cold and name not in find_ablated([name]) else None
-    bins = [asdict(found) for found in judgement.reliability]
+    corners = evaluate_cold_start(harness, name, model) if arguments.cold and name not in find_ablated([name]) else None
+    bins = [asdict(found) for found in evaluated.reliability]
     return {"coverage": asdict(result.coverage), "facts": dict(result.facts), "cold": corners, "reliability": bins}
 
 
@@ -151,28 +151,28 @@ def find_ablated(names: list[str]) -> list[str]:
     return [name for name in names if name.startswith(f"{RANKER}_")]
 
 
-def measure_unrated(bench: Bench, name: str) -> dict[str, Any]:
+def measure_unrated(harness: EvaluationHarness, name: str) -> dict[str, Any]:
     """Fit a model without the ratings of some titles and judge it on those."""
-    world, hidden = hide_titles(bench.world)
-    jury = summon_unrated_jury(bench.jury, hidden)
+    world, hidden = hide_titles(harness.world)
+    eval_set = build_unrated_evaluation_set(harness.eval_set, hidden)
     training = select_group(world.interactions, TRAIN).to_matrix(world.catalog)
-    poorer = replace(bench, world=world, training=training)
+    poorer = replace(harness, world=world, training=training)
     return {
         "n_hidden": int(hidden.sum()),
-        "n_users": len(jury.people.user_ids),
-        "metrics": judge_on_unrated(poorer, name, jury, hidden),
+        "n_users": len(eval_set.users.user_ids),
+        "metrics": evaluate_on_unrated(poorer, name, eval_set, hidden),
     }
 
 
 def measure_part(arguments: argparse.Namespace) -> None:
     """Measure one part of one model in this process and write it down at once."""
-    bench = open_bench(arguments)
+    harness = open_harness(arguments)
     if arguments.part == "leaky":
-        found = judge_leaky(bench)
+        found = evaluate_leaky(harness)
     elif arguments.part == "unrated":
-        found = measure_unrated(bench, arguments.model)
+        found = measure_unrated(harness, arguments.model)
     else:
-        found = measure_heldout(bench, arguments.model, arguments)
+        found = measure_heldout(harness, arguments.model, arguments)
     path = place(arguments, arguments.part, arguments.model)
     path.with_suffix(".partial").write_text(json.dumps(found, indent=1), encoding="utf-8")
     path.with_suffix(".partial").rename(path)
@@ -265,12 +265,12 @@ def main() -> None:
         measure_part(arguments)
         return
     arguments.work.mkdir(parents=True, exist_ok=True)
-    bench = open_bench(arguments)
-    names = [bench.check(name) for name in arguments.models.split(",")]
-    arguments.reference = bench.check(arguments.reference or ("ease" if "ease" in names else names[0]))
+    harness = open_harness(arguments)
+    names = [harness.check(name) for name in arguments.models.split(",")]
+    arguments.reference = harness.check(arguments.reference or ("ease" if "ease" in names else names[0]))
     if arguments.reference not in names:
         sys.exit(f"the reference {arguments.reference} is not among the models")
-    del bench
+    del harness
     for name in names:
         run_part(arguments, "heldout", name)
         if arguments.cold and not find_ablated([name]):

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import load_world, open_bench
+from measure import load_world, open_harness
 
 from otaku.console import running_settings
-from otaku.evaluation.bench import RANKER
+from otaku.evaluation.harness import RANKER
 from otaku.evaluation.ranker_tuning import log_study, tune_ranker
 from recsys.connections import open_registry
 from recsys.data.splits import TRAIN, VALIDATION, select_group
-from recsys.evaluation.jury import summon_jury
+from recsys.evaluation.evaluation_set import build_evaluation_set
 from recsys.evaluation.tuning import SPACES, OnTrial, tune
 
 
@@ -31,11 +31,11 @@ def search_model(name: str, arguments: argparse.Namespace, say: OnTrial) -> dict
     """Search the parameters of one model."""
     journal, n_trials, seed = arguments.work / "trials.journal", arguments.trials, arguments.seed
     if name == RANKER:
-        return tune_ranker(open_bench(arguments), n_trials=n_trials, seed=seed, journal=journal, on_trial=say)
+        return tune_ranker(open_harness(arguments), n_trials=n_trials, seed=seed, journal=journal, on_trial=say)
     world = load_world(arguments.directory, arguments.work)
     training = select_group(world.interactions, TRAIN).to_matrix(world.catalog)
-    jury = summon_jury(world, training, VALIDATION)
-    return tune(name, training, world.catalog, jury, n_trials=n_trials, seed=seed, journal=journal, on_trial=say)
+    eval_set = build_evaluation_set(world, training, VALIDATION)
+    return tune(name, training, world.catalog, eval_set, n_trials=n_trials, seed=seed, journal=journal, on_trial=say)
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ import pandas as pd
 from recsys.columns import Columns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING, Interactions
-from recsys.data.people import People, build_people
 from recsys.data.sources.reading import read_source
 from recsys.data.splits import assign_folds
-from recsys.evaluation.metrics import PerUser, absolute_rating_error, ndcg_at_k
+from recsys.data.users import Users, build_users
+from recsys.gate.metrics import PerUser, absolute_rating_error, ndcg_at_k
 from recsys.retrieval.base import CandidateGenerator, select_top
 from recsys.retrieval.embedding import Als
 from recsys.retrieval.item_item import Ease, ItemKnn
@@ -53,10 +53,10 @@ def read_world(directory: Path) -> tuple[Catalog, Interactions]:
     return Catalog(items), Interactions(source.ratings[source.ratings[Columns.Item].isin(kept)])
 
 
-def score(model: CandidateGenerator, people: People) -> PerUser:
+def score(model: CandidateGenerator, known_users: Users) -> PerUser:
     """Compute NDCG@10 of the whole catalog minus the history."""
     values = []
-    for batch in people.batches():
+    for batch in known_users.batches():
         allowed = np.ones(batch.history.shape, dtype=bool)
         allowed[batch.history.nonzero()] = False
         lists = select_top(model.score(batch.history), allowed, K)
@@ -67,17 +67,17 @@ def score(model: CandidateGenerator, people: People) -> PerUser:
     return np.concatenate(values)
 
 
-def rating_errors(training: RatingMatrix, people: People, shrinkage: float) -> PerUser:
+def rating_errors(training: RatingMatrix, known_users: Users, shrinkage: float) -> PerUser:
     """Judge the usual bias model: mean, plus title, plus person, both shrunk towards 0."""
     mean = training.data.mean()
     counts = np.asarray((training > 0).sum(axis=0)).ravel()
     title = (np.asarray(training.sum(axis=0)).ravel() - mean * counts) / (counts + shrinkage)
-    history, targets = people.history.tocoo(), people.targets.tocoo()
+    history, targets = known_users.history.tocoo(), known_users.targets.tocoo()
     left = history.data - mean - title[history.col]
-    n_rated = np.bincount(history.row, minlength=len(people.user_ids))
-    person = np.bincount(history.row, weights=left, minlength=len(people.user_ids)) / (n_rated + shrinkage)
-    predicted = np.clip(mean + title[targets.col] + person[targets.row], 1, 10)
-    return absolute_rating_error(predicted, targets.data, targets.row, n_users=len(people.user_ids))
+    n_rated = np.bincount(history.row, minlength=len(known_users.user_ids))
+    user = np.bincount(history.row, weights=left, minlength=len(known_users.user_ids)) / (n_rated + shrinkage)
+    predicted = np.clip(mean + title[targets.col] + user[targets.row], 1, 10)
+    return absolute_rating_error(predicted, targets.data, targets.row, n_users=len(known_users.user_ids))
 
 
 def collect(directory: Path) -> pd.DataFrame:
@@ -89,13 +89,13 @@ def collect(directory: Path) -> pd.DataFrame:
     parts = []
     for half in (0, 1):
         training = interactions.select_users(users[halves != half]).to_matrix(catalog)
-        people = build_people(interactions.select_users(users[halves == half]), catalog)
+        known_users = build_users(interactions.select_users(users[halves == half]), catalog)
         columns: dict[str, npt.NDArray[np.float64]] = {}
         for name, model in make_models().items():
-            columns[f"ndcg_at_10.{name}"] = score(model.fit(training, catalog), people)
+            columns[f"ndcg_at_10.{name}"] = score(model.fit(training, catalog), known_users)
             print(f"half {half}: {name} {np.nanmean(columns[f'ndcg_at_10.{name}']):.4f}", flush=True)
         for shrinkage in (5.0, 20.0):
-            columns[f"mae.bias_{shrinkage:.0f}"] = rating_errors(training, people, shrinkage)
+            columns[f"mae.bias_{shrinkage:.0f}"] = rating_errors(training, known_users, shrinkage)
         parts.append(pd.DataFrame(columns))
     table = pd.concat(parts, ignore_index=True).dropna()
     return table.sample(frac=1.0, random_state=0, ignore_index=True).astype(np.float32)

@@ -109,7 +109,7 @@ def write_page(stored: dict[str, Any]) -> str:
     }
     return f"""# 2. How often the gate errs
 
-`make bench-gate` decides trials whose truth is known by construction (`recsys/evaluation/calibration.py`): results of
+`make bench-gate` decides trials whose truth is known by construction (`recsys/gate/calibration.py`): results of
 pairs of models on real people, exchanged at random so that neither is better, and then worsened or bettered by an exact
 share. The results are NDCG@10 of 6,166 people, judged by models that were fitted on the other half of the people
 (`collect_vectors.py`), and of a heavy-tailed law where most values are 0. Seed {stored["seed"]}; {n_trials:,} trials

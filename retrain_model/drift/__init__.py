@@ -1,1 +1,1 @@
-"""The daily job after arrivals: tell whether the model in Production still fits the people."""
+"""The daily job after arrivals: tell whether the model in Production still fits the users."""

@@ -1,4 +1,4 @@
-"""`python -m retrain_model.drift --day 2026-01-12`: compare the people of the last days with those of the model."""
+"""`python -m retrain_model.drift --day 2026-01-12`: compare the users of the last days with those of the model."""
 
 import argparse
 import datetime as dt
@@ -14,7 +14,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(prog="python -m retrain_model.drift", description="Measure drift.")
     parser.add_argument("--day", type=dt.date.fromisoformat, required=True, help="the day, like 2026-01-12")
-    parser.add_argument("--window-days", type=int, default=28, help="compare the people of so many days")
+    parser.add_argument("--window-days", type=int, default=28, help="compare the users of so many days")
     parser.add_argument("--rest-days", type=int, default=3, help="days after which another retraining may be asked for")
     parser.add_argument("--psi", type=float, default=0.25, help="population stability index that is too much")
     parser.add_argument("--unknown-share", type=float, default=0.05, help="share of ratings about unknown titles")

@@ -1,4 +1,4 @@
-"""Compare the people of the last days with those the production model was trained on, once a day."""
+"""Compare the users of the last days with those the production model was trained on, once a day."""
 
 import datetime as dt
 import json
@@ -34,14 +34,14 @@ PICTURE: Final = "drift.png"
 
 @dataclass(frozen=True)
 class DriftRules:
-    """Which people are looked at, how far they may move, and how often a model may be asked for.
+    """Which users are looked at, how far they may move, and how often a model may be asked for.
 
     Parameters
     ----------
     window_days
-        People who arrived on this many days up to the day are compared.
+        Users who arrived on this many days up to the day are compared.
     rest_days
-        A breach asks for a retraining unless one has learnt from these last days already: judged and refused today, a
+        A breach asks for a retraining unless one has learned from these last days already: judged and refused today, a
         challenger of tomorrow would be refused too.
     """
 
@@ -89,7 +89,7 @@ def monitor_drift(
             return known
         version = registry.production_version()
         if version is None:
-            raise NoProductionModelError("nothing was promoted yet, so that there is no model to compare people with")
+            raise NoProductionModelError("nothing was promoted yet, so that there is no model to compare users with")
         return _write_row(engine, _measure(engine, store, read_recipe(registry, version), version, day, rules))
 
 
@@ -102,8 +102,8 @@ def _measure(
     first = day - dt.timedelta(days=rules.window_days - 1)
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         catalog = read_catalog(connection)
-        current = _read_newcomers(connection, first, day)
-        last_judged = _find_last_judged(connection, day)
+        current = _read_cold_start_users(connection, first, day)
+        last_judged = _find_last_evaluated(connection, day)
     before, now = build_profile(reference.interactions, catalog), build_profile(current, catalog)
     is_known = reference.catalog.contains(current.table[Columns.Item].to_numpy())
     report = compute_drift(
@@ -114,7 +114,7 @@ def _measure(
         limits=rules.limits,
     )
     wanted, reason = decide(report, day, last_judged, rules)
-    facts = {"day": day, "people arrived since": first, "model": f"version {version}, trained on {learnt_until}"}
+    facts = {"day": day, "users arrived since": first, "model": f"version {version}, trained on {learnt_until}"}
     content = {**facts, **report.to_dict(), "rules": asdict(rules), "retraining wanted": wanted, "reason": reason}
     with tempfile.TemporaryDirectory(prefix="otaku-") as folder:
         (Path(folder) / "report.json").write_text(json.dumps(content, indent=1, default=str))
@@ -127,21 +127,21 @@ def _measure(
 def decide(report: DriftReport, day: dt.date, last_judged: dt.date | None, rules: DriftRules) -> tuple[bool, str]:
     """Tell whether a retraining is wanted, and why or why not."""
     if not report.breaches:
-        return False, "the model still fits the people"
+        return False, "the model still fits the users"
     found = "; ".join(report.breaches)
     if last_judged is not None and (day - last_judged).days < rules.rest_days:
-        return False, f"{found}; but a challenger that learnt until {last_judged} was judged already"
+        return False, f"{found}; but a challenger that learned until {last_judged} was judged already"
     return True, found
 
 
-def _read_newcomers(connection: Connection, first: dt.date, last: dt.date) -> Interactions:
+def _read_cold_start_users(connection: Connection, first: dt.date, last: dt.date) -> Interactions:
     """Read the ratings of everyone who arrived on these days, both included."""
     rated = select(*(ratings.c[name] for name in Columns.Interactions)).join(users)
     return Interactions(read_frame(connection, rated.where(users.c.arrived_on.between(first, last))))
 
 
-def _find_last_judged(connection: Connection, day: dt.date) -> dt.date | None:
-    """Find the newest day up to this one that a judged challenger has learnt from."""
+def _find_last_evaluated(connection: Connection, day: dt.date) -> dt.date | None:
+    """Find the newest day up to this one that a judged challenger has learned from."""
     keys = connection.scalars(select(decisions.c.run_key).where(decisions.c.actor == GATE))
     days = (dt.date.fromisoformat(key[:10]) for key in keys)  # a run key begins with its day
     return max((found for found in days if found <= day), default=None)

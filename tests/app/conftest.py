@@ -19,9 +19,9 @@ from tests.factories import tiny_recommender
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What does answer may take its time; what is away says so at once."""
-    monkeypatch.setattr("app.database.WRITE_SECONDS", 20.0)
-    monkeypatch.setattr("app.cache.REDIS_SECONDS", 20.0)
-    monkeypatch.setattr("app.limits.REDIS_SECONDS", 20.0)
+    monkeypatch.setattr("app.stores.database.WRITE_SECONDS", 20.0)
+    monkeypatch.setattr("app.stores.response_cache.REDIS_SECONDS", 20.0)
+    monkeypatch.setattr("app.guard.limits.REDIS_SECONDS", 20.0)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def test_a_request_is_one_line_of_json_without_anything_personal(
     assert found.pop("message").startswith("id-7 POST /recommend/ 200 ")
     assert found == {
         "level": "INFO",
-        "logger": "app.middleware",
+        "logger": "app.guard.middleware",
         "request_id": "id-7",
         "method": "POST",
         "route": "/recommend/",

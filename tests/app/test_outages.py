@@ -72,7 +72,7 @@ class Clients(Load):
     """
 
     def __init__(self, server: Server) -> None:
-        super().__init__(server, USERS + OTHERS, self._judge, n_clients=3)
+        super().__init__(server, USERS + OTHERS, self._evaluate_models, n_clients=3)
         self._away = False
         self._back_since = -math.inf
         self.refusal_seconds: list[float] = []
@@ -85,7 +85,7 @@ class Clients(Load):
     def is_back(self) -> None:
         self._away, self._back_since = False, time.perf_counter()
 
-    def _judge(self, number: int, status: int, answer: dict[str, Any]) -> str | None:
+    def _evaluate_models(self, number: int, status: int, answer: dict[str, Any]) -> str | None:
         seconds = self.seconds[-1]
         is_user = number < len(USERS)
         if status == 503 and is_user and (self._away or time.perf_counter() - seconds <= self._back_since):
@@ -124,7 +124,7 @@ def test_without_a_database_users_are_told_at_once_and_nobody_else_notices(site:
             wait_for(lambda: "the database does not answer" in problems(server))
             before = clients.n_answers
             wait_for(lambda seen=before: clients.n_answers > seen + 30)
-            # At once: half of them far sooner than a person waits, and nobody as long as a slow database may take.
+            # At once: half of them far sooner than a user waits, and nobody as long as a slow database may take.
             assert statistics.median(clients.refusal_seconds) < 0.9
             assert max(clients.refusal_seconds) < PATIENCE
             site.start()

@@ -1,4 +1,4 @@
-"""What is served is what the version gives offline, on LightGBM itself, for 200 people."""
+"""What is served is what the version gives offline, on LightGBM itself, for 200 users."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from recsys.columns import Columns
-from recsys.recommender import Profile, Recommendations, Recommender
+from recsys.recommender import Recommendations, Recommender, UserProfile
 from recsys.settings import Settings
 from recsys.storage.database import create_database_engine, upsert_rows
 from recsys.storage.tables import items, ratings, users
@@ -20,16 +20,18 @@ from tests.factories import N_USERS, tiny_world
 
 pytestmark = pytest.mark.local
 CATALOG, INTERACTIONS = tiny_world()
-N_UNKNOWN = 40  # people who are in no database and send their ratings along
+N_UNKNOWN = 40  # users who are in no database and send their ratings along
 
 
 @pytest.fixture
 def client(database_url: str, offline_settings: Settings, source: FolderSource) -> Iterator[TestClient]:
     engine = create_database_engine(database_url)
-    people = pd.DataFrame({Columns.User: INTERACTIONS.user_ids, "arrived_on": date(2026, 1, 5), "batch_id": "test"})
+    known_users = pd.DataFrame(
+        {Columns.User: INTERACTIONS.user_ids, "arrived_on": date(2026, 1, 5), "batch_id": "test"}
+    )
     with engine.begin() as connection:
         upsert_rows(connection, items, CATALOG.items)
-        upsert_rows(connection, users, people)
+        upsert_rows(connection, users, known_users)
         upsert_rows(connection, ratings, INTERACTIONS.table)
     engine.dispose()
     settings = offline_settings.model_copy(update={"database_url": SecretStr(database_url)})
@@ -37,9 +39,9 @@ def client(database_url: str, offline_settings: Settings, source: FolderSource) 
         yield opened
 
 
-def profile_of(user_id: int, length: int | None = None) -> Profile:
+def profile_of(user_id: int, length: int | None = None) -> UserProfile:
     rows = INTERACTIONS.table[INTERACTIONS.table[Columns.User] == user_id][:length]
-    return Profile(rows[Columns.Item].to_numpy(), rows[Columns.Rating].to_numpy(dtype=np.float32))
+    return UserProfile(rows[Columns.Item].to_numpy(), rows[Columns.Rating].to_numpy(dtype=np.float32))
 
 
 def is_same(answer: dict[str, Any], expected: Recommendations) -> bool:
@@ -54,7 +56,7 @@ def is_same(answer: dict[str, Any], expected: Recommendations) -> bool:
 def test_the_served_list_is_the_list_computed_offline(client: TestClient, model_folders: dict[int, Path]) -> None:
     offline = Recommender.load(model_folders[1])
     assert not offline.ranker.forests
-    known: list[tuple[dict[str, Any], Profile]] = [
+    known: list[tuple[dict[str, Any], UserProfile]] = [
         ({"user_input": user_id}, profile_of(user_id)) for user_id in range(1, N_USERS + 1)
     ]
     unknown = [profile_of(user_id, user_id % 5) for user_id in range(1, N_UNKNOWN + 1)]

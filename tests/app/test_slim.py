@@ -50,7 +50,7 @@ SERVE_ONCE = f"""
 
     sys.meta_path.insert(0, Absent())
     import app.__main__
-    from app.serving import ServingModel, check_model
+    from app.models.serving import ServingModel, check_model
     from recsys.recommender import Recommender
 
     def refuse(*_, **__):

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from app.history import build_history
-from app.recommending import recommend
-from app.schemas import RecommendRequest
-from app.serving import load_model
+from app.models.serving import load_model
+from app.recommending.recommend import recommend
+from app.schemas.recommendations import RecommendRequest
+from app.stores.user_history import build_history
 from recsys.connections import open_engine, open_store
 from recsys.recommender.golden import FILE
 from recsys.settings import Settings
 from recsys.storage import promotion
-from recsys.storage.people import read_person
 from recsys.storage.registry import Registry
+from recsys.storage.users import read_user
 from tests.app.harness import wait_for
 from tests.app.live import PATIENCE, Load, Server, fill_database, register, run_server
 
@@ -49,10 +49,9 @@ def compute_answers(settings: Settings, folder: Path, version: int) -> list[list
     """Answer all questions offline from the files of a version."""
     model = load_model(folder, name="offline", version=version, run_id="r")
     with open_engine(settings) as engine, engine.connect() as connection:
-        people = {user: build_history(person) for user in (7, 8) if (person := read_person(connection, user))}
+        users = {user: build_history(some_user) for user in (7, 8) if (some_user := read_user(connection, user))}
     found = (
-        recommend(model, RecommendRequest.model_validate(question), people.get, request_id="r")
-        for question in QUESTIONS
+        recommend(model, RecommendRequest.model_validate(question), users.get, request_id="r") for question in QUESTIONS
     )
     return [list_items(answer.model_dump()) for answer in found]
 
@@ -133,7 +132,7 @@ def scene(settings: Settings, registry: Registry, model_folders: dict[int, Path]
 
 
 class Ledger:
-    """Promotes and rolls back as people do, and knows what is in Production and what was before."""
+    """Promotes and rolls back as users do, and knows what is in Production and what was before."""
 
     def __init__(self, engine: Engine, registry: Registry) -> None:
         self._engine, self._registry = engine, registry
@@ -142,12 +141,12 @@ class Ledger:
         self.champion: int | None = None
 
     def promote(self, version: int) -> None:
-        named = {"run_key": next(self._names), "actor": "person:test", "reason": "a test"}
+        named = {"run_key": next(self._names), "actor": "user:test", "reason": "a test"}
         promotion.promote(self._engine, self._registry, version, champion=self.champion, **named)
         self.previous, self.champion = self.champion, version
 
     def roll_back(self) -> None:
-        named = {"run_key": next(self._names), "actor": "person:test", "reason": "a test"}
+        named = {"run_key": next(self._names), "actor": "user:test", "reason": "a test"}
         promotion.roll_back(self._engine, self._registry, **named)
         self.previous, self.champion = self.champion, self.previous
 

@@ -23,16 +23,16 @@ MONDAY, TUESDAY = "2026-01-05T21:50:00+00:00", "2026-01-06T21:50:00+00:00"
 
 @pytest.fixture
 def engine(database_url: str) -> Engine:
-    """A database with four titles and a queue of 200 people."""
+    """A database with four titles and a queue of 200 users."""
     engine = create_database_engine(database_url)
-    people = [
+    users = [
         {"user_id": 1000 + position, "position": position, "item_ids": [1, 2 + position % 3], "ratings": [7, 9]}
         for position in range(200)
     ]
     with engine.begin() as connection:
         titles = [{"item_id": item, "title": f"Title {item}", "genres": ["Drama"]} for item in range(1, 5)]
         connection.execute(insert(items), titles)
-        connection.execute(insert(future_users), people)
+        connection.execute(insert(future_users), users)
     yield engine
     engine.dispose()
 
@@ -50,7 +50,7 @@ def read_rows(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.mark.local
 @pytest.mark.slow
-def test_people_arrive_once_however_often_and_in_whatever_order_the_days_run(
+def test_users_arrive_once_however_often_and_in_whatever_order_the_days_run(
     engine: Engine, database_url: str, run_dag: RunDag
 ) -> None:
     environment = {"OTAKU_DATABASE_URL": database_url}

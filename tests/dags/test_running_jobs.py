@@ -27,16 +27,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.local]
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """Four titles, one person who is known, and a queue of 60."""
+    """Four titles, one user who is known, and a queue of 60."""
     engine = create_database_engine(database_url)
-    people = [
+    known_users = [
         {"user_id": 1000 + position, "position": position, "item_ids": [1, 2 + position % 3], "ratings": [7, 9]}
         for position in range(60)
     ]
     with engine.begin() as connection:
         titles = [{"item_id": item, "title": f"Title {item}", "genres": ["Drama"]} for item in range(1, 5)]
         connection.execute(insert(items), titles)
-        connection.execute(insert(future_users), people)
+        connection.execute(insert(future_users), known_users)
         connection.execute(insert(users).values(user_id=1, batch_id="ingest"))
     yield engine
     engine.dispose()

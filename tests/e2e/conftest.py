@@ -25,7 +25,7 @@ DAGS = ("ingest_feedback", "add_new_users", "monitor_drift", "retrain_model")
 
 @dataclass(frozen=True)
 class World:
-    """A platform with Airflow, somebody logged in to it, and its database."""
+    """A platform with Airflow, a user logged in to it, and its database."""
 
     platform: LocalPlatform
     client: AirflowClient

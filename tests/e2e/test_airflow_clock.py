@@ -1,4 +1,4 @@
-"""Schedules and assets: harmless before anything is there, and a retraining when the people have changed."""
+"""Schedules and assets: harmless before anything is there, and a retraining when the users have changed."""
 
 import time
 from collections.abc import Callable
@@ -11,8 +11,8 @@ import pytest
 from recsys.connections import open_store
 from recsys.storage.database import upsert_rows
 from recsys.storage.feedback import FeedbackEvent, write_feedback
-from recsys.storage.people import read_person
 from recsys.storage.tables import items, ratings, users
+from recsys.storage.users import read_user
 from tests.e2e.conftest import DAGS, World
 from tests.factories import tiny_world
 from tests.recipes import put_into_production
@@ -42,7 +42,7 @@ def test_from_an_empty_database_to_a_retraining_that_drift_asks_for(open_airflow
         log = client.read_log(dag_id, run["dag_run_id"], first, attempt=tasks[first]["try_number"])
         assert any(reason in line for line in log for reason in reasons), log
 
-    # Then there are people and a model, somebody rates in the service, and quite different people come.
+    # Then there are users and a model, a user rates in the service, and quite different users come.
     today = datetime.now(UTC).date()
     with world.engine.begin() as connection:
         upsert_rows(connection, items, CATALOG.items)
@@ -53,13 +53,15 @@ def test_from_an_empty_database_to_a_retraining_that_drift_asks_for(open_airflow
     run = wait_for_end(world, "ingest_feedback", client.trigger("ingest_feedback"))
     assert run["state"] == "success"
     with world.engine.begin() as connection:
-        person = read_person(connection, 7)
-        newcomers = INTERACTIONS.table.assign(user_id=INTERACTIONS.table["user_id"] + 5000, rating=2)
-        people = pd.DataFrame({"user_id": newcomers["user_id"].unique(), "arrived_on": today, "batch_id": "test"})
-        upsert_rows(connection, users, people)
-        upsert_rows(connection, ratings, newcomers)
-    assert person is not None
-    assert person.ratings[19] == 2
+        user = read_user(connection, 7)
+        cold_start_users = INTERACTIONS.table.assign(user_id=INTERACTIONS.table["user_id"] + 5000, rating=2)
+        known_users = pd.DataFrame(
+            {"user_id": cold_start_users["user_id"].unique(), "arrived_on": today, "batch_id": "test"}
+        )
+        upsert_rows(connection, users, known_users)
+        upsert_rows(connection, ratings, cold_start_users)
+    assert user is not None
+    assert user.ratings[19] == 2
 
     # Drift is found, and the asset starts a retraining for its day.
     run_id = client.trigger("monitor_drift")

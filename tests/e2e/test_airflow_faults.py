@@ -66,7 +66,7 @@ def test_s3_away_is_one_clear_line_a_retry_and_green_once_it_is_back(promoted: W
 
 
 def test_a_no_of_the_gate_skips_promote_and_says_why(promoted: World) -> None:
-    forget_what_training_people_like(promoted.engine)
+    forget_what_training_users_like(promoted.engine)
     retrain(promoted, SECOND)
     assert promoted.states("retrain_model", SECOND) == dict.fromkeys({*STEPS, "keep"}, "success") | {
         "promote": "skipped"
@@ -85,8 +85,8 @@ def test_a_no_of_the_gate_skips_promote_and_says_why(promoted: World) -> None:
     assert read_traces(promoted.settings) == before
 
 
-def forget_what_training_people_like(engine: Engine) -> None:
-    """Make the ratings of training people worthless, so that no challenger can be as good as the champion."""
+def forget_what_training_users_like(engine: Engine) -> None:
+    """Make the ratings of training users worthless, so that no challenger can be as good as the champion."""
     with engine.begin() as connection:
         ids = np.array(connection.scalars(select(users.c.user_id)).all())
         training = ids[assign_groups(ids) == TRAIN].tolist()

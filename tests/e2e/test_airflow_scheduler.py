@@ -54,7 +54,7 @@ def undisturbed(world: World, files: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_people_arrive_as_if_nothing_had_happened(world: World, undisturbed: Engine, read_rows: ReadRows) -> None:
+def test_users_arrive_as_if_nothing_had_happened(world: World, undisturbed: Engine, read_rows: ReadRows) -> None:
     client = world.client
     for day in range((LAST - FIRST).days + 1):
         add_new_users(undisturbed, FIRST + timedelta(days=day))

@@ -1,4 +1,4 @@
-"""`otaku demo` and `otaku retrain` as a person meets them: real processes, real exit codes, nothing left behind."""
+"""`otaku demo` and `otaku retrain` as a user meets them: real processes, real exit codes, nothing left behind."""
 
 import json
 import os

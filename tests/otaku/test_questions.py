@@ -1,4 +1,4 @@
-"""The questions that the demo asks are about people for whom there is something to answer."""
+"""The questions that the demo asks are about users for whom there is something to answer."""
 
 import pandas as pd
 import pytest

@@ -48,10 +48,10 @@ def test_measuring_again_goes_on_and_the_page_tells_the_numbers(work: Path, tmp_
         assert facts["process_peak_bytes"] >= facts["fit_peak_bytes"] > 50e6
         assert (work / "test" / f"{name}.parquet").exists()
 
-    (tmp_path / "findings.md").write_text("What a person has to say.")
+    (tmp_path / "findings.md").write_text("What a user has to say.")
     assert run("render.py", work / "results.json", tmp_path).returncode == 0
     page = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "What a person has to say." in page
+    assert "What a user has to say." in page
     for name, label in zip(MODELS, ("popularity", "EASE"), strict=True):
         found = results["models"][name]["metrics"]["ndcg_at_10"]
         assert f"| {label} | {found['mean']:.3f} ({found['low']:.3f} to {found['high']:.3f}) |" in page
@@ -71,7 +71,7 @@ def test_tuning_writes_what_measuring_reads(work: Path) -> None:
 
 
 @pytest.mark.slow
-def test_other_people_judge_in_every_split(work: Path, tmp_path: Path) -> None:
+def test_other_users_judge_in_every_split(work: Path, tmp_path: Path) -> None:
     done = run("crossvalidate.py", work.parent / "data", tmp_path, "--models", "popular,ease", "--splits", 2)
     assert done.returncode == 0, done.stderr
     worlds = [pd.read_parquet(tmp_path / f"split-{split}" / "world" / "ratings.parquet") for split in (0, 1)]
@@ -99,7 +99,7 @@ def test_other_people_judge_in_every_split(work: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_more_splits_than_there_are_people_for(work: Path, tmp_path: Path) -> None:
+def test_no_more_splits_than_there_are_users_for(work: Path, tmp_path: Path) -> None:
     done = run("crossvalidate.py", work.parent / "data", tmp_path, "--splits", 10)
     assert done.returncode == 2
     assert "invalid choice: 10" in done.stderr

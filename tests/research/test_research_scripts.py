@@ -34,7 +34,7 @@ def test_page_tells_the_counts_of_the_files(folders: tuple[Path, Path]) -> None:
     unlisted = int((~ratings["anime_id"].isin(anime["MAL_ID"])).sum())
     assert unlisted > 0
     assert "- ratings: **4,000**" in text
-    assert "- people: **150**" in text
+    assert "- users: **150**" in text
     assert f"| ratings of titles that anime.csv does not list | {unlisted:,} | 4,000 |" in text
     assert f"The mean is {ratings['rating'].mean():.2f}" in text
     assert "nan" not in text

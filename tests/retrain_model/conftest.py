@@ -164,7 +164,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
 
 
 @pytest.fixture(scope="session")
-def open_judged(jobs: Jobs, open_world: OpenWorld, tmp_path_factory: pytest.TempPathFactory) -> OpenWorld:
+def open_evaluated(jobs: Jobs, open_world: OpenWorld, tmp_path_factory: pytest.TempPathFactory) -> OpenWorld:
     """Make a world whose champion has the challenger's bytes: no worse, so that a promotion moves both aliases."""
     folder, lock = tmp_path_factory.mktemp("champion"), Lock()
     first = open_world()
@@ -178,7 +178,7 @@ def open_judged(jobs: Jobs, open_world: OpenWorld, tmp_path_factory: pytest.Temp
         version = registry.register_model(registry.start_run("champion"), folder / "model", "champion")
         with open_engine(settings) as engine:
             promotion.promote(
-                engine, registry, version, run_key="champion", champion=None, actor="person:test", reason="the first"
+                engine, registry, version, run_key="champion", champion=None, actor="user:test", reason="the first"
             )
         return settings
 

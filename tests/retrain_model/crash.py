@@ -40,7 +40,7 @@ def embed(texts: Sequence[str], *_: Any, **__: Any) -> np.ndarray:
 
 def shrink() -> None:
     """Replace what is slow by something small."""
-    from recsys.evaluation import judging
+    from recsys.evaluation import evaluate as evaluate_module
     from recsys.ranking import params
     from recsys.retrieval.embedding import Als, LightFm
     from recsys.retrieval.item_item import Ease, ItemKnn
@@ -61,7 +61,7 @@ def shrink() -> None:
     fit.make_models = models
     text_cache.embed_texts = embed
     job.get_preset = lambda _name: tiny  # type: ignore[assignment]
-    judging.measure_scoring_ms = lambda *_: 1.0  # type: ignore[assignment]
+    evaluate_module.measure_scoring_ms = lambda *_: 1.0  # type: ignore[assignment]
 
 
 def watch(reached: Callable[[str], None]) -> None:

@@ -27,9 +27,9 @@ pytestmark = [pytest.mark.local, pytest.mark.slow]
 WEEK = timedelta(days=7)
 
 
-def test_a_challenger_with_the_bytes_of_the_champion_takes_over_as_equal(jobs: Jobs, open_judged: OpenWorld) -> None:
+def test_a_challenger_with_the_bytes_of_the_champion_takes_over_as_equal(jobs: Jobs, open_evaluated: OpenWorld) -> None:
     """As designed: not different and no loss beyond the margin; it counts as the newer one."""
-    settings = open_judged()
+    settings = open_evaluated()
     assert jobs.retrain(settings, SUNDAY)[0] == 0
     registry = open_registry(settings)
     challenger, champion = registry.read_version(2), registry.read_version(1)
@@ -43,9 +43,9 @@ def test_a_challenger_with_the_bytes_of_the_champion_takes_over_as_equal(jobs: J
     assert registry.production_version() == 2
 
 
-def test_two_run_keys_at_once_leave_one_linear_history(jobs: Jobs, open_judged: OpenWorld) -> None:
+def test_two_run_keys_at_once_leave_one_linear_history(jobs: Jobs, open_evaluated: OpenWorld) -> None:
     """Whoever was judged against a champion that is gone stops, and is judged again by the next run."""
-    settings = open_judged()
+    settings = open_evaluated()
     days = [SUNDAY, SUNDAY + WEEK]
 
     def run(day: date) -> int:
@@ -86,7 +86,7 @@ def test_a_challenger_trained_on_shuffled_labels_is_kept_out(
     registry.register_model(registry.start_run("champion"), champion, "champion")
     with open_engine(settings) as engine:
         promotion.promote(
-            engine, registry, 1, run_key="champion", champion=None, actor="person:test", reason="trained with care"
+            engine, registry, 1, run_key="champion", champion=None, actor="user:test", reason="trained with care"
         )
     rng, build_tables = np.random.default_rng(5), fitting.build_tables
 
@@ -119,7 +119,7 @@ def test_a_champion_of_another_format_is_not_compared_with_and_can_be_replaced(
     registry.register_model(registry.start_run("champion"), champion, "champion")
     with open_engine(settings) as engine:
         promotion.promote(
-            engine, registry, 1, run_key="champion", champion=None, actor="person:test", reason="an older code made it"
+            engine, registry, 1, run_key="champion", champion=None, actor="user:test", reason="an older code made it"
         )
     with open_context(SUNDAY, settings=settings) as context:
         report = retrain(context)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recsys.evaluation import judging
+from recsys.evaluation import evaluate as evaluate_module
 from recsys.exceptions import ServiceUnavailableError
 from recsys.settings import Settings
 from recsys.storage import promotion
@@ -20,7 +20,7 @@ from recsys.storage.registry import PREVIOUS, runs
 from retrain_model import steps
 from retrain_model.context import COMMIT_POINTS, RetrainContext
 from retrain_model.job import open_context
-from retrain_model.steps import judge
+from retrain_model.steps import evaluate as evaluate
 from tests.recsys.storage.test_promotion_faults import injecting_faults
 from tests.retrain_model.conftest import SUNDAY, OpenWorld
 from tests.retrain_model.forks import Jobs
@@ -41,8 +41,8 @@ class Reference:
 
 
 @pytest.fixture(scope="module")
-def reference(jobs: Jobs, open_judged: OpenWorld) -> Reference:
-    settings = open_judged()
+def reference(jobs: Jobs, open_evaluated: OpenWorld) -> Reference:
+    settings = open_evaluated()
     code, reached = jobs.retrain(settings, SUNDAY)
     assert code == 0
     return Reference(settings, read_traces(settings), reached)
@@ -66,9 +66,9 @@ def test_the_named_commit_points_are_those_that_a_run_makes(reference: Reference
 
 @pytest.mark.parametrize("sign", SIGNALS, ids=["SIGTERM", "SIGKILL"])
 def test_killed_after_every_commit_point_of_its_own_recovery(
-    sign: int, jobs: Jobs, open_judged: OpenWorld, reference: Reference
+    sign: int, jobs: Jobs, open_evaluated: OpenWorld, reference: Reference
 ) -> None:
-    settings = open_judged()
+    settings = open_evaluated()
     for point in COMMIT_POINTS:
         jobs.kill(settings, SUNDAY, point, sign)
     assert jobs.retrain(settings, SUNDAY)[0] == 0
@@ -84,10 +84,10 @@ ALL = list(itertools.product(COMMIT_POINTS, SIGNALS))
     "cases", [pytest.param(IN_TURN, id="in turn"), pytest.param(ALL, id="all", marks=pytest.mark.e2e)]
 )
 def test_killed_after_any_commit_point_of_its_first_run(
-    cases: list[tuple[str, int]], jobs: Jobs, open_judged: OpenWorld, reference: Reference
+    cases: list[tuple[str, int]], jobs: Jobs, open_evaluated: OpenWorld, reference: Reference
 ) -> None:
     def try_case(case: tuple[str, int]) -> None:
-        settings = open_judged()
+        settings = open_evaluated()
         jobs.kill(settings, SUNDAY, *case)
         assert jobs.retrain(settings, SUNDAY)[0] == 0, case
         assert_one_effect(settings, reference)
@@ -105,18 +105,18 @@ def copy_fitted(context: RetrainContext, source: str) -> None:
                 context.store.write_bytes(target, context.store.read_bytes(key))
 
 
-def remember(monkeypatch: pytest.MonkeyPatch) -> None:
+def record_last_good(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute what is pure only once: the test is about calls to services."""
     for name in ("judge_recommender", "judge_generator", "build_evidence"):
-        original, known = getattr(judge, name), dict[str, Any]()
+        original, known = getattr(evaluate, name), dict[str, Any]()
 
-        def recall(*args: Any, original: Any = original, known: dict[str, Any] = known, **kwargs: Any) -> Any:
+        def load_last_good(*args: Any, original: Any = original, known: dict[str, Any] = known, **kwargs: Any) -> Any:
             first = args[0] if isinstance(args[0], str) else getattr(args[0], "name", "evidence")
             if first not in known:
                 known[first] = original(*args, **kwargs)
             return known[first]
 
-        monkeypatch.setattr(judge, name, recall)
+        monkeypatch.setattr(evaluate, name, load_last_good)
     monkeypatch.setattr(runs, "_draw", lambda _figure: b"drawn")
 
 
@@ -130,14 +130,14 @@ def test_every_call_of_the_judging_half_may_fail(
     for_ever: bool,
     stride: int,
     jobs: Jobs,
-    open_judged: OpenWorld,
+    open_evaluated: OpenWorld,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    settings = open_judged()
+    settings = open_evaluated()
     jobs.kill(settings, SUNDAY, "train_ranker published", signal.SIGKILL)
-    remember(monkeypatch)
-    monkeypatch.setattr(judging, "measure_scoring_ms", lambda *_: 1.0)
+    record_last_good(monkeypatch)
+    monkeypatch.setattr(evaluate_module, "measure_scoring_ms", lambda *_: 1.0)
     with open_context(SUNDAY, settings=settings) as first, injecting_faults(first.engine, monkeypatch) as faults:
         n_calls, point, before = 10**6, 0, 1
         while point <= n_calls:
@@ -146,10 +146,10 @@ def test_every_call_of_the_judging_half_may_fail(
             copy_fitted(context, RUN_KEY)
             faults.arm(point, for_ever=for_ever)
             with suppress(ServiceUnavailableError):
-                judge_and_promote(context)
+                evaluate_and_promote(context)
             n_calls = n_calls if point else faults.n_calls
             faults.arm(0, for_ever=False)
-            after = judge_and_promote(context)
+            after = evaluate_and_promote(context)
             assert (context.registry.alias_version(PREVIOUS), context.registry.production_version()) == (before, after)
             assert [found.version for found in context.registry.list_versions(context.run_key)] == [after], point
             ledger = [line for line in promotion.read_ledger(context.engine) if line.run_key == context.run_key]
@@ -161,7 +161,7 @@ def test_every_call_of_the_judging_half_may_fail(
         sys.stdout.write(f"\n{n_points} of {n_calls} calls failed {mode}, {dict(faults.injected)} injected\n")
 
 
-def judge_and_promote(context: RetrainContext) -> int:
+def evaluate_and_promote(context: RetrainContext) -> int:
     steps.evaluate(context)
     assert steps.gate(context)["outcome"] in ("better", "not_different")
     return int(steps.promote(context).rpartition("/")[2])

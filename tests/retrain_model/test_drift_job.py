@@ -49,26 +49,26 @@ sys.exit(__main__.main(["--day", sys.argv[1]]))
 
 @dataclass(frozen=True)
 class World:
-    """A database with 160 people that version 1 was trained on, and version 1 in Production."""
+    """A database with 160 users that version 1 was trained on, and version 1 in Production."""
 
     settings: Settings
     engine: Engine
 
-    def add_people(self, arrived_on: date, *, rating: int | None = None) -> None:
-        """Let copies of half of the known people arrive: as they are, or as people who rate everything alike."""
+    def add_users(self, arrived_on: date, *, rating: int | None = None) -> None:
+        """Let copies of half of the known users arrive: as they are, or as users who rate everything alike."""
         table = INTERACTIONS.select_users(INTERACTIONS.user_ids[:80]).table
         ids = table[Columns.User] + FIRST_NEWCOMER
         given = table[Columns.Rating] if rating is None else rating
         with self.engine.begin() as connection:
-            people = pd.DataFrame({"user_id": ids.unique(), "arrived_on": arrived_on, "batch_id": "test"})
-            upsert_rows(connection, users, people)
+            known_users = pd.DataFrame({"user_id": ids.unique(), "arrived_on": arrived_on, "batch_id": "test"})
+            upsert_rows(connection, users, known_users)
             upsert_rows(connection, ratings, table.assign(user_id=ids, rating=given))
 
     def monitor(self, day: date, rules: DriftRules | None = None) -> DriftRow:
         store, registry = open_store(self.settings), open_registry(self.settings)
         return monitor_drift(self.engine, store, registry, day, rules or DriftRules())
 
-    def judged(self, run_key: str) -> None:
+    def evaluated(self, run_key: str) -> None:
         row = {"run_key": run_key, "action": "keep", "actor": "gate", "reason": "test", "evidence": {}}
         with self.engine.begin() as connection:
             connection.execute(insert(decisions).values(row))
@@ -91,16 +91,16 @@ def world(settings: Settings) -> Iterator[World]:
     engine.dispose()
 
 
-def test_the_same_people_ask_for_nothing(world: World) -> None:
-    world.add_people(DAY)
+def test_the_same_users_ask_for_nothing(world: World) -> None:
+    world.add_users(DAY)
     row = world.monitor(DAY)
-    assert (row.breached, row.retraining_wanted, row.reason) == (False, False, "the model still fits the people")
+    assert (row.breached, row.retraining_wanted, row.reason) == (False, False, "the model still fits the users")
     assert (row.report["n_reference"], row.report["n_current"], row.report["age_days"]) == (160, 80, 3)
     assert row.report["unknown_share"] == 0
 
 
-def test_other_people_ask_once_and_a_judged_challenger_gives_rest(world: World) -> None:
-    world.add_people(DAY, rating=2)
+def test_other_users_ask_once_and_a_judged_challenger_gives_rest(world: World) -> None:
+    world.add_users(DAY, rating=2)
     row = world.monitor(DAY)
     assert row.retraining_wanted
     assert "mean rating" in row.reason
@@ -110,10 +110,10 @@ def test_other_people_ask_once_and_a_judged_challenger_gives_rest(world: World) 
     assert row.reason in store.read_bytes(f"drift/{DAY}/report.md").decode()
     assert json.loads(store.read_bytes(f"drift/{DAY}/report.json"))["features"] == row.report["features"]
 
-    world.judged(f"{DAY}")
+    world.evaluated(f"{DAY}")
     tomorrow = world.monitor(DAY + timedelta(days=1))
     assert (tomorrow.breached, tomorrow.retraining_wanted) == (True, False)
-    assert f"learnt until {DAY} was judged" in tomorrow.reason
+    assert f"learned until {DAY} was judged" in tomorrow.reason
     assert world.monitor(DAY + timedelta(days=3)).retraining_wanted
     # A challenger of later is no reason for an earlier day to rest.
     assert world.monitor(DAY - timedelta(days=1)).report["n_current"] == 0
@@ -122,7 +122,7 @@ def test_other_people_ask_once_and_a_judged_challenger_gives_rest(world: World) 
 def test_a_measured_day_is_left_as_it_is(world: World) -> None:
     first = world.monitor(DAY)
     rows = world.read_rows()
-    world.add_people(DAY, rating=2)
+    world.add_users(DAY, rating=2)
     assert world.monitor(DAY) == first
     assert world.read_rows() == rows
 
@@ -151,7 +151,7 @@ def test_nothing_promoted_yet_is_not_a_failure(
 
 
 def test_killed_before_its_row_and_run_again_is_as_if_undisturbed(world: World) -> None:
-    world.add_people(DAY, rating=2)
+    world.add_users(DAY, rating=2)
     environment = os.environ | to_environment(world.settings)
     command = [sys.executable, "-c", STOP_HALF_WAY, str(DAY)]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -164,7 +164,7 @@ def test_killed_before_its_row_and_run_again_is_as_if_undisturbed(world: World) 
 
 
 def test_two_at_once_write_one_row(world: World) -> None:
-    world.add_people(DAY, rating=2)
+    world.add_users(DAY, rating=2)
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: world.monitor(DAY), range(2))
     assert first == second
@@ -174,7 +174,7 @@ def test_two_at_once_write_one_row(world: World) -> None:
 def test_the_command_shows_what_stands(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, restore_logging: None
 ) -> None:
-    world.add_people(DAY, rating=2)
+    world.add_users(DAY, rating=2)
     monkeypatch.chdir(tmp_path)
     for name, value in to_environment(world.settings).items():
         monkeypatch.setenv(name, value)

@@ -47,7 +47,7 @@ INSTANTS = [
     (at("recsys.storage.registry.versions:Registry._create_version"), 4),
     (at(PUT, containing="/evaluate/manifest.json"), 4),
     (at(PUT, containing="/gate/manifest.json"), 5),
-    (at("retrain_model.steps.judge:record_decision"), 6),
+    (at("retrain_model.steps.evaluate:record_decision"), 6),
     (at("recsys.storage.registry.versions:Registry.point_alias"), 6),
     (at("recsys.storage.registry.versions:Registry.annotate"), 6),
 ]
@@ -62,7 +62,7 @@ def assert_same_end(found: Traces, expected: Traces) -> None:
     assert fitted_files(found, RUN_KEY) == fitted_files(expected, RUN_KEY)
 
 
-def add_somebody(settings: Settings, user_id: int) -> None:
+def add_some_user(settings: Settings, user_id: int) -> None:
     with open_engine(settings) as engine, engine.begin() as connection:
         item_ids = connection.scalars(select(items.c.item_id)).all()[:8]
         connection.execute(insert(users).values(user_id=user_id, batch_id="ingest").on_conflict_do_nothing())
@@ -94,7 +94,7 @@ def test_killed_at_every_stage_in_turn(
         assert traces.aliases["production"] == (1 if stop["target"].endswith("annotate") else None), stop
         if n_finished == 2:
             # Whoever comes while the job lies dead belongs to the next week, whatever day they are filed under.
-            add_somebody(settings, 5_000_000 + len(traces.manifests))
+            add_some_user(settings, 5_000_000 + len(traces.manifests))
     final = start_retrain(settings, *as_of(SUNDAY))
     assert final.wait() == 0, final.log.read_text()
     assert_same_end(read_traces(settings), read_traces(undisturbed))

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select, update
 
 from recsys.connections import open_engine
-from recsys.data.people import build_people
 from recsys.data.splits import TEST, VALIDATION, select_group, split_history
+from recsys.data.users import build_users
 from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import DEFAULT_GROUPS, SEED_GROUPS, compute_ranking_features
@@ -33,11 +33,11 @@ RUN_KEY = SUNDAY.isoformat()
 
 
 def change_a_target(settings: Settings, group: str) -> int:
-    """Lower a hidden 9 or 10 of somebody in a group to 8, which is still liked; return who."""
+    """Lower a hidden 9 or 10 of a user in a group to 8, which is still liked; return who."""
     columns = ratings.c
     with open_engine(settings) as engine, engine.begin() as connection:
         targets = split_history(select_group(read_ratings(connection, SUNDAY), group)).targets.table
-        # Somebody with several hidden ratings, so that a list has an order to get wrong.
+        # A user with several hidden ratings, so that a list has an order to get wrong.
         eligible = targets[targets.groupby("user_id")["rating"].transform("size") >= 4]
         user_id, item_id, _ = eligible[eligible["rating"] >= 9].iloc[0].astype(int)
         here = (columns.user_id == user_id) & (columns.item_id == item_id)
@@ -47,7 +47,7 @@ def change_a_target(settings: Settings, group: str) -> int:
 
 
 def see(settings: Settings, group: str, user_id: int, folder: Path) -> tuple[Pairs, dict[str, np.ndarray]]:
-    """Retrieve for one person and describe the candidates, with what this world has fitted."""
+    """Retrieve for one user and describe the candidates, with what this world has fitted."""
     with open_context(SUNDAY, settings=settings) as context:
         snapshot = load_snapshot(context)
         text, retrieval = fetch(context, "embed_text", folder), fetch(context, "fit_retrieval", folder)
@@ -58,9 +58,9 @@ def see(settings: Settings, group: str, user_id: int, folder: Path) -> tuple[Pai
         title_neighbours=sparse_from_state(read_state(text / "title_neighbours.npz")),
         lightfm_vectors=first_stage.models["lightfm"].state()["vectors"],
     )
-    people = build_people(select_group(snapshot.interactions, group), snapshot.catalog)
-    person = people.select(np.flatnonzero(people.user_ids == user_id))
-    pairs = Retriever(first_stage, items, 20).retrieve(person.history, person.tastes)
+    users = build_users(select_group(snapshot.interactions, group), snapshot.catalog)
+    user = users.select(np.flatnonzero(users.user_ids == user_id))
+    pairs = Retriever(first_stage, items, 20).retrieve(user.history, user.tastes)
     tables = {groups[0]: compute_ranking_features(pairs, groups)[1] for groups in (DEFAULT_GROUPS, SEED_GROUPS)}
     return pairs, tables
 

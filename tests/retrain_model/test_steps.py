@@ -17,7 +17,7 @@ from recsys.connections import open_engine, open_registry
 from recsys.data.splits import TEST, assign_groups
 from recsys.exceptions import ConfigurationError, RetrainError, StaleChampionError
 from recsys.recommender import Recommender
-from recsys.recommender.profile import Profile
+from recsys.recommender.profile import UserProfile
 from recsys.settings import Settings
 from recsys.storage import promotion
 from retrain_model import steps
@@ -166,7 +166,7 @@ def test_mlflow_has_one_run_with_params_metrics_and_figure(story: Story) -> None
 def test_the_version_answers(story: Story, tmp_path: Any) -> None:
     model = Recommender.load(open_registry(story.settings).download(1, tmp_path))
     watched = model.catalog.item_ids[:3]
-    answer = model.recommend(Profile(watched, np.array([9.0, 8.0, 3.0], dtype=np.float32), {}))
+    answer = model.recommend(UserProfile(watched, np.array([9.0, 8.0, 3.0], dtype=np.float32), {}))
     assert len(set(answer.item_ids)) == 10
     assert not set(answer.item_ids) & set(watched)
 
@@ -188,7 +188,7 @@ def test_another_preset_has_a_key_of_its_own(story: Story) -> None:
     assert before.manifests.items() <= seed.traces.manifests.items()
 
 
-def test_the_next_week_is_judged_against_the_champion_on_the_same_people(
+def test_the_next_week_is_judged_against_the_champion_on_the_same_users(
     story: Story, context_of: OpenContext, tmp_path: Any
 ) -> None:
     second = story["second"].report
@@ -198,9 +198,9 @@ def test_the_next_week_is_judged_against_the_champion_on_the_same_people(
     assert second.evaluation["n_test_users"] >= first.evaluation["n_test_users"]
     with context_of(SUNDAY + WEEK) as context:
         table = pd.read_parquet(fetch(context, "evaluate", tmp_path) / "per_user.parquet")
-    people = table.groupby("model")["user_id"].apply(tuple)
-    assert people["challenger"] == people["champion"]
-    assert len(people["champion"]) == second.evaluation["n_test_users"]
+    users = table.groupby("model")["user_id"].apply(tuple)
+    assert users["challenger"] == users["champion"]
+    assert len(users["champion"]) == second.evaluation["n_test_users"]
     pair = table.pivot(index="user_id", columns="model", values="ndcg_at_10")
     difference = second.decision["criteria"][0]["difference"]
     assert difference["mean"] == pytest.approx((pair["challenger"] - pair["champion"]).mean())
@@ -238,7 +238,7 @@ def test_a_decision_against_a_champion_of_yesterday_is_made_again(
     with open_context(SUNDAY, settings=settings) as context:
         small = shrink(context, 20)
         retrain(small, dry_run=True)
-        by_hand = {"run_key": "by hand", "champion": None, "actor": "person:me", "reason": "I like it"}
+        by_hand = {"run_key": "by hand", "champion": None, "actor": "user:me", "reason": "I like it"}
         promotion.promote(context.engine, context.registry, 1, **by_hand)  # type: ignore[arg-type]
         with pytest.raises(StaleChampionError, match="version 1 is in Production by now"):
             steps.promote(small)

@@ -1,4 +1,4 @@
-"""A small world with enough held-out people for the gate, and what a retraining leaves behind in it."""
+"""A small world with enough held-out users for the gate, and what a retraining leaves behind in it."""
 
 import json
 import tempfile
@@ -24,7 +24,7 @@ _POINTERS = {"inputs.json", "snapshot.json"}
 
 
 def write_tiny_world(directory: Path) -> None:
-    """Write a sample world without every other training user: quick to fit, and 80 people to judge on."""
+    """Write a sample world without every other training user: quick to fit, and 80 users to judge on."""
     with tempfile.TemporaryDirectory() as folder:
         world = Path(folder) / "world"
         write_sample_world(world, n_users=N_USERS, n_items=N_ITEMS, n_ratings=N_RATINGS, seed=SEED)

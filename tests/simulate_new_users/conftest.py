@@ -1,4 +1,4 @@
-"""A small world in PostgreSQL: people known, people waiting, and a look at everything that arrivals may touch."""
+"""A small world in PostgreSQL: users known, users waiting, and a look at everything that arrivals may touch."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ Tables: TypeAlias = dict[str, list[tuple[Any, ...]]]
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """30 known people (ids 1..30) and 25 in the queue (ids 1025..1001, backwards), of two camps, on 60 titles."""
+    """30 known users (ids 1..30) and 25 in the queue (ids 1025..1001, backwards), of two camps, on 60 titles."""
     engine = create_database_engine(database_url)
     rng = np.random.default_rng(11)
 
@@ -31,15 +31,15 @@ def engine(database_url: str) -> Iterator[Engine]:
     ]
     known = [{"user_id": user_id, "batch_id": "ingest"} for user_id in range(1, N_KNOWN + 1)]
     rated = [
-        {"user_id": person["user_id"], "item_id": item, "rating": rating}
-        for camp, person in enumerate(known)
+        {"user_id": user["user_id"], "item_id": item, "rating": rating}
+        for camp, user in enumerate(known)
         for item, rating in draw_ratings(camp % 2)
     ]
     waiting = []
     for position in range(N_WAITING):
         item_ids, values = zip(*draw_ratings(position % 2), strict=True)
-        person = {"user_id": 1000 + N_WAITING - position, "position": position}
-        waiting.append(person | {"item_ids": list(item_ids), "ratings": list(values)})
+        user = {"user_id": 1000 + N_WAITING - position, "position": position}
+        waiting.append(user | {"item_ids": list(item_ids), "ratings": list(values)})
     with engine.begin() as connection:
         for table, rows in ((items, titles), (users, known), (ratings, rated), (future_users, waiting)):
             connection.execute(insert(table), rows)

@@ -1,4 +1,4 @@
-"""Generated people: lawful, plausible and learnable."""
+"""Generated users: lawful, plausible and learnable."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,13 @@ N_ITEMS = 240
 N_CAMPS = 6
 
 
-def make_camps(n_people: int = 240, seed: int = 3) -> Interactions:
-    """People of six camps: nine of ten titles are of the camp's 40, the popular ones of a camp more often."""
+def make_camps(n_users: int = 240, seed: int = 3) -> Interactions:
+    """Users of six camps: nine of ten titles are of the camp's 40, the popular ones of a camp more often."""
     rng = np.random.default_rng(seed)
     camp_size = N_ITEMS // N_CAMPS
     fame = 1.0 / np.arange(1, camp_size + 1) ** 0.7
     rows = []
-    for user_id in range(n_people):
+    for user_id in range(n_users):
         camp = user_id % N_CAMPS
         weights = np.tile(fame, N_CAMPS) / N_CAMPS / 10
         weights[camp * camp_size : (camp + 1) * camp_size] += fame
@@ -32,13 +32,13 @@ def make_camps(n_people: int = 240, seed: int = 3) -> Interactions:
 
 
 @pytest.fixture(scope="module")
-def people() -> Interactions:
+def users() -> Interactions:
     return make_camps()
 
 
 @pytest.fixture(scope="module")
-def population(people: Interactions) -> Population:
-    return fit_population(people)
+def population(users: Interactions) -> Population:
+    return fit_population(users)
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +63,13 @@ def compute_hit_rate(
 
 
 def test_item_knn_finds_a_held_out_title_far_more_often_than_popularity(
-    people: Interactions, generated: Interactions
+    users: Interactions, generated: Interactions
 ) -> None:
     rng = np.random.default_rng(0)
     history = to_dense(generated)
     target = np.array([rng.choice(np.flatnonzero(row)) for row in history])
     history[np.arange(len(history)), target] = 0
-    train = to_dense(people)
+    train = to_dense(users)
     counts = train.sum(axis=0)
     cosines = train.T @ train / np.sqrt(np.outer(counts, counts) + 1e-9)
     np.fill_diagonal(cosines, 0)
@@ -78,8 +78,8 @@ def test_item_knn_finds_a_held_out_title_far_more_often_than_popularity(
     assert neighbours > 2 * popular
 
 
-def test_ratings_and_list_lengths_follow_the_law_of_the_people(people: Interactions, generated: Interactions) -> None:
-    real, made = people.table, generated.table
+def test_ratings_and_list_lengths_follow_the_law_of_the_users(users: Interactions, generated: Interactions) -> None:
+    real, made = users.table, generated.table
     assert made["rating"].mean() == pytest.approx(real["rating"].mean(), abs=0.15)
     assert made["rating"].std() == pytest.approx(real["rating"].std(), rel=0.15)
     lengths = [table.groupby("user_id").size().median() for table in (real, made)]
@@ -88,14 +88,14 @@ def test_ratings_and_list_lengths_follow_the_law_of_the_people(people: Interacti
     assert generosities[1] == pytest.approx(generosities[0], rel=0.25)
 
 
-def test_nobody_is_copied(people: Interactions, generated: Interactions) -> None:
-    real, made = to_dense(people), to_dense(generated)
+def test_nobody_is_copied(users: Interactions, generated: Interactions) -> None:
+    real, made = to_dense(users), to_dense(generated)
     cosines = made @ real.T / np.sqrt(np.outer(made.sum(axis=1), real.sum(axis=1)))
     assert cosines.max() < 0.95
     assert len(np.unique(made, axis=0)) > 0.98 * len(made)
 
 
-def test_the_same_seed_is_the_same_person(population: Population) -> None:
+def test_the_same_seed_is_the_same_user(population: Population) -> None:
     first, again, other = (generate_ratings(population, np.random.default_rng(seed)) for seed in (4, 4, 5))
     pd.testing.assert_frame_equal(first, again)
     assert not first.equals(other)
@@ -114,10 +114,10 @@ ratings_of_a_few = st.dictionaries(
 
 
 @given(ratings=ratings_of_a_few, seed=st.integers(0, 2**32))
-def test_any_population_yields_valid_people(ratings: dict[tuple[int, int], int], seed: int) -> None:
+def test_any_population_yields_valid_users(ratings: dict[tuple[int, int], int], seed: int) -> None:
     rows = [(user, item, rating) for (user, item), rating in ratings.items()]
     interactions = Interactions(pd.DataFrame(rows, columns=["user_id", "item_id", "rating"]))
-    person = generate_ratings(fit_population(interactions), np.random.default_rng(seed))
-    valid = Interactions(person.assign(user_id=1))
+    some_user = generate_ratings(fit_population(interactions), np.random.default_rng(seed))
+    valid = Interactions(some_user.assign(user_id=1))
     assert len(valid) >= 1
-    assert set(person["item_id"]) <= set(interactions.table["item_id"])
+    assert set(some_user["item_id"]) <= set(interactions.table["item_id"])

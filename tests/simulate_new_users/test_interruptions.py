@@ -128,7 +128,7 @@ def test_a_database_that_goes_away_half_way_leaves_nothing(
     assert read_tables() == before
 
 
-def test_a_person_added_meanwhile_by_another_process_is_one_clear_error(
+def test_a_user_added_meanwhile_by_another_process_is_one_clear_error(
     engine: Engine, database_url: str, read_tables: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_cohort = job.read_cohort
@@ -142,7 +142,7 @@ def test_a_person_added_meanwhile_by_another_process_is_one_clear_error(
     expected = read_tables()
     expected["users"] = sorted([*expected["users"], (1025, None, "ingest")])
     monkeypatch.setattr(job, "read_cohort", read_then_be_overtaken)
-    with pytest.raises(ArrivalError, match=r"another process added the same people.*run again"):
+    with pytest.raises(ArrivalError, match=r"another process added the same users.*run again"):
         job.add_new_users(engine, EPOCH)
     assert read_tables() == expected
     monkeypatch.undo()

@@ -61,7 +61,7 @@ def test_days_in_any_order_end_in_the_same_tables(
         assert read_tables() == in_order
 
 
-def test_generated_people_depend_on_their_day_alone(
+def test_generated_users_depend_on_their_day_alone(
     engine: Engine, read_tables: Callable, forget_arrivals: Callable
 ) -> None:
     alone = add_new_users(engine, LATE, cohort_size=SIZE)
@@ -77,10 +77,10 @@ def test_generated_people_depend_on_their_day_alone(
 
 
 @pytest.mark.parametrize("hidden_group", ["test", "validation"])
-def test_no_generated_training_person_resembles_held_out_people(
+def test_no_generated_training_user_resembles_held_out_users(
     engine: Engine, read_tables: Callable, forget_arrivals: Callable, hidden_group: str
 ) -> None:
-    """Turn the ratings of all held-out people upside down: nobody who will be trained on is generated differently."""
+    """Turn the ratings of all held-out users upside down: nobody who will be trained on is generated differently."""
 
     def generate() -> dict[str, list[tuple[int, ...]]]:
         forget_arrivals()
@@ -90,9 +90,9 @@ def test_no_generated_training_person_resembles_held_out_people(
         return {group: [row for row in rows if groups[row[0]] == group] for group in ("train", hidden_group)}
 
     before = generate()
-    people = np.arange(1, 31)
-    hidden = people[assign_groups(people) == hidden_group].tolist()
-    assert hidden, "the world has such people"
+    users = np.arange(1, 31)
+    hidden = users[assign_groups(users) == hidden_group].tolist()
+    assert hidden, "the world has such users"
     with engine.begin() as connection:
         connection.execute(update(ratings).where(ratings.c.user_id.in_(hidden)).values(rating=11 - ratings.c.rating))
     after = generate()
@@ -136,7 +136,7 @@ def test_a_dry_run_leaves_no_trace_and_tells_what_will_come(
     assert afterwards.user_ids == kept.user_ids
 
 
-def test_people_known_by_now_do_not_arrive_again(engine: Engine, read_tables: Callable) -> None:
+def test_users_known_by_now_do_not_arrive_again(engine: Engine, read_tables: Callable) -> None:
     with engine.begin() as connection:
         connection.execute(insert(users).values(user_id=1024, batch_id="ingest"))
         connection.execute(insert(ratings).values(user_id=1024, item_id=100, rating=3))
@@ -147,7 +147,7 @@ def test_people_known_by_now_do_not_arrive_again(engine: Engine, read_tables: Ca
     assert [row for row in tables["ratings"] if row[0] == 1024] == [(1024, 100, 3)]
 
 
-def test_a_cohort_of_people_who_are_all_known_still_is_a_day(engine: Engine, read_tables: Callable) -> None:
+def test_a_cohort_of_users_who_are_all_known_still_is_a_day(engine: Engine, read_tables: Callable) -> None:
     with engine.begin() as connection:
         connection.execute(
             insert(users), [{"user_id": user_id, "batch_id": "ingest"} for user_id in (1025, 1024, 1023)]
@@ -158,7 +158,7 @@ def test_a_cohort_of_people_who_are_all_known_still_is_a_day(engine: Engine, rea
     assert add_new_users(engine, EPOCH, cohort_size=(3, 3)).already_arrived
 
 
-def test_ids_in_the_range_of_generated_people_are_refused(engine: Engine, read_tables: Callable) -> None:
+def test_ids_in_the_range_of_generated_users_are_refused(engine: Engine, read_tables: Callable) -> None:
     with engine.begin() as connection:
         waiting = update(future_users).where(future_users.c.position == 0)
         connection.execute(waiting.values(user_id=FIRST_GENERATED_ID + 5))
@@ -168,7 +168,7 @@ def test_ids_in_the_range_of_generated_people_are_refused(engine: Engine, read_t
     assert read_tables() == before
 
 
-def test_a_generated_person_who_exists_without_their_day_is_refused(engine: Engine) -> None:
+def test_a_generated_user_who_exists_without_their_day_is_refused(engine: Engine) -> None:
     taken = build_generated_id(LATE, 1)
     with engine.begin() as connection:
         connection.execute(insert(users).values(user_id=taken, arrived_on=LATE, batch_id=f"arrival:{LATE}"))
@@ -185,7 +185,7 @@ def test_nobody_at_all_is_one_clear_error(engine: Engine) -> None:
         add_new_users(engine, EPOCH)
 
 
-def test_known_people_alone_or_the_queue_alone_are_enough_to_go_on(engine: Engine) -> None:
+def test_known_users_alone_or_the_queue_alone_are_enough_to_go_on(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(delete(users))
     assert add_new_users(engine, LATE, cohort_size=SIZE).n_generated > 0

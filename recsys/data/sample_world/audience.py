@@ -1,6 +1,6 @@
 """What the site counts for each title: members, marks, score and ranks.
 
-The site is far larger than any sample of its users, so its counts come from a panel of people drawn like the users
+The site is far larger than any sample of its users, so its counts come from a panel of users drawn like the users
 but none of them: the score of a title tells as much about the users' ratings as it does in the real data, and no more.
 """
 
@@ -15,7 +15,7 @@ from recsys.types import Ids, Mask
 
 PANEL_SIZE = 2_000
 MEAN_RATING = 7.63
-# Members by quantile of the titles, measured on the catalogue of 2020.
+# Members by quantile of the titles, measured on the catalog of 2020.
 MEMBER_QUANTILES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 MEMBERS = (1, 56, 108, 150, 336, 2065, 13223, 74483, 169374, 600941, 2589552)
 MARKED_SHARE = 0.51
@@ -76,8 +76,8 @@ def draw_panel(rng: np.random.Generator, tastes: Tastes, mean_length: float) -> 
 
 def centre_tastes(rng: np.random.Generator, tastes: Tastes, mean_length: float) -> Tastes:
     """Shift the level of all marks until a small panel rates `MEAN_RATING` on average."""
-    n_people = PANEL_SIZE // 4
-    lengths = draw_history_lengths(rng, n_people, round(n_people * mean_length), longest_history(len(tastes.works)))
+    n_users = PANEL_SIZE // 4
+    lengths = draw_history_lengths(rng, n_users, round(n_users * mean_length), longest_history(len(tastes.works)))
     state = rng.integers(2**63)
     for _ in range(3):  # marks end at 10, so one shift falls a little short
         ratings = np.concatenate([p.rating for p in draw_picks(np.random.default_rng(state), tastes, lengths)])
@@ -91,7 +91,7 @@ def longest_history(n_items: int) -> int:
 
 
 def select_listed(panel: Panel, n_items: int, share: float) -> Mask:
-    """Choose which `n_items` titles the catalogue lists so that the others draw about `share` of the ratings.
+    """Choose which `n_items` titles the catalog lists so that the others draw about `share` of the ratings.
 
     The unlisted ones are every third title of a stretch of the popularity order.
     """

@@ -30,7 +30,7 @@ class Stories:
     motifs
         Strength of each motif, `(n, n_motifs)`; the largest one shows in title and synopsis.
     hidden
-        What people feel and no text tells, `(n, N_HIDDEN)`.
+        What users feel and no text tells, `(n, N_HIDDEN)`.
     genres
         `(n, 43)` in the order of `GENRES`.
     first_year
@@ -70,7 +70,7 @@ def build_stories(rng: np.random.Generator, n_items: int) -> Stories:
     motifs[np.arange(n), rng.integers(0, len(MOTIFS), n)] += 1.5
     first_year = np.minimum(rng.choice(DECADES, n, p=DECADE_SHARES) + rng.integers(0, 10, n), 2020)
     appeal = APPEAL_SPREAD * rng.normal(0, 1, n) + themes @ np.array([theme.appeal for theme in THEMES])
-    # Old titles are seen by few, large franchises exist because people came.
+    # Old titles are seen by few, large franchises exist because users came.
     appeal += -0.085 * np.maximum(2014 - first_year, 0) + 0.5 * np.log(sizes)
     quality = 0.45 * rng.normal(0, 1, n) + 0.22 * appeal
     return Stories(

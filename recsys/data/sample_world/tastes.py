@@ -1,8 +1,8 @@
-"""People of the sample world: what they like, how much they watch, how they rate.
+"""Users of the sample world: what they like, how much they watch, how they rate.
 
-A person picks titles without replacement with probability proportional to exp(appeal + taste · title), drawn by the
+A user picks titles without replacement with probability proportional to exp(appeal + taste · title), drawn by the
 Gumbel top-k trick (Kool, van Hoof & Welling, 2019, "Stochastic beams and where to find them"). Part of the
-Gumbel noise is shared by the titles of a franchise, which makes people watch a franchise together.
+Gumbel noise is shared by the titles of a franchise, which makes users watch a franchise together.
 
 All sums run over whole numbers (factors are rounded to 1/64), which float32 holds exactly: the same seed gives the same
 picks whatever the number of threads and the order in which a matrix product adds up.
@@ -29,35 +29,35 @@ CHUNK_CELLS = 4_000_000
 
 @dataclass(frozen=True)
 class Picks:
-    """Ratings of consecutive people.
+    """Ratings of consecutive users.
 
     Parameters
     ----------
-    person, position
+    user, position
         Who (counted from 0) and which row of `Works`, sorted by both.
     rating
         1..10, int8.
     """
 
-    person: Positions
+    user: Positions
     position: Positions
     rating: npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
 class Tastes:
-    """Everything that titles and people share, rounded to the grid.
+    """Everything that titles and users share, rounded to the grid.
 
     Parameters
     ----------
     factors
         Titles, `(n_items, n_factors)`, whole numbers.
     spreads
-        Standard deviation of people in each factor.
+        Standard deviation of users in each factor.
     appeal
         Whole numbers in units of `1 / UNIT`.
     level
-        Mark that a person of average taste gives an average title.
+        Mark that a user of average taste gives an average title.
     """
 
     factors: Floats
@@ -87,7 +87,7 @@ def build_tastes(stories: Stories, works: Works) -> Tastes:
 
 
 def draw_history_lengths(rng: np.random.Generator, n_users: int, n_ratings: int, longest: int) -> npt.NDArray[np.int64]:
-    """Draw how many titles each person rates: at least 1, at most `longest`, together exactly `n_ratings`.
+    """Draw how many titles each user rates: at least 1, at most `longest`, together exactly `n_ratings`.
 
     A Weibull law of shape 0.75 with a few very busy accounts meets the quantiles of the real samples (5 at 10 %, 64 at
     50 %, 154 at 75 %, 274 at 90 % of a mean of 114).
@@ -114,7 +114,7 @@ def draw_history_lengths(rng: np.random.Generator, n_users: int, n_ratings: int,
 
 
 def draw_picks(rng: np.random.Generator, tastes: Tastes, lengths: npt.NDArray[np.int64]) -> Iterator[Picks]:
-    """Let people watch and rate, some hundreds at a time so that memory stays bounded."""
+    """Let users watch and rate, some hundreds at a time so that memory stays bounded."""
     noise = _gumbel_table()
     step = max(1, CHUNK_CELLS // len(tastes.works))
     for start in range(0, len(lengths), step):
@@ -133,8 +133,8 @@ def _draw_chunk(
     works = tastes.works
     n, n_items = len(lengths), len(works)
     likings = np.clip(rng.normal(0, 1, (n, len(tastes.spreads))) * tastes.spreads, -4, 4)
-    people: Floats = np.rint(likings * GRID).astype(np.float32)
-    affinity: Floats = np.matmul(people, tastes.factors.T, dtype=np.float32)
+    users: Floats = np.rint(likings * GRID).astype(np.float32)
+    affinity: Floats = np.matmul(users, tastes.factors.T, dtype=np.float32)
     utility: Floats = np.add(affinity, tastes.appeal, dtype=np.float32)
     active_until = rng.choice(ACTIVE_YEARS, n)
     # Nobody has seen what came after they left the site.
@@ -144,10 +144,10 @@ def _draw_chunk(
     n_stories = int(works.story.max()) + 1
     utility += shared[rng.integers(0, 65_536, (n, n_stories), dtype=np.uint16)][:, works.story]
     utility += own[rng.integers(0, 65_536, (n, n_items), dtype=np.uint16)]
-    person, position = np.nonzero(_select_largest(utility, lengths))
-    liking: Floats = affinity[person, position] / np.float32(UNIT)
-    rating = _draw_ratings(rng, tastes.level, works.quality[position], liking, person, lengths)
-    return Picks(person + start, position, rating)
+    user, position = np.nonzero(_select_largest(utility, lengths))
+    liking: Floats = affinity[user, position] / np.float32(UNIT)
+    rating = _draw_ratings(rng, tastes.level, works.quality[position], liking, user, lengths)
+    return Picks(user + start, position, rating)
 
 
 def _select_largest(utility: Floats, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -167,16 +167,16 @@ def _draw_ratings(
     level: float,
     quality: Floats,
     liking: Floats,
-    person: Positions,
+    user: Positions,
     lengths: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int8]:
-    """Turn quality and liking into the marks of generous, strict, careful and careless people."""
+    """Turn quality and liking into the marks of generous, strict, careful and careless users."""
     n = len(lengths)
-    # People with long lists rate lower: correlation of log length and mean rating is -0.43 on the site.
+    # Users with long lists rate lower: correlation of log length and mean rating is -0.43 on the site.
     personal = level - 0.14 * (np.log(lengths / lengths.mean()) + 0.9) + rng.normal(0, 0.8, n)
     spread = np.clip(rng.normal(1.12, 0.42, n), 0.3, 2.6)
     spread[rng.random(n) < 0.01] = 0.0  # some accounts know one mark only
     # Disappointments go deeper than delights go high.
-    mood = 0.8 * rng.normal(0, 1, len(person)) - 0.7 * (rng.standard_exponential(len(person)) - 1)
+    mood = 0.8 * rng.normal(0, 1, len(user)) - 0.7 * (rng.standard_exponential(len(user)) - 1)
     opinion = 1.0 * (quality - 0.6) + 0.2 * (liking - 0.8) + mood
-    return np.asarray(np.clip(np.rint(personal[person] + spread[person] * opinion), 1, 10), dtype=np.int8)
+    return np.asarray(np.clip(np.rint(personal[user] + spread[user] * opinion), 1, 10), dtype=np.int8)

@@ -1,6 +1,6 @@
 """What stories of the sample world are about: genres with real shares, themes that bind them, small motifs.
 
-The genre shares were measured on the MyAnimeList catalogue of 2020 (17,562 titles). Themes and motifs are our own: a
+The genre shares were measured on the MyAnimeList catalog of 2020 (17,562 titles). Themes and motifs are our own: a
 theme is a group of genres with one audience, a motif is a detail (the sea, a kitchen) that only the synopsis tells.
 """
 
@@ -29,7 +29,7 @@ class Theme:
     share
         Relative number of stories.
     appeal
-        Added to the log popularity of its titles: people rate far fewer children's shorts than there are.
+        Added to the log popularity of its titles: users rate far fewer children's shorts than there are.
     genres
         Genres that its stories tend to carry.
     """

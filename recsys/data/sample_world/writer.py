@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from recsys.data.sample_world import audience, dirt
-from recsys.data.sample_world.catalogue import build_anime, build_synopsis_table
+from recsys.data.sample_world.catalog import build_anime, build_synopsis_table
 from recsys.data.sample_world.stories import build_stories
 from recsys.data.sample_world.synopses import build_synopses
 from recsys.data.sample_world.tastes import Picks, Tastes, build_tastes, draw_history_lengths, draw_picks
@@ -29,18 +29,18 @@ def write_sample_world(directory: Path, *, n_users: int, n_items: int, n_ratings
 
     The files appear all at once or not at all: they are written beside `directory`, which is then renamed into place.
     An earlier world in `directory` is replaced. The same arguments give the same bytes. Memory is bounded by the
-    catalogue, not by the ratings.
+    catalog, not by the ratings.
 
     Parameters
     ----------
     directory
         Where the files go; created with its parents.
     n_users
-        People with at least one rating, ids 1..n_users.
+        Users with at least one rating, ids 1..n_users.
     n_items
         Rows of `anime.csv`, at least 20; some 6 % more titles exist that only ratings name.
     n_ratings
-        Rows of `rating_complete.csv`, from `n_users` up to half of all pairs of people and titles.
+        Rows of `rating_complete.csv`, from `n_users` up to half of all pairs of users and titles.
     seed
         Not negative.
 
@@ -64,14 +64,14 @@ def write_sample_world(directory: Path, *, n_users: int, n_items: int, n_ratings
 
 def _check_sizes(n_users: int, n_items: int, n_ratings: int, seed: int) -> None:
     if n_users < 1:
-        raise ConfigurationError(f"a world needs people: n_users is {n_users}, give at least 1")
+        raise ConfigurationError(f"a world needs users: n_users is {n_users}, give at least 1")
     if n_items < FEWEST_ITEMS:
         raise ConfigurationError(f"a world needs titles: n_items is {n_items}, give at least {FEWEST_ITEMS}")
     if n_ratings < n_users:
         raise ConfigurationError(f"everybody rates something: n_ratings is {n_ratings}, give at least {n_users}")
     if n_ratings > n_users * n_items // 2:
         raise ConfigurationError(
-            f"{n_users} people can not rate {n_items} titles {n_ratings} times;"
+            f"{n_users} users can not rate {n_items} titles {n_ratings} times;"
             f" give at most half of all pairs, {n_users * n_items // 2}"
         )
     if seed < 0:
@@ -127,5 +127,5 @@ def _write_ratings(path: Path, tastes: Tastes, chunks: Iterator[Picks]) -> None:
     options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
     with path.open("ab") as file, pyarrow.csv.CSVWriter(file, schema, write_options=options) as writer:
         for picks in chunks:
-            columns = [picks.person + 1, tastes.works.item_ids[picks.position], picks.rating]
+            columns = [picks.user + 1, tastes.works.item_ids[picks.position], picks.rating]
             writer.write_table(pa.table(columns, schema=schema))

@@ -61,7 +61,7 @@ class RunTracking(MlflowConnection):
         figures, artifacts
             By name below the run's artefacts, such as `gate/differences.png`.
         dataset
-            Name, digest and URI of the snapshot that the run learnt from.
+            Name, digest and URI of the snapshot that the run learned from.
         """
         with self._translate_errors():
             run = self._client.get_run(run_id)

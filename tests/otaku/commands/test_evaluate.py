@@ -55,7 +55,7 @@ def test_a_folder_needs_no_service(runner: CliRunner, world: Path, tmp_path: Pat
         *("--data", str(world), "--models", "popular,item-kNN,ease", "--reference", "item-knn", "--max-users", "9"),
         *("--json", str(numbers), "--plots", str(plots)),
     )
-    assert "9 held-out people" in told
+    assert "9 held-out users" in told
     assert "model minus item_knn" in told
     assert "LEAKY" not in told
     found: dict[str, Any] = json.loads(numbers.read_text())

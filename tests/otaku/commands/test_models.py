@@ -56,7 +56,7 @@ def invoke(runner: CliRunner, *arguments: str) -> str:
     return result.stdout
 
 
-def test_a_person_promotes_rolls_back_and_reads_why(runner: CliRunner, two_versions: Registry) -> None:
+def test_a_user_promotes_rolls_back_and_reads_why(runner: CliRunner, two_versions: Registry) -> None:
     assert "Version 1 is in Production; before it was nothing." in invoke(
         runner, "promote", "1", "--reason", "the first"
     )
@@ -71,7 +71,7 @@ def test_a_person_promotes_rolls_back_and_reads_why(runner: CliRunner, two_versi
     assert [version["aliases"] for version in found["versions"]] == [["previous"], ["production"]]
     ledger = [(line["action"], line["challenger_version"], line["champion_version"]) for line in found["ledger"]]
     assert ledger == [("promote", 1, None), ("promote", 2, 1), ("rollback", 1, 2)]
-    assert [line["actor"] for line in found["ledger"]][1:] == ["person:mai", "person:mai"]
+    assert [line["actor"] for line in found["ledger"]][1:] == ["user:mai", "user:mai"]
     assert found["ledger"][0]["evidence"] == {"manual": True}
 
     table = invoke(runner, "list")

@@ -1,4 +1,4 @@
-"""The trees of the ranker are searched on validation people, and the search stands in MLflow."""
+"""The trees of the ranker are searched on validation users, and the search stands in MLflow."""
 
 import json
 from dataclasses import replace
@@ -8,31 +8,31 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
+from tests.otaku.evaluation.test_bench import few_models, quick_preset, texts
 
-from otaku.evaluation.bench import Bench, build_bench
+from otaku.evaluation.harness import EvaluationHarness, build_harness
 from otaku.evaluation.ranker_tuning import SPACE, log_study, tune_ranker
 from recsys.connections import open_registry
 from recsys.data.splits import VALIDATION, assign_groups
-from recsys.evaluation.contenders import Materials
-from recsys.evaluation.jury import World
+from recsys.evaluation.baselines import Materials
+from recsys.evaluation.evaluation_set import EvaluationData
 from recsys.ranking.params import HeadParams
 from recsys.settings import Settings
 from tests.factories import tiny_world
-from tests.otaku.evaluation.test_bench import few_models, quick_preset, texts
 
 
-def make_bench(scratch: Path) -> Bench:
+def make_harness(scratch: Path) -> EvaluationHarness:
     catalog, interactions = tiny_world()
-    world = World(catalog, interactions, interactions.user_ids[:0], "tiny")
-    bench = build_bench(world, Materials(texts), group=VALIDATION, scratch=scratch)
-    return replace(bench, preset=quick_preset(), first_stage=few_models)
+    world = EvaluationData(catalog, interactions, interactions.user_ids[:0], "tiny")
+    harness = build_harness(world, Materials(texts), group=VALIDATION, scratch=scratch)
+    return replace(harness, preset=quick_preset(), first_stage=few_models)
 
 
 def search(work: Path, n_trials: int, told: list[Any]) -> dict[str, Any]:
-    bench = make_bench(work)
-    assert set(assign_groups(bench.jury.people.user_ids)) == {VALIDATION}
+    harness = make_harness(work)
+    assert set(assign_groups(harness.eval_set.users.user_ids)) == {VALIDATION}
     return tune_ranker(
-        bench,
+        harness,
         n_trials=n_trials,
         seed=0,
         journal=work / "journal",
@@ -52,9 +52,9 @@ def test_the_preset_is_tried_first_and_a_search_goes_on(tmp_path: Path) -> None:
     # Other trees give other lists: the search does look at what it changes.
     assert len({value for _, value, _ in told}) > 1
     # The preset as it stands is worth what a ranker of this preset is worth.
-    bench = make_bench(tmp_path)
-    judged = bench.judge("ranker", bench.make("ranker")).metrics["ndcg_at_10"]
-    assert found["default_value"] == pytest.approx(np.nanmean(judged))
+    harness = make_harness(tmp_path)
+    evaluated = harness.evaluate("ranker", harness.make("ranker")).metrics["ndcg_at_10"]
+    assert found["default_value"] == pytest.approx(np.nanmean(evaluated))
 
 
 def test_a_search_is_one_run_with_every_trial(tmp_path: Path, settings: Settings) -> None:

@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def given(home: Path) -> Settings:
-    """Settings as a newcomer has them: a home and nothing else."""
+    """Settings as a new user has them: a home and nothing else."""
     return Settings(_env_file=None, home=home)  # type: ignore[call-arg]
 
 

@@ -67,7 +67,7 @@ def test_a_part_that_ends_is_started_again_after_growing_pauses(monkeypatch: pyt
     starts, now = [], 0.0
     while len(starts) < 4:
         before = component._process
-        component.tend(now)
+        component.supervise(now)
         if component._process is not None and before is None:
             starts.append(now)
             component._process.wait()
@@ -83,7 +83,7 @@ def test_a_part_that_does_not_want_to_end_is_ended(monkeypatch: pytest.MonkeyPat
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     stubborn += f"open({str(tmp_path / 'deaf')!r}, 'w').close(); time.sleep(99)"
     monkeypatch.setattr(component, "_command", (sys.executable, "-c", stubborn))
-    component.tend(0.0)
+    component.supervise(0.0)
     assert component._process is not None
     while not (tmp_path / "deaf").exists():
         time.sleep(0.01)

@@ -67,7 +67,7 @@ def test_nobody_and_no_genres_are_no_special_cases() -> None:
     assert bare["genre_shares"].tolist() == [{}]
 
 
-def test_a_person_without_history_has_zero_shares() -> None:
+def test_a_user_without_history_has_zero_shares() -> None:
     catalog = make_catalog(GENRES)
     history = make_interactions([(1, 1, 5), (2, 5, 5)]).to_matrix(catalog)
     history[0, 0] = 0
@@ -103,7 +103,7 @@ genre_lists = st.lists(st.sampled_from(["Action", "Comedy", "Drama", "Hentai", "
     genres=st.dictionaries(st.integers(0, 30), genre_lists, min_size=1, max_size=12),
     watched=st.dictionaries(st.tuples(st.integers(0, 6), st.integers(0, 11)), st.integers(1, 10), max_size=40),
 )
-def test_one_pass_equals_a_loop_over_people(genres: dict[int, list[str]], watched: dict[tuple[int, int], int]) -> None:
+def test_one_pass_equals_a_loop_over_users(genres: dict[int, list[str]], watched: dict[tuple[int, int], int]) -> None:
     ids = sorted(genres)
     unique = {(user, ids[place % len(ids)]): rating for (user, place), rating in watched.items()}
     interactions = make_interactions([(user, item, rating) for (user, item), rating in unique.items()])
@@ -111,7 +111,7 @@ def test_one_pass_equals_a_loop_over_people(genres: dict[int, list[str]], watche
     assert rows.to_dict("records") == slow_preferences(interactions.table, genres)
 
 
-def test_the_cohort_a_person_is_in_changes_nothing() -> None:
+def test_the_cohort_a_user_is_in_changes_nothing() -> None:
     rng = np.random.default_rng(5)
     rows = {
         (int(u), int(i)): int(r)

@@ -1,4 +1,4 @@
-"""The sample world looks like MyAnimeList, can be learnt, and is written all at once or not at all."""
+"""The sample world looks like MyAnimeList, can be learned, and is written all at once or not at all."""
 
 import os
 import signal
@@ -24,13 +24,13 @@ Score-10,Score-9,Score-8,Score-7,Score-6,Score-5,Score-4,Score-3,Score-2,Score-1
 FILES = ("anime.csv", "anime_with_synopsis.csv", "rating_complete.csv")
 TINY = {"n_users": 12, "n_items": 40, "n_ratings": 150}
 
-# Measured on 737,357 real ratings by 6,473 people and on the catalogue of 17,562 titles.
+# Measured on 737,357 real ratings by 6,473 users and on the catalog of 17,562 titles.
 REAL_MEAN_RATING = 7.63
 REAL_RATING_SHARES = [0.006, 0.007, 0.012, 0.024, 0.055, 0.108, 0.217, 0.248, 0.180, 0.144]
 REAL_KNOWN_SHARES = {"English name": 0.398, "Studios": 0.597, "Producers": 0.556, "Licensors": 0.225, "Score": 0.707}
 REAL_TYPE_SHARES = {"TV": 0.284, "OVA": 0.222, "Movie": 0.173, "Special": 0.126, "ONA": 0.109, "Music": 0.084}
 REAL_GENRE_SHARES = {"Comedy": 0.343, "Action": 0.221, "Fantasy": 0.187, "Kids": 0.152, "Romance": 0.108}
-# History length at 10 %, 50 %, 90 % of the people, divided by the mean.
+# History length at 10 %, 50 %, 90 % of the users, divided by the mean.
 REAL_LENGTH_QUANTILES = [0.044, 0.562, 2.41]
 
 
@@ -68,13 +68,13 @@ def test_ratings_are_marked_as_on_the_site(world: World) -> None:
     assert np.abs(shares.to_numpy() - REAL_RATING_SHARES).max() < 0.04
 
 
-def test_people_differ_in_level_and_in_width(world: World) -> None:
-    people = world.ratings.groupby("user_id")["rating"].agg(["mean", "std", "size"])
-    # Real: mean 8.08, between people 0.99, within people 1.30, correlation with log length -0.43.
-    assert people["mean"].std() == pytest.approx(0.99, abs=0.2)
-    assert people["std"].mean() == pytest.approx(1.30, abs=0.2)
-    assert people["std"].std() > 0.3
-    assert np.corrcoef(np.log(people["size"]), people["mean"])[0, 1] == pytest.approx(-0.43, abs=0.2)
+def test_users_differ_in_level_and_in_width(world: World) -> None:
+    users = world.ratings.groupby("user_id")["rating"].agg(["mean", "std", "size"])
+    # Real: mean 8.08, between users 0.99, within users 1.30, correlation with log length -0.43.
+    assert users["mean"].std() == pytest.approx(0.99, abs=0.2)
+    assert users["std"].mean() == pytest.approx(1.30, abs=0.2)
+    assert users["std"].std() > 0.3
+    assert np.corrcoef(np.log(users["size"]), users["mean"])[0, 1] == pytest.approx(-0.43, abs=0.2)
 
 
 def test_history_lengths_have_the_real_long_tail() -> None:
@@ -95,7 +95,7 @@ def test_few_titles_draw_most_ratings(tmp_path: Path) -> None:
     np.testing.assert_allclose(shares, [0.25, 0.75, 0.98], atol=0.15)
 
 
-def test_catalogue_has_the_real_shares(world: World) -> None:
+def test_catalog_has_the_real_shares(world: World) -> None:
     for column, share in REAL_KNOWN_SHARES.items():
         assert (world.anime[column] != "Unknown").mean() == pytest.approx(share, abs=0.08), column
     for kind, share in REAL_TYPE_SHARES.items():
@@ -163,7 +163,7 @@ def test_a_franchise_is_watched_together(world: World) -> None:
 
 
 def test_neighbours_beat_popularity(world: World) -> None:
-    """EASE (Steck, 2019) on held-out people; real: 0.50 against 0.15, small dense worlds leave less room."""
+    """EASE (Steck, 2019) on held-out users; real: 0.50 against 0.15, small dense worlds leave less room."""
     liked = world.ratings[(world.ratings["rating"] >= 7) & world.ratings["anime_id"].isin(world.anime.index)]
     matrix = np.zeros((601, 800), dtype=np.float32)
     matrix[liked["user_id"], np.searchsorted(world.anime.index, liked["anime_id"])] = 1

@@ -12,8 +12,8 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from recsys.evaluation.list_metrics import catalog_coverage, intra_list_diversity, novelty
-from recsys.evaluation.metrics import EMPTY, compute_ranking_metrics
 from recsys.features.item_side import normalise_rows
+from recsys.gate.metrics import EMPTY, compute_ranking_metrics
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK = ROOT / "requirements" / "rectools.txt"
@@ -96,7 +96,7 @@ def test_metrics_agree(rectools_python: Path) -> None:
         for name in set(ours) - {"coverage"}:
             for user, value in enumerate(ours[name]):
                 reference = theirs[name].get(str(user), np.nan)
-                # Where nothing is defined RecTools leaves people out, or gives 0 for the variety of a single title.
+                # Where nothing is defined RecTools leaves users out, or gives 0 for the variety of a single title.
                 if np.isnan(value):
                     assert np.isnan(reference) or (name == "diversity" and reference == 0), (name, user)
                     continue

@@ -10,8 +10,8 @@ import pytest
 
 from recsys.evaluation.comparison import COVERAGE, Result, compare, pair
 from recsys.evaluation.comparison_plots import plot_differences, plot_metrics, plot_slices
-from recsys.evaluation.intervals import Interval, paired_difference
 from recsys.exceptions import EvaluationError, SchemaMismatchError
+from recsys.gate.intervals import Interval, paired_difference
 
 N_USERS = 60
 COVERED = Interval(0.4, 0.3, 0.5, 0.95, N_USERS)
@@ -56,7 +56,7 @@ def test_everything_is_compared_with_the_reference() -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_slices_hold_their_own_people() -> None:
+def test_slices_hold_their_own_users() -> None:
     slices = compare(RESULTS, "ease")["models"]["ranker"]["slices"]
     sizes = {name: part["n_users"] for name, part in slices.items()}
     assert sizes == {
@@ -69,7 +69,7 @@ def test_slices_hold_their_own_people() -> None:
     assert part["metrics"]["ndcg_at_10"]["mean"] == pytest.approx(RESULTS[1].values("ndcg_at_10")[34:].mean())
     difference = RESULTS[1].values("ndcg_at_10")[34:] - RESULTS[0].values("ndcg_at_10")[34:]
     assert part["differences"]["ndcg_at_10"]["mean"] == pytest.approx(difference.mean())
-    # The discovery targets of these people are all known: no mean of nothing.
+    # The discovery targets of these users are all known: no mean of nothing.
     assert "discovery_ndcg_at_10" not in part["metrics"]
 
 

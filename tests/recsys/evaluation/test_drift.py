@@ -16,7 +16,7 @@ from recsys.evaluation.drift import (
     DriftLimits,
     DriftReport,
     Level,
-    Profile,
+    ReferenceProfile,
     build_profile,
     compute_drift,
     compute_psi,
@@ -31,12 +31,12 @@ LIMITS = DriftLimits()
 counts = st.lists(st.integers(0, 10_000), min_size=2, max_size=12).map(lambda values: np.array(values, dtype=float))
 
 
-def draw_profile(rng: np.random.Generator, n_people: int, *, mean: float = 7.0, genre: float = 0.5) -> Profile:
-    """People with about 20 ratings each, of two genres."""
-    ratings = np.clip(rng.normal(mean, 1.0, size=(n_people, 20)).round(), 1, 10)
-    shares = np.clip(rng.normal(genre, 0.1, size=n_people), 0, 1)
-    return Profile(
-        n_ratings=rng.poisson(20, n_people).astype(float) + 1,
+def draw_profile(rng: np.random.Generator, n_users: int, *, mean: float = 7.0, genre: float = 0.5) -> ReferenceProfile:
+    """Users with about 20 ratings each, of two genres."""
+    ratings = np.clip(rng.normal(mean, 1.0, size=(n_users, 20)).round(), 1, 10)
+    shares = np.clip(rng.normal(genre, 0.1, size=n_users), 0, 1)
+    return ReferenceProfile(
+        n_ratings=rng.poisson(20, n_users).astype(float) + 1,
         mean_rating=ratings.mean(axis=1),
         genre_shares=np.column_stack([shares, 1 - shares]),
         rating_counts=np.bincount(ratings.ravel().astype(int), minlength=11)[1:].astype(float),
@@ -44,7 +44,7 @@ def draw_profile(rng: np.random.Generator, n_people: int, *, mean: float = 7.0, 
     )
 
 
-def compare(reference: Profile, current: Profile, **values: float) -> DriftReport:
+def compare(reference: ReferenceProfile, current: ReferenceProfile, **values: float) -> DriftReport:
     measured = {"unknown_share": 0.0, "age_days": 7, **values}
     return compute_drift(reference, current, limits=LIMITS, **measured)  # type: ignore[arg-type]
 
@@ -81,8 +81,8 @@ def test_chance_reaches_its_limit_about_as_often_as_it_says() -> None:
 def test_the_same_population_is_stable_whatever_the_size_of_the_sample() -> None:
     rng = np.random.default_rng(5)
     reference = draw_profile(rng, 3000)
-    for n_people in (60, 400, 3000):
-        report = compare(reference, draw_profile(rng, n_people))
+    for n_users in (60, 400, 3000):
+        report = compare(reference, draw_profile(rng, n_users))
         assert report.breaches == ()
         assert {found.level for found in report.features} <= {Level.Stable, Level.Shifting}
 
@@ -102,9 +102,9 @@ def test_what_moved_is_named(change: dict[str, float], drifted: set[str]) -> Non
             assert found.ks > 0.5
 
 
-def test_few_people_give_no_verdict_and_nobody_is_no_error() -> None:
+def test_few_users_give_no_verdict_and_nobody_is_no_error() -> None:
     rng = np.random.default_rng(7)
-    report = compare(draw_profile(rng, 2000), draw_profile(rng, LIMITS.min_people - 1, mean=3.0, genre=1.0))
+    report = compare(draw_profile(rng, 2000), draw_profile(rng, LIMITS.min_users - 1, mean=3.0, genre=1.0))
     assert {found.level for found in report.features} == {Level.TooFew}
     assert report.breaches == ()
     empty = build_profile(Interactions(INTERACTIONS.table.head(0)), CATALOG)

@@ -17,13 +17,13 @@ def test_coverage_counts_each_title_once() -> None:
 
 
 def test_novelty_is_in_bits() -> None:
-    # 8 of 8 people rated item 0 (no news), 2 of 8 item 1 (two bits).
+    # 8 of 8 users rated item 0 (no news), 2 of 8 item 1 (two bits).
     assert_allclose(list_metrics.novelty(RANKED, COUNTS, 8), [1.0, 0.0, np.nan])
     # An unrated item counts as rated once.
     assert_allclose(list_metrics.novelty(np.array([[2], [3]]), COUNTS, 8), [3.0, 3.0])
 
 
-def test_novelty_refuses_more_ratings_than_people() -> None:
+def test_novelty_refuses_more_ratings_than_users() -> None:
     with pytest.raises(SchemaMismatchError, match="7 training users"):
         list_metrics.novelty(RANKED, COUNTS, 7)
 
@@ -61,7 +61,7 @@ def test_diversity_is_the_mean_distance_of_all_pairs() -> None:
     assert_allclose(list_metrics.intra_list_diversity(np.array([[0, 3, -1], [0, -1, -1]]), units), [1.0, np.nan])
 
 
-def test_coverage_interval_is_that_of_leaving_people_out() -> None:
+def test_coverage_interval_is_that_of_leaving_users_out() -> None:
     rng = np.random.default_rng(0)
     ranked = np.array([rng.choice(30, 5, replace=False, p=np.arange(1, 31) / 465) for _ in range(12)])
     found = list_metrics.coverage_interval(ranked, 30)

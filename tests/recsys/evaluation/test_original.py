@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.evaluation.original import (
     OriginalPipeline,
-    describe_people,
+    describe_users,
     make_predictor,
     order_as_shown,
 )
@@ -16,9 +16,9 @@ from recsys.evaluation.original_protocols import (
     NAMES,
     PUBLISHED,
     OriginalSettings,
-    judge_answers,
+    evaluate_lists,
     measure_original,
-    split_people,
+    split_users,
 )
 from recsys.exceptions import NotFittedError
 from recsys.types import Floats, RatingMatrix
@@ -43,18 +43,18 @@ def fitted() -> OriginalPipeline:
     )
 
 
-def test_people_are_genre_shares_and_a_mean() -> None:
+def test_users_are_genre_shares_and_a_mean() -> None:
     genres = np.array([[1, 0], [1, 1], [0, 0]], dtype=np.float32)
     history = csr_matrix(np.array([[10, 1, 0], [0, 0, 4], [0, 0, 0]], dtype=np.float32))
     expected = [[1.0, 0.5, 0.5], [0.0, 0.0, 1 / 3], [0.0, 0.0, 0.0]]
-    np.testing.assert_allclose(describe_people(history, genres), expected, rtol=1e-6)
+    np.testing.assert_allclose(describe_users(history, genres), expected, rtol=1e-6)
 
 
 def test_predictions_are_those_of_lightgbm() -> None:
     model = fitted()
     assert model.vectors_ is not None
     assert model.booster_ is not None
-    profile = describe_people(ratings()[:1], tiny_world()[0].genre_matrix)[0]
+    profile = describe_users(ratings()[:1], tiny_world()[0].genre_matrix)[0]
     rows = np.hstack([np.tile(profile, (len(model.vectors_), 1)), model.vectors_]).astype(np.float32)
     np.testing.assert_allclose(
         make_predictor(model.booster_, model.vectors_)(profile), model.booster_.predict(rows), rtol=1e-6
@@ -71,7 +71,7 @@ def test_ten_titles_are_shown_as_the_original_would() -> None:
     scores = model.score(history)
     for row in range(history.shape[0]):
         seen, given = history[row].indices, history[row].data
-        predicted = predict(describe_people(history[row], catalog.genre_matrix)[0])
+        predicted = predict(describe_users(history[row], catalog.genre_matrix)[0])
         candidates = sorted(set(range(len(catalog))) - set(seen), key=lambda item: (-predicted[item], item))[:1000]
         shown = candidates[:10]
         if given.max() >= 7:
@@ -100,20 +100,20 @@ def test_without_texts_or_a_fit_there_is_no_model() -> None:
             use()
 
 
-def test_people_are_split_as_in_the_notebooks() -> None:
-    parts = split_people(13_102)
+def test_users_are_split_as_in_the_notebooks() -> None:
+    parts = split_users(13_102)
     assert [int(part.sum()) for part in parts] == [8_908, 1_573, 2_621]
     assert (np.sum(parts, axis=0) == 1).all()
 
 
 def test_the_lists_are_judged_by_what_they_were_asked_with() -> None:
-    """Two people whose lists are known: the favourites are candidates, and a title one point below counts too."""
+    """Two users whose lists are known: the favourites are candidates, and a title one point below counts too."""
     vectors = np.vstack([np.eye(12), -np.eye(12)]).astype(np.float32)
     given = np.zeros((2, 24), dtype=np.float32)
     given[0, [0, 1, 2]] = [10, 9, 3]
     given[1, [3, 4]] = [4, 3]
     predicted = np.linspace(9, 1, 24).astype(np.float32)
-    found = judge_answers(
+    found = evaluate_lists(
         csr_matrix(given), np.zeros((2, 1), np.float32), vectors, lambda _: predicted, OriginalSettings()
     )
     # The first is shown 0 (the query) and what is orthogonal in order, so 0 and 1; the second the ten best predicted.

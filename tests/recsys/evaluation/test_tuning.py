@@ -1,4 +1,4 @@
-"""A search tries the default first, goes on where it stood, and sees validation people only."""
+"""A search tries the default first, goes on where it stood, and sees validation users only."""
 
 import json
 from dataclasses import replace
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from recsys.data.splits import TRAIN, VALIDATION, assign_groups, select_group
-from recsys.evaluation.judging import judge_generator
-from recsys.evaluation.jury import World, summon_jury
+from recsys.evaluation.evaluate import evaluate_generator
+from recsys.evaluation.evaluation_set import EvaluationData, build_evaluation_set
 from recsys.evaluation.tuning import SPACES, read_best_params, tune
 from recsys.exceptions import ArtifactError, EvaluationError
 from recsys.retrieval.item_item import PUBLISHED_EASE
@@ -20,14 +20,16 @@ from tests.factories import tiny_world
 def search(name: str, journal: Path, n_trials: int, told: list[Any] | None = None) -> dict[str, Any]:
     catalog, interactions = tiny_world()
     training = select_group(interactions, TRAIN).to_matrix(catalog)
-    jury = summon_jury(World(catalog, interactions, interactions.user_ids[:0], "tiny"), training, VALIDATION)
-    assert set(assign_groups(jury.people.user_ids)) == {VALIDATION}
+    eval_set = build_evaluation_set(
+        EvaluationData(catalog, interactions, interactions.user_ids[:0], "tiny"), training, VALIDATION
+    )
+    assert set(assign_groups(eval_set.users.user_ids)) == {VALIDATION}
 
     def note(number: int, value: float, params: Any) -> None:
         if told is not None:
             told.append((number, value, params))
 
-    return tune(name, training, catalog, jury, n_trials=n_trials, seed=0, journal=journal, on_trial=note)
+    return tune(name, training, catalog, eval_set, n_trials=n_trials, seed=0, journal=journal, on_trial=note)
 
 
 def test_the_default_is_tried_first_and_the_best_is_kept(tmp_path: Path) -> None:
@@ -41,9 +43,11 @@ def test_the_default_is_tried_first_and_the_best_is_kept(tmp_path: Path) -> None
     assert len({params["regularisation"] for _, _, params in told}) == 4
     catalog, interactions = tiny_world()
     training = select_group(interactions, TRAIN).to_matrix(catalog)
-    jury = summon_jury(World(catalog, interactions, interactions.user_ids[:0], "tiny"), training, VALIDATION)
+    eval_set = build_evaluation_set(
+        EvaluationData(catalog, interactions, interactions.user_ids[:0], "tiny"), training, VALIDATION
+    )
     best = replace(PUBLISHED_EASE, **found["params"]).fit(training, catalog)
-    again = judge_generator(best, jury).metrics["ndcg_at_10"]
+    again = evaluate_generator(best, eval_set).metrics["ndcg_at_10"]
     assert float(np.nanmean(again)) == pytest.approx(found["value"])
 
 

@@ -9,8 +9,8 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from recsys.data.interactions import Interactions
-from recsys.data.people import build_people
 from recsys.data.splits import split_history
+from recsys.data.users import build_users
 from recsys.exceptions import ArtifactError, SchemaMismatchError
 from recsys.features.neighbour_features import WEIGHT_SHRINKAGE
 from recsys.features.pairs import Pairs
@@ -124,18 +124,18 @@ def test_somebody_without_history_has_gaps_and_tastes(pairs: Pairs) -> None:
 
 
 def test_a_hidden_rating_influences_nothing() -> None:
-    """Turn the rating of one hidden title upside down: no feature and no candidate of that person moves."""
+    """Turn the rating of one hidden title upside down: no feature and no candidate of that user moves."""
     catalog, interactions = tiny_world()
     retriever = tiny_recommender().retriever
     hidden = split_history(interactions).targets.table.iloc[0]
     changed = interactions.table.copy()
     cell = (changed["user_id"] == hidden["user_id"]) & (changed["item_id"] == hidden["item_id"])
     changed.loc[cell, "rating"] = 11 - hidden["rating"]
-    before, after = build_people(interactions, catalog), build_people(Interactions(changed), catalog)
+    before, after = build_users(interactions, catalog), build_users(Interactions(changed), catalog)
     assert (before.targets != after.targets).nnz == 1
     row = int(np.searchsorted(before.user_ids, hidden["user_id"]))
     described = [
-        retriever.retrieve(people.select(np.array([row])).history, people.tastes[:1]) for people in (before, after)
+        retriever.retrieve(users.select(np.array([row])).history, users.tastes[:1]) for users in (before, after)
     ]
     assert np.array_equal(described[0].columns, described[1].columns)
     tables = [compute_ranking_features(pairs, tuple(GROUPS))[1] for pairs in described]

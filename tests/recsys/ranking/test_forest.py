@@ -112,14 +112,14 @@ def test_features_of_the_rows_can_be_encoded_once(seed: int, fixed: set[int]) ->
         assert np.array_equal(scores, booster.predict(table, num_threads=1))
 
 
-def test_one_row_of_a_person_stands_for_all_titles() -> None:
+def test_one_row_of_a_user_stands_for_all_titles() -> None:
     rng = np.random.default_rng(3)
     booster = train(rng, num_leaves=31)
-    titles, person = make_table(rng, 500), make_table(rng, 1)
+    titles, user = make_table(rng, 500), make_table(rng, 1)
     forest = Forest.from_booster(booster, fixed=[0, 2, 5])
-    table = np.repeat(person, 500, axis=0)
+    table = np.repeat(user, 500, axis=0)
     table[:, [0, 2, 5]] = titles[:, [0, 2, 5]]
-    scores = forest.score_codes(forest.encode(person, forest.encode_fixed(titles)))
+    scores = forest.score_codes(forest.encode(user, forest.encode_fixed(titles)))
     assert np.array_equal(scores, booster.predict(table, num_threads=1))
 
 

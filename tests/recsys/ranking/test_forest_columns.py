@@ -39,7 +39,7 @@ def make_columns(rng: np.random.Generator, n_cuts: list[int]) -> Columns:
 
 
 def make_table(rng: np.random.Generator, n_rows: int, columns: Columns) -> np.ndarray:
-    """Numbers, cuts and what lies next to them, odd numbers, and what one person is in all or most rows."""
+    """Numbers, cuts and what lies next to them, odd numbers, and what one user is in all or most rows."""
     table = rng.normal(size=(n_rows, N_FEATURES)).astype(np.float32)
     for feature, own, n in zip(columns.features, columns.cuts, columns.n_cuts, strict=True):
         near = np.concatenate([np.nextafter(own[:n], np.float32(side)) for side in (-np.inf, 0, np.inf)] + [own[:n]])

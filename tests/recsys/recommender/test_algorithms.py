@@ -6,23 +6,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.exceptions import UnknownAlgorithmError
-from recsys.recommender import Profile
+from recsys.recommender import UserProfile
 from tests.factories import tiny_recommender, tiny_world
 
 
-def profile_of(user_id: int) -> Profile:
+def profile_of(user_id: int) -> UserProfile:
     table = tiny_world()[1].table
     rows = table[table["user_id"] == user_id]
-    return Profile(rows["item_id"].to_numpy(), rows["rating"].to_numpy(dtype=np.float32))
+    return UserProfile(rows["item_id"].to_numpy(), rows["rating"].to_numpy(dtype=np.float32))
 
 
 @st.composite
-def profiles(draw: st.DrawFn) -> Profile:
+def profiles(draw: st.DrawFn) -> UserProfile:
     catalog = tiny_world()[0]
     ids = draw(st.lists(st.sampled_from(catalog.item_ids.tolist()), max_size=len(catalog), unique=True))
     ratings = draw(st.lists(st.integers(1, 10), min_size=len(ids), max_size=len(ids)))
     genres = draw(st.dictionaries(st.sampled_from(catalog.genres), st.floats(0, 5), max_size=3))
-    return Profile(np.array(ids, dtype=np.int64), np.array(ratings, dtype=np.float32), genres)
+    return UserProfile(np.array(ids, dtype=np.int64), np.array(ratings, dtype=np.float32), genres)
 
 
 def test_one_model_can_answer_alone() -> None:
@@ -37,7 +37,7 @@ def test_one_model_can_answer_alone() -> None:
 
 def test_content_is_near_what_was_liked() -> None:
     model = tiny_recommender()
-    one = Profile(np.array([1]), np.array([10.0], dtype=np.float32))
+    one = UserProfile(np.array([1]), np.array([10.0], dtype=np.float32))
     items = model.retriever.items
     likeness = items.text_units @ items.text_units[0]
     likeness[0] = -np.inf
@@ -47,7 +47,7 @@ def test_content_is_near_what_was_liked() -> None:
 @given(profiles(), st.integers(1, 60), st.sampled_from(["ranker", "content", "popular"]), st.floats(0, 1))
 @settings(max_examples=40)
 def test_every_algorithm_gives_full_lists_at_every_diversity(
-    profile: Profile, k: int, algorithm: str, diversity: float
+    profile: UserProfile, k: int, algorithm: str, diversity: float
 ) -> None:
     model = tiny_recommender()
     found = model.recommend(profile, k=k, algorithm=algorithm, diversity=diversity)
@@ -69,17 +69,19 @@ def test_a_diverse_list_holds_a_franchise_once() -> None:
 
 
 def test_an_accelerated_recommender_gives_the_same_lists() -> None:
-    """Bit for bit, for 200 people: everybody, and forty of them with shorter histories."""
+    """Bit for bit, for 200 users: everybody, and forty of them with shorter histories."""
     model = tiny_recommender()
     fast = model.accelerate()
     assert set(fast.ranker.forests) == {"relevance", "rating"}
-    people = [profile_of(user) for user in range(1, 161)]
-    people += [
-        Profile(person.item_ids[:length], person.ratings[:length]) for person in people[:10] for length in range(4)
+    users = [profile_of(user) for user in range(1, 161)]
+    users += [
+        UserProfile(some_user.item_ids[:length], some_user.ratings[:length])
+        for some_user in users[:10]
+        for length in range(4)
     ]
-    assert len(people) == 200
-    for person in people:
-        slow_list, fast_list = model.recommend(person), fast.recommend(person)
+    assert len(users) == 200
+    for some_user in users:
+        slow_list, fast_list = model.recommend(some_user), fast.recommend(some_user)
         assert np.array_equal(slow_list.item_ids, fast_list.item_ids)
         assert np.array_equal(slow_list.scores, fast_list.scores)
         assert np.array_equal(slow_list.predicted_ratings, fast_list.predicted_ratings)

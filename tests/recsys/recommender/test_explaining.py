@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from recsys.recommender import Profile, Recommendations, Recommender
+from recsys.recommender import Recommendations, Recommender, UserProfile
 from recsys.recommender.explaining import MAX_REASONS, explain, explain_similar
 from tests.factories import tiny_recommender, tiny_world
 
 
-def profile_of(user_id: int) -> Profile:
+def profile_of(user_id: int) -> UserProfile:
     table = tiny_world()[1].table
     rows = table[table["user_id"] == user_id]
-    return Profile(rows["item_id"].to_numpy(), rows["rating"].to_numpy(dtype=np.float32))
+    return UserProfile(rows["item_id"].to_numpy(), rows["rating"].to_numpy(dtype=np.float32))
 
 
-def score_of(model: Recommender, profile: Profile, item_id: int, algorithm: str) -> float:
+def score_of(model: Recommender, profile: UserProfile, item_id: int, algorithm: str) -> float:
     history, tastes = profile.to_history(model.catalog), profile.to_tastes(model.catalog)
     return float(model.score(history, tastes, [model.catalog.positions([item_id])], algorithm)[0])
 
@@ -24,17 +24,17 @@ def test_without_the_cited_title_the_score_falls_by_the_contribution(algorithm: 
     model = tiny_recommender()
     n_cited = 0
     for user in range(1, 25):
-        person = profile_of(user)
-        found = model.recommend(person, k=5, algorithm=algorithm)
-        given = explain(model, person, found, algorithm)
+        some_user = profile_of(user)
+        found = model.recommend(some_user, k=5, algorithm=algorithm)
+        given = explain(model, some_user, found, algorithm)
         for item_id, reasons in zip(found.item_ids.tolist(), given, strict=True):
             for reason in reasons:
                 if reason.kind != "liked_title":
                     continue
-                kept = person.item_ids != reason.item_id
+                kept = some_user.item_ids != reason.item_id
                 assert kept.sum() == len(kept) - 1
-                without = Profile(person.item_ids[kept], person.ratings[kept])
-                before = score_of(model, person, item_id, algorithm)
+                without = UserProfile(some_user.item_ids[kept], some_user.ratings[kept])
+                before = score_of(model, some_user, item_id, algorithm)
                 after = score_of(model, without, item_id, algorithm)
                 assert after < before
                 assert reason.contribution == pytest.approx(before - after, rel=1e-4, abs=1e-6)
@@ -43,8 +43,8 @@ def test_without_the_cited_title_the_score_falls_by_the_contribution(algorithm: 
 
 
 def test_reasons_are_few_positive_and_ordered() -> None:
-    model, person = tiny_recommender(), profile_of(3)
-    for reasons in explain(model, person, model.recommend(person)):
+    model, some_user = tiny_recommender(), profile_of(3)
+    for reasons in explain(model, some_user, model.recommend(some_user)):
         contributions = [reason.contribution for reason in reasons]
         assert len(reasons) <= MAX_REASONS
         assert min(contributions, default=1) > 0
@@ -52,9 +52,9 @@ def test_reasons_are_few_positive_and_ordered() -> None:
         assert all(reason.text.endswith(".") for reason in reasons)
 
 
-def test_genres_are_those_of_the_title_and_of_the_person() -> None:
+def test_genres_are_those_of_the_title_and_of_the_user() -> None:
     model = tiny_recommender()
-    wanted = Profile(genre_weights={"Romance": 1.0, "Drama": 0.5})
+    wanted = UserProfile(genre_weights={"Romance": 1.0, "Drama": 0.5})
     found = model.recommend(wanted)
     given = explain(model, wanted, found)
     genres = dict(zip(model.catalog.item_ids.tolist(), model.catalog.items["genres"], strict=True))
@@ -70,7 +70,7 @@ def test_genres_are_those_of_the_title_and_of_the_person() -> None:
 
 
 def test_somebody_new_is_told_of_popularity_alone() -> None:
-    model, nobody = tiny_recommender(), Profile()
+    model, nobody = tiny_recommender(), UserProfile()
     found = model.recommend(nobody)
     kinds = {reason.kind for reasons in explain(model, nobody, found) for reason in reasons}
     assert kinds == {"popularity"}
@@ -80,7 +80,7 @@ def test_popularity_and_genres_are_all_of_the_score_of_somebody_new() -> None:
     model = tiny_recommender()
     every = {genre: 1.0 + place for place, genre in enumerate(model.catalog.genres)}
     for stated in ({"Romance": 1.0, "Drama": 0.5}, every):
-        wanted = Profile(genre_weights=stated)
+        wanted = UserProfile(genre_weights=stated)
         found = model.recommend(wanted)
         for score, reasons in zip(found.scores, explain(model, wanted, found), strict=True):
             assert {reason.kind for reason in reasons} == {"popularity", "genres"}
@@ -89,17 +89,17 @@ def test_popularity_and_genres_are_all_of_the_score_of_somebody_new() -> None:
 
 def test_the_only_title_of_a_history_is_not_cited() -> None:
     """Without it the list would be made in another way, and its scores mean something else."""
-    model, person = tiny_recommender(), Profile(np.array([1]), np.array([9.0], dtype=np.float32))
-    given = explain(model, person, model.recommend(person))
+    model, some_user = tiny_recommender(), UserProfile(np.array([1]), np.array([9.0], dtype=np.float32))
+    given = explain(model, some_user, model.recommend(some_user))
     assert "liked_title" not in {reason.kind for reasons in given for reason in reasons}
-    alone = explain(model, person, model.recommend(person, algorithm="content"), "content")
+    alone = explain(model, some_user, model.recommend(some_user, algorithm="content"), "content")
     assert "liked_title" in {reason.kind for reasons in alone for reason in reasons}
 
 
 def test_what_is_popular_is_so_by_its_score() -> None:
-    model, person = tiny_recommender(), profile_of(3)
-    found = model.recommend(person, algorithm="popular", k=3)
-    given = explain(model, person, found, "popular")
+    model, some_user = tiny_recommender(), profile_of(3)
+    found = model.recommend(some_user, algorithm="popular", k=3)
+    given = explain(model, some_user, found, "popular")
     assert [reasons[0].contribution for reasons in given] == found.scores.tolist()
 
 
@@ -120,7 +120,7 @@ def test_the_parts_of_likeness_add_up_to_the_score() -> None:
 
 def test_a_history_of_one_title_can_be_cited() -> None:
     model = tiny_recommender()
-    one = Profile(np.array([1]), np.array([3.0], dtype=np.float32))
+    one = UserProfile(np.array([1]), np.array([3.0], dtype=np.float32))
     texts = [
         reason.text for reasons in explain(model, one, model.recommend(one)) for reason in reasons if reason.item_id
     ]

@@ -9,7 +9,7 @@ import pytest
 from recsys.data.interactions import Interactions
 from recsys.data.splits import TEST, TRAIN, VALIDATION, assign_folds, assign_groups, split_history
 from recsys.ranking.params import HeadParams, Preset, get_preset
-from recsys.recommender import Profile, fitting
+from recsys.recommender import UserProfile, fitting
 from recsys.recommender.fitting import FittedRecommender, fit_recommender
 from recsys.recommender.training import N_FOLDS
 from recsys.retrieval.base import CandidateGenerator
@@ -43,7 +43,7 @@ def fit(interactions: Interactions, on_progress: Any = lambda *_: None) -> Fitte
 def ask(fitted: FittedRecommender) -> list[list[int]]:
     catalog, _ = tiny_world()
     histories = (catalog.item_ids[[8, 10]], catalog.item_ids[[9, 11, 13]])
-    profiles = [Profile(ids, np.full(len(ids), 9, dtype=np.float32)) for ids in histories]
+    profiles = [UserProfile(ids, np.full(len(ids), 9, dtype=np.float32)) for ids in histories]
     return [fitted.recommender.recommend(profile).item_ids.tolist() for profile in profiles]
 
 
@@ -56,7 +56,7 @@ def test_a_seed_decides_everything_and_every_stage_is_told() -> None:
     assert "train relevance head" in told
 
 
-def test_test_people_teach_nothing() -> None:
+def test_test_users_teach_nothing() -> None:
     _, interactions = tiny_world()
     table = interactions.table.copy()
     tested = assign_groups(table["user_id"]) == TEST
@@ -80,15 +80,15 @@ def test_nobody_teaches_through_models_that_know_them(monkeypatch: pytest.Monkey
     assert len(folds) == N_FOLDS
     training = interactions.user_ids[assign_groups(interactions.user_ids) == TRAIN]
     liked = (interactions.select_users(training).to_matrix(catalog) >= 7).astype(int)
-    for fold, (retriever, people) in enumerate(folds):
-        assert set(assign_folds(people.user_ids, N_FOLDS)) == {fold}
+    for fold, (retriever, users) in enumerate(folds):
+        assert set(assign_folds(users.user_ids, N_FOLDS)) == {fold}
         # Popularity counts exactly the likes of the others.
         others = np.asarray(liked[assign_folds(training, N_FOLDS) != fold].sum(axis=0)).ravel()
-        counted = np.expm1(retriever.first_stage.models["popular"].score(people.history[:1])[0])
+        counted = np.expm1(retriever.first_stage.models["popular"].score(users.history[:1])[0])
         assert np.rint(counted).astype(int).tolist() == others.tolist()
     assert set(assign_groups(validators.user_ids)) == {VALIDATION}
     everybody = np.expm1(final.first_stage.models["popular"].score(validators.history[:1])[0])
     assert np.rint(everybody).astype(int).tolist() == np.asarray(liked.sum(axis=0)).ravel().tolist()
     hidden = split_history(interactions.select_users(training)).targets
-    taught = {int(user) for _, people in folds for user in people.user_ids}
+    taught = {int(user) for _, users in folds for user in users.user_ids}
     assert taught == set(hidden.user_ids.tolist())

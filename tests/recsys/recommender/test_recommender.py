@@ -9,34 +9,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import vstack
 
-from recsys.data.people import build_people
+from recsys.data.users import build_users
 from recsys.exceptions import ArtifactError, DataContractError, UnknownItemError
-from recsys.recommender import Profile, Recommender
-from recsys.recommender.newcomers import GENRE_WEIGHT
-from recsys.recommender.training import COLD_LENGTHS, add_newcomers, build_tables, build_training_people
+from recsys.recommender import Recommender, UserProfile
+from recsys.recommender.cold_start import GENRE_WEIGHT
+from recsys.recommender.training import COLD_LENGTHS, add_cold_start_users, build_tables, build_training_users
 from tests.factories import tiny_recommender, tiny_world
 
 N_ITEMS = 48
 
 
-def profile_of(user_id: int) -> Profile:
+def profile_of(user_id: int) -> UserProfile:
     table = tiny_world()[1].table
     rows = table[table["user_id"] == user_id]
-    return Profile(rows["item_id"].to_numpy(), rows["rating"].to_numpy(dtype=np.float32))
+    return UserProfile(rows["item_id"].to_numpy(), rows["rating"].to_numpy(dtype=np.float32))
 
 
 @st.composite
-def profiles(draw: st.DrawFn) -> Profile:
+def profiles(draw: st.DrawFn) -> UserProfile:
     catalog = tiny_world()[0]
     ids = draw(st.lists(st.sampled_from(catalog.item_ids.tolist()), max_size=N_ITEMS, unique=True))
     ratings = draw(st.lists(st.integers(1, 10), min_size=len(ids), max_size=len(ids)))
     genres = draw(st.dictionaries(st.sampled_from(catalog.genres), st.floats(0, 5), max_size=3))
-    return Profile(np.array(ids, dtype=np.int64), np.array(ratings, dtype=np.float32), genres)
+    return UserProfile(np.array(ids, dtype=np.int64), np.array(ratings, dtype=np.float32), genres)
 
 
 @given(profiles(), st.integers(1, 60), st.lists(st.booleans(), min_size=N_ITEMS, max_size=N_ITEMS))
 @settings(max_examples=60, deadline=None)
-def test_lists_are_full_new_distinct_and_allowed(profile: Profile, k: int, allowed: list[bool]) -> None:
+def test_lists_are_full_new_distinct_and_allowed(profile: UserProfile, k: int, allowed: list[bool]) -> None:
     model = tiny_recommender()
     mask = np.array(allowed)
     found = model.recommend(profile, k=k, allowed=mask)
@@ -67,20 +67,20 @@ def test_every_genre_of_a_title_counts_for_stated_tastes() -> None:
         for item, genres in zip(model.catalog.item_ids, model.catalog.items["genres"], strict=True)
         if "Shounen" in genres
     ]
-    found = model.recommend(Profile(genre_weights=second), k=len(carries))
+    found = model.recommend(UserProfile(genre_weights=second), k=len(carries))
     assert set(found.item_ids.tolist()) == set(carries)
 
 
 def test_without_a_history_the_popular_comes_first_and_stated_genres_lift() -> None:
     model = tiny_recommender()
-    likes = model.generators["popular"].score(Profile().to_history(model.catalog))[0]
-    nobody = model.recommend(Profile(), k=20)
+    likes = model.generators["popular"].score(UserProfile().to_history(model.catalog))[0]
+    nobody = model.recommend(UserProfile(), k=20)
     assert nobody.scores == pytest.approx(-np.sort(-likes)[:20])
     assert nobody.scores == pytest.approx(likes[model.catalog.positions(nobody.item_ids)])
     action = model.catalog.genre_matrix[:, model.catalog.genres.index("Action")]
     lifted = np.where(action > 0, likes + GENRE_WEIGHT * action / model.retriever.items.genre_norms, -np.inf)
     assert (action > 0).sum() > 10
-    fan = model.recommend(Profile(genre_weights={"Action": 3.0}), k=10)
+    fan = model.recommend(UserProfile(genre_weights={"Action": 3.0}), k=10)
     assert fan.scores == pytest.approx(-np.sort(-lifted)[:10])
     assert fan.scores == pytest.approx(lifted[model.catalog.positions(fan.item_ids)])
 
@@ -90,7 +90,7 @@ def test_without_a_history_the_popular_comes_first_and_stated_genres_lift() -> N
 def test_titles_without_a_stated_genre_come_after_all_that_carry_one(diversity: float, algorithm: str) -> None:
     model = tiny_recommender()
     drama = model.catalog.genre_matrix[:, model.catalog.genres.index("Drama")] > 0
-    found = model.recommend(Profile(genre_weights={"Drama": 1.0}), k=20, diversity=diversity, algorithm=algorithm)
+    found = model.recommend(UserProfile(genre_weights={"Drama": 1.0}), k=20, diversity=diversity, algorithm=algorithm)
     carry = drama[model.catalog.positions(found.item_ids)]
     assert carry.tolist() == [True] * int(drama.sum()) + [False] * (20 - int(drama.sum()))
     assert len(set(found.item_ids.tolist())) == 20
@@ -99,12 +99,12 @@ def test_titles_without_a_stated_genre_come_after_all_that_carry_one(diversity: 
 
 def test_an_unknown_genre_is_named() -> None:
     with pytest.raises(DataContractError, match="genre 'Isekai' is unknown"):
-        tiny_recommender().recommend(Profile(genre_weights={"Isekai": 1.0}))
+        tiny_recommender().recommend(UserProfile(genre_weights={"Isekai": 1.0}))
 
 
 def test_unknown_titles_are_named() -> None:
     with pytest.raises(UnknownItemError, match="item 999999 is not in the catalog"):
-        tiny_recommender().recommend(Profile(np.array([999999]), np.array([5.0], dtype=np.float32)))
+        tiny_recommender().recommend(UserProfile(np.array([999999]), np.array([5.0], dtype=np.float32)))
 
 
 @pytest.mark.parametrize(
@@ -112,24 +112,24 @@ def test_unknown_titles_are_named() -> None:
 )
 def test_impossible_histories_are_refused(item_ids: list[int], ratings: list[float]) -> None:
     with pytest.raises(DataContractError):
-        Profile(np.array(item_ids), np.array(ratings, dtype=np.float32))
+        UserProfile(np.array(item_ids), np.array(ratings, dtype=np.float32))
 
 
 def test_the_order_of_a_history_does_not_matter() -> None:
     model, whole = tiny_recommender(), profile_of(5)
     order = np.random.default_rng(0).permutation(len(whole.item_ids))
-    shuffled = Profile(whole.item_ids[order], whole.ratings[order])
+    shuffled = UserProfile(whole.item_ids[order], whole.ratings[order])
     first, second = model.recommend(whole), model.recommend(shuffled)
     assert np.array_equal(first.item_ids, second.item_ids)
     assert np.array_equal(first.scores, second.scores)
 
 
-def test_a_crowd_is_ranked_like_each_of_its_people() -> None:
+def test_a_crowd_is_ranked_like_each_of_its_users() -> None:
     model = tiny_recommender()
-    people = [profile_of(user) for user in range(1, 31)]
-    together = model.rank(vstack([person.to_history(model.catalog) for person in people], format="csr"))
-    for person, (positions, _) in zip(people, together, strict=True):
-        assert model.catalog.item_ids[positions].tolist() == model.recommend(person).item_ids.tolist()
+    users = [profile_of(user) for user in range(1, 31)]
+    together = model.rank(vstack([some_user.to_history(model.catalog) for some_user in users], format="csr"))
+    for some_user, (positions, _) in zip(users, together, strict=True):
+        assert model.catalog.item_ids[positions].tolist() == model.recommend(some_user).item_ids.tolist()
 
 
 def test_the_same_seed_gives_the_same_lists() -> None:
@@ -178,12 +178,12 @@ def test_a_watched_title_is_predicted_without_its_own_rating() -> None:
     shown = whole.item_ids[:3]
     expected = [
         model.predict_ratings(
-            Profile(np.delete(whole.item_ids, place), np.delete(whole.ratings, place)), shown[[place]]
+            UserProfile(np.delete(whole.item_ids, place), np.delete(whole.ratings, place)), shown[[place]]
         )
         for place in range(3)
     ]
     assert np.array_equal(model.predict_hidden(whole, shown), np.concatenate(expected))
-    lying = Profile(whole.item_ids, np.concatenate([11 - whole.ratings[:1], whole.ratings[1:]]))
+    lying = UserProfile(whole.item_ids, np.concatenate([11 - whole.ratings[:1], whole.ratings[1:]]))
     assert model.predict_hidden(lying, shown[:1]) == model.predict_hidden(whole, shown[:1])
 
 
@@ -195,38 +195,38 @@ def test_similar_titles_exclude_the_title_itself() -> None:
     assert (np.diff(found.scores) <= 0).all()
 
 
-def test_newcomers_are_the_same_people_with_shorter_histories() -> None:
+def test_cold_start_users_are_the_same_users_with_shorter_histories() -> None:
     catalog, interactions = tiny_world()
-    people = build_people(interactions, catalog)
-    everybody = add_newcomers(people, catalog)
-    n_cold = len(everybody.user_ids) - len(people.user_ids)
-    assert 0.1 < n_cold / len(people.user_ids) < 0.4
-    cold = everybody.select(np.arange(len(people.user_ids), len(everybody.user_ids)))
-    rows = np.searchsorted(people.user_ids, cold.user_ids)
-    lengths, before = np.diff(cold.history.indptr), np.diff(people.history[rows].indptr)
+    users = build_users(interactions, catalog)
+    everybody = add_cold_start_users(users, catalog)
+    n_cold = len(everybody.user_ids) - len(users.user_ids)
+    assert 0.1 < n_cold / len(users.user_ids) < 0.4
+    cold = everybody.select(np.arange(len(users.user_ids), len(everybody.user_ids)))
+    rows = np.searchsorted(users.user_ids, cold.user_ids)
+    lengths, before = np.diff(cold.history.indptr), np.diff(users.history[rows].indptr)
     assert all(length in COLD_LENGTHS or length == full for length, full in zip(lengths, before, strict=True))
-    assert (cold.targets != people.targets[rows]).nnz == 0
-    known = people.history[rows].toarray()
+    assert (cold.targets != users.targets[rows]).nnz == 0
+    known = users.history[rows].toarray()
     assert (np.isin(cold.history.toarray(), 0) | (cold.history.toarray() == known)).all()
     assert not cold.tastes[lengths > 0].any()
 
 
 def test_tables_count_every_candidate_and_every_target() -> None:
     catalog, interactions = tiny_world()
-    people = build_people(interactions, catalog)
+    users = build_users(interactions, catalog)
     retriever = tiny_recommender().retriever
-    tables = build_tables([(retriever, people)], ("user", "item"))
+    tables = build_tables([(retriever, users)], ("user", "item"))
     assert tables.relevance.group_sizes is not None
     assert tables.relevance.group_sizes.sum() == len(tables.relevance.features)
     assert set(np.unique(tables.relevance.labels)) == {0.0, 1.0}
-    assert len(tables.rating.labels) == people.targets.nnz
-    assert np.array_equal(np.sort(tables.rating.labels), np.sort(people.targets.data))
+    assert len(tables.rating.labels) == users.targets.nnz
+    assert np.array_equal(np.sort(tables.rating.labels), np.sort(users.targets.data))
 
 
 def test_fewer_negatives_are_a_part_of_all_and_no_positive_is_lost() -> None:
     catalog, interactions = tiny_world()
-    people = build_people(interactions, catalog)
-    parts = [(tiny_recommender().retriever, people)]
+    users = build_users(interactions, catalog)
+    parts = [(tiny_recommender().retriever, users)]
     groups = ("retrieval", "item")
     whole, thin = (build_tables(parts, groups, negative_share=share) for share in (1.0, 0.3))
     assert np.array_equal(thin.rating.features, whole.rating.features, equal_nan=True)
@@ -240,10 +240,10 @@ def test_fewer_negatives_are_a_part_of_all_and_no_positive_is_lost() -> None:
 
 def test_a_user_teaches_several_times_with_other_ratings_hidden() -> None:
     catalog, interactions = tiny_world()
-    once, twice = (build_training_people(interactions, catalog, n_splits) for n_splits in (1, 2))
+    once, twice = (build_training_users(interactions, catalog, n_splits) for n_splits in (1, 2))
     again = twice.select(np.arange(len(once.user_ids), len(twice.user_ids)))
     assert (twice.history[: len(once.user_ids)] != once.history).nnz == 0
-    usual = build_people(interactions, catalog)
+    usual = build_users(interactions, catalog)
     assert np.array_equal(again.user_ids, usual.user_ids)
     assert ((again.history + again.targets) != (usual.history + usual.targets)).nnz == 0
     assert again.history.multiply(again.targets).nnz == 0

@@ -55,7 +55,7 @@ def test_scores_cover_the_catalog_and_are_finite(
     assert np.isfinite(scores).all()
 
 
-def test_a_person_is_scored_the_same_alone_and_in_a_crowd(
+def test_a_user_is_scored_the_same_alone_and_in_a_crowd(
     fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
 ) -> None:
     np.testing.assert_allclose(fitted.score(world[0][5]), fitted.score(world[0])[5:6], rtol=1e-4, atol=1e-5)
@@ -99,7 +99,7 @@ def test_an_empty_history_is_no_error(fitted: CandidateGenerator, world: tuple[R
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "popular"])
 def test_tastes_are_learnt(name: str, world: tuple[RatingMatrix, Catalog]) -> None:
-    """People who like fights are offered fights, by models fitted on other people."""
+    """Users who like fights are offered fights, by models fitted on other users."""
     ratings, catalog = world
     model = MODELS[name]().fit(ratings[:120], catalog)
     fights = np.array(["Action" in genres for genres in catalog.items["genres"]])
@@ -131,11 +131,11 @@ def test_ease_solves_each_ridge_regression(world: tuple[RatingMatrix, Catalog]) 
     liked = (ratings.toarray() >= 7).astype(float)
     # In a regression a weight is the square of what rows are multiplied by.
     lengths = (ratings.toarray() > 0).sum(axis=1)
-    weights_of_people = (lengths / np.median(lengths)) ** -0.25
-    inputs, liked = inputs * weights_of_people[:, None], liked * weights_of_people[:, None]
+    weights_of_users = (lengths / np.median(lengths)) ** -0.25
+    inputs, liked = inputs * weights_of_users[:, None], liked * weights_of_users[:, None]
     # A fifth of the titles is missing at random: the noise of that is a penalty in proportion to the popularity.
     penalties = 5.0 + 0.25 * (inputs**2).sum(axis=0)
-    # Each franchise joins as a person who watched and liked all of it, weighted.
+    # Each franchise joins as a user who watched and liked all of it, weighted.
     franchises = compute_franchises(catalog)
     fans = np.sqrt(2.0) * (franchises[None, :] == np.unique(franchises)[:, None])
     inputs, liked = np.vstack([inputs, fans]), np.vstack([liked, fans])
@@ -146,7 +146,7 @@ def test_ease_solves_each_ridge_regression(world: tuple[RatingMatrix, Catalog]) 
         np.testing.assert_allclose(weights[others, item], expected, atol=1e-5)
 
 
-def test_ease_knows_franchises_even_without_people(world: tuple[RatingMatrix, Catalog]) -> None:
+def test_ease_knows_franchises_even_without_users(world: tuple[RatingMatrix, Catalog]) -> None:
     ratings, catalog = world
     weights = Ease().fit(ratings[:0], catalog).weights_
     assert weights is not None

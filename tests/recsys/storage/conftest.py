@@ -19,7 +19,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of four titles and forty people, with one refused row in each file."""
+    """A folder of four titles and forty users, with one refused row in each file."""
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "anime.csv").write_text(

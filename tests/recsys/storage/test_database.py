@@ -26,8 +26,8 @@ ITEMS = pd.DataFrame(
 def filled(engine: Engine) -> Engine:
     with engine.begin() as connection:
         database.upsert_rows(connection, tables.items, ITEMS)
-        people = pd.DataFrame({"user_id": [5, 6], "arrived_on": [None, date(2026, 1, 7)], "batch_id": "x"})
-        database.upsert_rows(connection, tables.users, people)
+        users = pd.DataFrame({"user_id": [5, 6], "arrived_on": [None, date(2026, 1, 7)], "batch_id": "x"})
+        database.upsert_rows(connection, tables.users, users)
         ratings = pd.DataFrame({"user_id": [5, 5, 6], "item_id": [2, 1, 1], "rating": [3, 4, 10]})
         database.upsert_rows(connection, tables.ratings, ratings)
         taste = pd.DataFrame({"user_id": [5], "n_ratings": [2], "mean_rating": [3.5], "genre_shares": [{"é": 1 / 3}]})
@@ -63,7 +63,7 @@ def test_ratings_and_users_as_of_a_day(filled: Engine) -> None:
     assert database.read_users(filled, after)[Columns.ArrivedOn].tolist() == [None, date(2026, 1, 7)]
 
 
-def test_one_person_by_key(filled: Engine) -> None:
+def test_one_user_by_key(filled: Engine) -> None:
     with filled.connect() as connection:
         assert database.read_history(connection, 5).to_numpy().tolist() == [[1, 4], [2, 3]]
         assert database.read_history(connection, 404).dtypes.tolist() == [np.int64, np.int8]

@@ -26,8 +26,8 @@ from recsys.storage.database import (
 )
 from recsys.storage.feedback import FeedbackEvent, write_feedback
 from recsys.storage.feedback_folds import fold_feedback
-from recsys.storage.people import read_person, refresh_preferences
 from recsys.storage.tables import feedback, feedback_folds, items, ratings, user_preferences, users
+from recsys.storage.users import read_user, refresh_preferences
 from tests.factories import tiny_world
 
 pytestmark = pytest.mark.local
@@ -100,11 +100,11 @@ def test_the_last_rating_holds_and_other_kinds_change_nothing(engine: Engine) ->
     assert history_of(engine, 7) == before | {new: 8}
     assert history_of(engine, int(known["user_id"]))[int(known["item_id"])] == 1
     with engine.connect() as connection:
-        person = read_person(connection, 7)
+        user = read_user(connection, 7)
         stored = read_preferences(connection, 7)
         expected = build_preference_rows(compute_preferences(read_ratings(connection, None), read_catalog(connection)))
-    assert person is not None
-    assert person.dismissed_item_ids == (5114,)
+    assert user is not None
+    assert user.dismissed_item_ids == (5114,)
     own = expected[expected["user_id"] == 7].iloc[0]
     assert stored is not None
     assert (stored.n_ratings, stored.mean_rating, stored.genre_shares) == (

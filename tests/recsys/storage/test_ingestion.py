@@ -117,7 +117,7 @@ def test_every_stage_that_begins_is_told_to_end(engine: Engine, store: ArtifactS
     assert all(done == total for done, total in told.values())
 
 
-def test_people_who_wait_keep_their_place_when_others_come(engine: Engine, store: ArtifactStore, folder: Path) -> None:
+def test_users_who_wait_keep_their_place_when_others_come(engine: Engine, store: ArtifactStore, folder: Path) -> None:
     ingest_directory(folder, engine, store)
     places = {row[0]: row[1] for row in _dump(engine)["future_users"]}
     with (folder / "rating_complete.csv").open("a") as handle:

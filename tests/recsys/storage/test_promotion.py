@@ -14,10 +14,10 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from recsys.evaluation.decision import Decision
-from recsys.evaluation.gate import PromotionGate
-from recsys.evaluation.scorecard import Scorecard
 from recsys.exceptions import NoProductionModelError, RetrainError, StaleChampionError
+from recsys.gate.decision import Decision
+from recsys.gate.gate import PromotionGate
+from recsys.gate.scorecard import Scorecard
 from recsys.storage import promotion
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.registry import PREVIOUS, PRODUCTION, Registry
@@ -98,33 +98,33 @@ def test_a_decision_against_a_former_champion_is_refused(engine: Engine, registr
     assert len(promotion.read_ledger(engine)) == 2
 
 
-def test_a_person_promotes_and_rolls_back_with_a_reason(engine: Engine, registry: Registry) -> None:
+def test_a_user_promotes_and_rolls_back_with_a_reason(engine: Engine, registry: Registry) -> None:
     record(engine, registry, 0.1, 1, None)
     promotion.promote(
-        engine, registry, 2, run_key="manual-1", champion=1, actor="person:mai", reason="wanted", evidence={"ticket": 7}
+        engine, registry, 2, run_key="manual-1", champion=1, actor="user:mai", reason="wanted", evidence={"ticket": 7}
     )
     assert aliases(registry) == (1, 2)
     for _ in range(2):  # the same rollback twice is one rollback
-        back = promotion.roll_back(engine, registry, run_key="manual-2", actor="person:mai", reason="bad lists")
+        back = promotion.roll_back(engine, registry, run_key="manual-2", actor="user:mai", reason="bad lists")
         assert (back.challenger_version, back.champion_version) == (1, 2)
         assert aliases(registry) == (2, 1)
-    promotion.roll_back(engine, registry, run_key="manual-3", actor="person:mai", reason="it was not the model")
+    promotion.roll_back(engine, registry, run_key="manual-3", actor="user:mai", reason="it was not the model")
     assert aliases(registry) == (1, 2)
     actions = [(line.action, line.actor, line.reason) for line in promotion.read_ledger(engine)]
-    assert actions[1:3] == [("promote", "person:mai", "wanted"), ("rollback", "person:mai", "bad lists")]
+    assert actions[1:3] == [("promote", "user:mai", "wanted"), ("rollback", "user:mai", "bad lists")]
     assert registry.read_version(2).description == "it was not the model"
 
 
 def test_senseless_moves_are_refused(engine: Engine, registry: Registry) -> None:
     with pytest.raises(NoProductionModelError, match="nothing to roll back to"):
-        promotion.roll_back(engine, registry, run_key="m", actor="person:mai", reason="why not")
+        promotion.roll_back(engine, registry, run_key="m", actor="user:mai", reason="why not")
     record(engine, registry, 0.1, 1, None)
     with pytest.raises(NoProductionModelError, match="nothing to roll back to"):
-        promotion.roll_back(engine, registry, run_key="m", actor="person:mai", reason="why not")
+        promotion.roll_back(engine, registry, run_key="m", actor="user:mai", reason="why not")
     with pytest.raises(NoProductionModelError, match="no version 9"):
-        promotion.promote(engine, registry, 9, run_key="m", champion=1, actor="person:mai", reason="typo")
+        promotion.promote(engine, registry, 9, run_key="m", champion=1, actor="user:mai", reason="typo")
     with pytest.raises(RetrainError, match="already"):
-        promotion.promote(engine, registry, 1, run_key="m", champion=1, actor="person:mai", reason="again")
+        promotion.promote(engine, registry, 1, run_key="m", champion=1, actor="user:mai", reason="again")
     assert len(promotion.read_ledger(engine)) == 1
 
 
@@ -148,7 +148,7 @@ def test_an_alias_moved_by_hand_is_put_back(engine: Engine, registry: Registry) 
 CRASH = """
 import json, os, signal, sys
 import numpy as np
-from recsys.evaluation.decision import Decision
+from recsys.gate.decision import Decision
 from recsys.storage import promotion
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import create_database_engine
@@ -227,7 +227,7 @@ def test_many_promoters_at_once_leave_one_linear_history(engine: Engine, registr
                     version,
                     run_key=f"p-{number}",
                     champion=champion,
-                    actor="person:mai",
+                    actor="user:mai",
                     reason="race",
                 )
             except StaleChampionError:

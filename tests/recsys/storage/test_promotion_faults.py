@@ -102,9 +102,7 @@ def test_every_call_may_fail(
         run_id = registry.start_run(key)
         registry.log(run_id, metrics={"ndcg_at_10": 0.3}, artifacts={"users.json": b"{}"})
         version = registry.register_model(run_id, tmp_path / "saved", key)
-        promotion.promote(
-            engine, registry, version, run_key=key, champion=champion, actor="person:mai", reason="a test"
-        )
+        promotion.promote(engine, registry, version, run_key=key, champion=champion, actor="user:mai", reason="a test")
         return version
 
     before: int | None = None

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys.recommender import Profile
+from recsys.recommender import UserProfile
 from recsys.settings import Settings
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.pyfunc_loader import _load_pyfunc
@@ -31,7 +31,7 @@ def test_predict_is_recommend(tmp_path: Path) -> None:
     answers = _load_pyfunc(str(tmp_path / "model")).predict(
         pd.DataFrame({"item_ids": [[20], []], "ratings": [[9], []]})
     )
-    expected = tiny_recommender().recommend(Profile(np.array([20]), np.array([9], dtype=np.float32)))
+    expected = tiny_recommender().recommend(UserProfile(np.array([20]), np.array([9], dtype=np.float32)))
     assert answers["item_ids"][0] == expected.item_ids.tolist()
     assert [len(found) for found in answers["scores"]] == [10, 10]
 
@@ -62,5 +62,5 @@ def test_a_promoted_version_loads_by_its_alias_through_mlflow_alone(
     found = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=600)
     assert found.returncode == 0, found.stderr[-2000:]
     answer = json.loads(found.stdout)
-    known = Profile(np.array([1, 5114]), np.array([9, 10], dtype=np.float32))
+    known = UserProfile(np.array([1, 5114]), np.array([9, 10], dtype=np.float32))
     assert answer["item_ids"] == tiny_recommender().recommend(known, k=5).item_ids.tolist()

@@ -70,7 +70,7 @@ def test_only_what_nobody_can_need_goes(
         registry.read_version(4)
     assert len(promotion.read_ledger(engine)) == 8
     assert retention.prune(engine, registry, store, keep=0).versions == ()
-    promotion.roll_back(engine, registry, run_key="manual-1", actor="person:mai", reason="still possible")
+    promotion.roll_back(engine, registry, run_key="manual-1", actor="user:mai", reason="still possible")
     assert registry.production_version() == 5
 
 

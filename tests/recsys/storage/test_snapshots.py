@@ -26,7 +26,7 @@ def test_a_snapshot_reads_back_what_the_tables_hold(engine: Engine, store: Artif
     assert uri == store.uri(f"snapshots/{snapshot.digest}/")
 
 
-def test_people_who_arrive_later_are_left_out(engine: Engine, store: ArtifactStore, folder: Path) -> None:
+def test_users_who_arrive_later_are_left_out(engine: Engine, store: ArtifactStore, folder: Path) -> None:
     before = ingest_directory(folder, engine, store).snapshot_uri
     with engine.begin() as connection:
         arrived = pd.DataFrame({"user_id": [999], "arrived_on": [date(2026, 1, 9)], "batch_id": "x"})

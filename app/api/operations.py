@@ -1,0 +1,48 @@
+"""For those who run the service: health, the model that is served, metrics."""
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from app.api.openapi import document_problems
+from app.schemas.operations import Health, ModelInfo
+from app.service import ModelDep, ServiceDep
+
+public_router = APIRouter(prefix="/health", tags=["operations"])
+router = APIRouter(tags=["operations"])
+admin_router = APIRouter(tags=["operations"])
+
+
+@public_router.get("/live", operation_id="read_liveness")
+async def get_liveness() -> Health:
+    """Tell that the process answers."""
+    return Health(status="alive")
+
+
+@public_router.get("/ready", operation_id="read_readiness", responses=document_problems(503))
+async def get_readiness(service: ServiceDep, model: ModelDep) -> Health:
+    """Tell whether a model is loaded, and whether anything around it fails."""
+    problems = service.problems
+    return Health(status="degraded" if problems else "ready", model_version=model.version, problems=problems)
+
+
+@router.get("/model", operation_id="read_model", responses=document_problems(401, 403, 429, 503))
+async def get_model_info(model: ModelDep) -> ModelInfo:
+    """Tell which model version answers."""
+    return ModelInfo(
+        name=model.name,
+        version=model.version,
+        run_id=model.run_id,
+        n_items=len(model.recommender.catalog),
+        loaded_at=model.loaded_at,
+    )
+
+
+@admin_router.get(
+    "/metrics",
+    operation_id="read_metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **document_problems(401, 403, 429)},
+)
+def get_metrics(service: ServiceDep) -> Response:
+    """Give Prometheus what it asks for."""
+    return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)

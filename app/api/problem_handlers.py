@@ -1,0 +1,103 @@
+"""Every expected error as a problem document (RFC 9457), without a stack trace and without the input."""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from app.guard.workers import OverloadedError
+from app.schemas.problems import FieldError, ProblemError, build_problem
+from recsys.exceptions import (
+    NoProductionModelError,
+    ServiceUnavailableError,
+    UnknownItemError,
+    UnknownTitleError,
+)
+
+logger = logging.getLogger(__name__)
+RETRY_AFTER_SECONDS = 2
+_SHOWN_FIELD = re.compile(r"[\w .\[\]-]{1,60}")
+_SHOWN_ERRORS = 20
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Answer every expected error of this application with a problem."""
+    app.add_exception_handler(ProblemError, _answer_problem)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(UnknownTitleError, _answer_unknown_title)
+    app.add_exception_handler(UnknownItemError, _answer_unknown_item)
+    app.add_exception_handler(NoProductionModelError, _answer_no_model)
+    app.add_exception_handler(ServiceUnavailableError, _answer_unavailable)
+    app.add_exception_handler(OverloadedError, _answer_overloaded)
+
+
+def _request_id(request: Request) -> str:
+    return str(request.state.request_id)
+
+
+async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ProblemError)  # noqa: S101 - narrows the type that Starlette has chosen the handler by
+    return build_problem(
+        _request_id(request),
+        error.status,
+        error.kind,
+        error.detail,
+        headers=error.headers,
+        suggestions=None if error.suggestions is None else list(error.suggestions),
+    )
+
+
+async def _answer_validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    details = error.errors()
+    errors = [FieldError(field=_show_place(entry["loc"]), message=str(entry["msg"])) for entry in details]
+    detail = f"{len(errors)} wrong field{'s' if len(errors) > 1 else ''}: see errors"
+    return build_problem(_request_id(request), 422, "invalid-request", detail, errors=errors[:_SHOWN_ERRORS])
+
+
+def _show_place(place: Sequence[Any]) -> str:
+    """Name a field; a key that the client made up is shown only if it is plain."""
+    return ".".join(str(part) if _SHOWN_FIELD.fullmatch(str(part)) else "?" for part in place)
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    return build_problem(_request_id(request), error.status_code, None, str(error.detail), headers=error.headers)
+
+
+async def _answer_unknown_title(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, UnknownTitleError)  # noqa: S101 - as above
+    return build_problem(
+        _request_id(request), 404, "unknown-title", f"no title matches {error.title!r}", suggestions=error.suggestions
+    )
+
+
+async def _answer_unknown_item(request: Request, error: Exception) -> JSONResponse:
+    return build_problem(_request_id(request), 404, "unknown-item", str(error))
+
+
+async def _answer_no_model(request: Request, _error: Exception) -> JSONResponse:
+    detail = "no model is loaded yet; try again in a few seconds"
+    return build_problem(_request_id(request), 503, "no-model", detail, headers=_retry_after())
+
+
+async def _answer_unavailable(request: Request, error: Exception) -> JSONResponse:
+    # The message may name hosts: it is for the log, not for the client.
+    logger.warning("request %s: %s", _request_id(request), error)
+    detail = "a part of the service does not answer; try again in a few seconds"
+    return build_problem(_request_id(request), 503, "unavailable", detail, headers=_retry_after())
+
+
+async def _answer_overloaded(request: Request, _error: Exception) -> JSONResponse:
+    detail = "more is asked than can be answered in time; try again in a few seconds"
+    return build_problem(_request_id(request), 503, "overloaded", detail, headers=_retry_after())
+
+
+def _retry_after() -> dict[str, str]:
+    return {"Retry-After": str(RETRY_AFTER_SECONDS)}

@@ -1,0 +1,22 @@
+"""`POST /recommend/`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request, Response
+
+from app.api.openapi import document_problems
+from app.api.responses import build_response
+from app.schemas.recommendations import RecommendRequest, RecommendResponse
+from app.service import ModelDep, ServiceDep
+
+router = APIRouter(tags=["recommendations"])
+_PROBLEMS = document_problems(400, 401, 403, 404, 408, 413, 422, 429, 503)
+
+
+@router.post("/recommend", include_in_schema=False)
+@router.post("/recommend/", operation_id="recommend", response_model=RecommendResponse, responses=_PROBLEMS)
+async def post_recommend(
+    request: Request, service: ServiceDep, model: ModelDep, body: Annotated[RecommendRequest, Body()]
+) -> Response:
+    """Recommend titles to a user of the database, to a new user, or like a given title."""
+    return await build_response(request, service, model, body)

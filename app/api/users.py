@@ -1,0 +1,73 @@
+"""Users who register, what is kept of them, and what they do with what they are shown."""
+
+import datetime as dt
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Response
+from sqlalchemy import Connection
+
+from app.api.openapi import document_problems
+from app.schemas.problems import ProblemError
+from app.schemas.users import FeedbackBatch, FeedbackResponse, NewUser, RegisteredUser, User
+from app.service import ServiceDep
+from recsys.storage import users as stored_users
+from recsys.storage.feedback import FeedbackEvent, write_feedback
+
+router = APIRouter(tags=["users"])
+UserId = Annotated[int, Path(ge=0, lt=2**63, description="The id of a user.")]
+_PROBLEMS = (401, 403, 408, 422, 429, 503)
+
+
+@router.post("/users", operation_id="register_user", status_code=201, responses=document_problems(400, 413, *_PROBLEMS))
+async def post_user(service: ServiceDep, response: Response, user: Annotated[NewUser, Body()]) -> RegisteredUser:
+    """Register a user with their ratings; they can be recommended to at once."""
+    given = {int(item_id): rating for item_id, rating in user.ratings.items()}
+
+    def register(connection: Connection) -> tuple[int, set[int]]:
+        known = stored_users.find_known_items(connection, list(given))
+        ratings = {item_id: rating for item_id, rating in given.items() if item_id in known}
+        return stored_users.register_user(connection, ratings, dt.datetime.now(dt.UTC).date()), known
+
+    user_id, known = await service.database.write(register)
+    response.headers["Location"] = f"/users/{user_id}"
+    return RegisteredUser(user_id=user_id, n_ratings=len(known), ignored_item_ids=sorted(set(given) - known))
+
+
+@router.get("/users/{user_id}", operation_id="read_user", responses=document_problems(404, *_PROBLEMS))
+async def get_user(service: ServiceDep, user_id: UserId) -> User:
+    """Show everything that is kept of a user and changes what they are shown."""
+    found = await service.database.read(lambda connection: stored_users.read_user(connection, user_id))
+    if found is None:
+        raise _build_unknown(user_id)
+    return User(
+        user_id=user_id,
+        arrived_on=found.arrived_on,
+        ratings={str(item_id): rating for item_id, rating in found.ratings.items()},
+        dismissed_item_ids=list(found.dismissed_item_ids),
+        genre_shares=dict(found.genre_shares),
+    )
+
+
+@router.delete(
+    "/users/{user_id}", operation_id="delete_user", status_code=204, responses=document_problems(404, *_PROBLEMS)
+)
+async def delete_user(service: ServiceDep, user_id: UserId) -> None:
+    """Delete a user with all ratings, preferences, feedback and cached answers."""
+    found = await service.database.write(lambda connection: stored_users.delete_user(connection, user_id))
+    await service.cache.forget(str(user_id))
+    if not found:
+        raise _build_unknown(user_id)
+
+
+@router.post("/feedback", operation_id="send_feedback", responses=document_problems(400, 413, *_PROBLEMS))
+async def post_feedback(service: ServiceDep, batch: Annotated[FeedbackBatch, Body()]) -> FeedbackResponse:
+    """Take what users did; a dismissed or rated title is gone from that user's next list."""
+    events = [FeedbackEvent(**event.model_dump()) for event in batch.events]
+    report = await service.database.write(lambda connection: write_feedback(connection, events))
+    for owner in {str(event.user_id) for event in events if event.kind in ("rating", "dismissal")}:
+        await service.cache.forget(owner)
+    return FeedbackResponse(n_written=report.n_written, n_known=report.n_known, unknown=list(report.unknown))
+
+
+def _build_unknown(user_id: int) -> ProblemError:
+    return ProblemError(404, "unknown-user", f"there is no user {user_id}")

@@ -1,0 +1,125 @@
+"""API keys: `X-API-Key`, or `Authorization: Bearer` for clients such as Prometheus that know only that."""
+
+import hmac
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from limits import RateLimitItem
+
+from app.guard.limits import parse_rate_limit
+from app.schemas.problems import ProblemError
+from recsys.exceptions import ConfigurationError
+from recsys.settings import Settings
+from recsys.storage.api_keys import SCOPES, StoredKey, compute_key_digest
+
+logger = logging.getLogger(__name__)
+IN_DATABASE = "database"
+ADMIN = "admin"
+_HASHED = re.compile(r"sha256=([0-9a-f]{64})")
+
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="Needed once keys are configured.")
+_bearer = HTTPBearer(auto_error=False, description="The same key, for clients that can only send this header.")
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who asks, as far as keys tell: a name for counting, what it may do, and how often if that is its own matter."""
+
+    name: str
+    scopes: frozenset[str]
+    rate_limit: RateLimitItem | None = None
+
+    def may(self, scopes: Iterable[str]) -> bool:
+        """Tell whether the client has all of these scopes; an administrator has every one."""
+        return ADMIN in self.scopes or set(scopes) <= self.scopes
+
+
+class ApiKeys:
+    """The keys that open the service, as digests only; where none are configured the service is open.
+
+    Keys stand in the setting, `KEY[:SCOPE+SCOPE[:LIMIT]]` each, with `sha256=HEX` in place of a key that should not
+    stand there itself; the entry `database` stands for those of the table `api_keys`.
+
+    Raises
+    ------
+    ConfigurationError
+        If an entry has a scope or limit that does not exist.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        entries = [key.get_secret_value() for key in settings.api_keys]
+        self.uses_database = IN_DATABASE in entries
+        self._configured = dict(_parse_entry(entry) for entry in entries if entry != IN_DATABASE)
+        self._stored: Mapping[str, Client] = {}
+
+    @property
+    def are_configured(self) -> bool:
+        """Whether a key is needed at all."""
+        return bool(self._configured) or self.uses_database
+
+    def replace_stored(self, keys: Iterable[StoredKey]) -> None:
+        """Take over what the table holds now; until then its keys do not open."""
+        self._stored = {key.digest: _to_client(key) for key in keys}
+
+    def find(self, key: str | None) -> Client | None:
+        """Return whose key it is, or None; takes equally long for every wrong key."""
+        given = compute_key_digest((key or "").encode("latin-1", "replace"))  # how headers are decoded
+        found = None
+        for digest, client in (*self._configured.items(), *self._stored.items()):
+            if hmac.compare_digest(given, digest):
+                found = client
+        return found if key is not None else None
+
+
+def _parse_entry(entry: str) -> tuple[str, Client]:
+    key, *rest = entry.split(":")
+    scopes = rest[0].split("+") if rest else list(SCOPES)
+    unknown = set(scopes) - set(SCOPES)
+    if unknown or len(rest) > 2 or not key:
+        raise ConfigurationError(
+            "OTAKU_API_KEYS: an entry is KEY, KEY:SCOPES or KEY:SCOPES:LIMIT such as …:recommend+write:600/minute; "
+            f"the scopes are {', '.join(SCOPES)}, and a key holds no colon"
+        )
+    hashed = _HASHED.fullmatch(key)
+    digest = hashed[1] if hashed else compute_key_digest(key.encode())
+    limit = parse_rate_limit(rest[1]) if len(rest) == 2 else None
+    return digest, Client(digest[:12], frozenset(scopes), limit)
+
+
+def _to_client(key: StoredKey) -> Client:
+    try:
+        limit = parse_rate_limit(key.rate_limit) if key.rate_limit else None
+    except ConfigurationError:
+        logger.warning("the rate limit of key %r cannot be read; the general one holds", key.name)
+        limit = None
+    return Client(key.digest[:12], frozenset(key.scopes), limit)
+
+
+async def require_api_key(
+    request: Request,
+    needed: SecurityScopes,
+    key: Annotated[str | None, Security(_header)] = None,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+) -> None:
+    """End the request with 401 without a known key, 403 without the scope, 429 beyond the limit."""
+    service = request.app.state.service
+    client: Client | None = None
+    if service.api_keys.are_configured:
+        client = service.api_keys.find(key if key is not None else bearer.credentials if bearer is not None else None)
+    limit = client.rate_limit if client is not None and client.rate_limit is not None else service.rate_limit
+    if limit is not None:
+        name = client.name if client is not None else f"address {request.client.host if request.client else ''}"
+        allowance = await service.limiter.count(limit, name)
+        request.state.headers = allowance.headers
+        if not allowance.allowed:
+            raise ProblemError(429, "too-many-requests", f"no more than {limit} for one client")
+    if client is None and service.api_keys.are_configured:
+        detail = "this needs a key in the header X-API-Key"
+        raise ProblemError(401, "key-required", detail, headers={"WWW-Authenticate": "Bearer"})
+    if client is not None and not client.may(needed.scopes):
+        raise ProblemError(403, "scope-required", f"this needs a key with the scope {' and '.join(needed.scopes)}")

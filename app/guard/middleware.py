@@ -1,0 +1,179 @@
+"""What happens around every request: its id, its measure, a limit on its body, and an answer whatever went wrong."""
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.logs import REQUEST_FIELDS
+from app.metrics import ServiceMetrics
+from app.schemas.problems import build_problem
+
+logger = logging.getLogger(__name__)
+MAX_BODY_BYTES = 1 << 20
+BODY_SECONDS = 10.0
+ANSWER_SECONDS = 20.0
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class BodyTooLargeError(Exception):
+    """The body of a request is larger than the limit."""
+
+
+class ClientDisconnectedError(Exception):
+    """The client went away before its request was complete."""
+
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-site",
+}
+# What is no page loads nothing and is shown by nobody; answers may be about a user and are kept by no proxy.
+_DATA_HEADERS = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Cache-Control": "no-store"}
+
+
+class RequestContext:
+    """Give a request its id, read its body within the limit, measure it, and turn what nobody expected into a 500."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: ServiceMetrics,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        body_seconds: float = BODY_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._max_body_bytes = max_body_bytes
+        self._body_seconds = body_seconds
+        self._answer_seconds = answer_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; other kinds of connection pass unchanged."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _choose_request_id(Headers(scope=scope).get("x-request-id"))
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        started = time.perf_counter()
+        status = 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _complete_headers(MutableHeaders(scope=message), state)
+            await send(message)
+
+        try:
+            await self._handle(scope, receive, send_with_id, request_id)
+        except ClientDisconnectedError:
+            status = 499
+        finally:
+            self._note(scope, status, time.perf_counter() - started)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        started = False
+        headers = {"Connection": "close"}
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        async def answer(status: int, kind: str | None, detail: str, **more: Any) -> None:
+            await build_problem(request_id, status, kind, detail, **more)(scope, receive, send)
+
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                body = await _read_body(scope, receive, self._max_body_bytes)
+        except BodyTooLargeError:
+            detail = f"the body is larger than {self._max_body_bytes} bytes"
+            await answer(413, "body-too-large", detail, headers=headers)
+            return
+        except TimeoutError:
+            await answer(408, "body-too-slow", f"the body took over {self._body_seconds:g} s", headers=headers)
+            return
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                await self._app(scope, _replay(body, receive), send_and_note)
+        except TimeoutError:
+            logger.error("request %s took over %g s", request_id, self._answer_seconds)  # noqa: TRY400 - no trace needed
+            if started:
+                raise
+            await answer(503, "unavailable", "this took too long; try again", headers={"Retry-After": "2"})
+        except ClientDisconnectedError:
+            raise
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            if started:
+                raise
+            await answer(500, None, "something went wrong that should not; the log has it under this request id")
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        state = scope["state"]
+        kind, milliseconds = state.get("kind", ""), round(seconds * 1000, 1)
+        self._metrics.count_request(route, method, status, kind, seconds)
+        fields = (state["request_id"], method, route, status, milliseconds)
+        logger.info("%s %s %s %d %.1f ms", *fields, extra=dict(zip(REQUEST_FIELDS, (*fields, kind), strict=True)))
+
+
+def _complete_headers(headers: MutableHeaders, state: dict[str, Any]) -> None:
+    """Add what every answer carries, and what was noted for this one."""
+    headers["X-Request-ID"] = state["request_id"]
+    more = dict(SECURITY_HEADERS)
+    if not headers.get("content-type", "").startswith("text/html"):
+        more |= _DATA_HEADERS
+    for name, value in (more | state.get("headers", {})).items():
+        headers.setdefault(name, value)
+
+
+def _choose_request_id(given: str | None) -> str:
+    """Keep the client's id if it is short and plain."""
+    return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Read the whole body; a declared length over the limit is refused without reading."""
+    declared = Headers(scope=scope).get("content-length", "0")
+    if declared.isdecimal() and int(declared[:20]) > limit:
+        raise BodyTooLargeError
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnectedError
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise BodyTooLargeError
+        parts.append(part)
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Give the body once, then whatever else arrives."""
+    given = False
+
+    async def receive_again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again

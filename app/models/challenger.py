@@ -1,0 +1,176 @@
+"""The version under the alias `challenger`: it answers some users, or some requests once more where nobody waits.
+
+Canary: a fixed share of users, chosen by a hash of the id so that nobody wavers between two models, is answered by the
+challenger until it is promoted or its alias goes. Shadow: a share of requests is answered by Production and then by the
+challenger too, whose list is compared and thrown away.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from app.metrics import ServiceMetrics
+from app.models.local_cache import LocalModelCache
+from app.models.production import Clock, ModelSource, Retries
+from app.models.serving import ServingModel, load_model
+from recsys.exceptions import RecsysError
+from recsys.types import Ids
+
+logger = logging.getLogger(__name__)
+ALIAS = "challenger"
+_COMPARED = 10
+_MAX_WAITING = 16
+
+Compute = Callable[[ServingModel], Ids]
+
+
+class Challenger:
+    """The challenger's model, watched and verified like the one in Production, and who gets to see it.
+
+    A context manager: requests are shadowed between entry and exit.
+
+    Parameters
+    ----------
+    canary_share, shadow_share
+        Shares 0..1 of users and of requests.
+    """
+
+    def __init__(
+        self,
+        source: ModelSource,
+        name: str,
+        metrics: ServiceMetrics,
+        *,
+        canary_share: float = 0.0,
+        shadow_share: float = 0.0,
+    ) -> None:
+        self._source = source
+        self._name = name
+        self._metrics = metrics
+        self._canary_share = canary_share
+        self._shadow_share = shadow_share
+        self._model: ServingModel | None = None
+        self._retries = Retries()
+        self._thread: ThreadPoolExecutor | None = None
+        self._waiting = threading.Semaphore(_MAX_WAITING)
+
+    def __enter__(self) -> Self:
+        """Start the thread that shadows."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Drop what was not compared yet."""
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+        self._thread = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody or anything goes to a challenger at all."""
+        return self._canary_share > 0 or self._shadow_share > 0
+
+    @property
+    def model(self) -> ServingModel | None:
+        """The challenger, if one is named and was found good."""
+        return self._model
+
+    def refresh(self, production: int | None, clock: Clock = time.monotonic) -> None:
+        """Look at the alias; a version that is in Production is no challenger."""
+        if not self.is_wanted:
+            return
+        try:
+            target = self._source.alias_version(ALIAS)
+        except RecsysError:  # the watch on Production tells; the challenger stays
+            return
+        if target is None or target == production:
+            if self._model is not None:
+                logger.info("version %d of %s challenges no longer", self._model.version, self._name)
+            self._model = None
+        elif (self._model is None or self._model.version != target) and self._retries.may_try(target, clock()):
+            self._load(target, clock)
+
+    def _load(self, target: int, clock: Clock) -> None:
+        self._model = None  # the old challenger was withdrawn, whatever comes of the new one
+        try:
+            run_id = self._source.read_version(target).run_id
+            with LocalModelCache(None).download_dir() as place:
+                folder = self._source.download(target, place)
+                self._model = load_model(folder, name=self._name, version=target, run_id=run_id)
+        except Exception:
+            self._retries.note_failure(target, clock())
+            self._metrics.count_refusal()
+            logger.exception("challenger %d of %s is refused", target, self._name)
+        else:
+            self._retries.clear()
+            logger.info("version %d of %s challenges from now on", target, self._name)
+
+    def choose(self, production: ServingModel, user_id: int | None) -> ServingModel:
+        """Choose the model that answers a user: always the same one as long as challenger and share stay."""
+        model = self._model
+        if model is None or user_id is None or model.version == production.version:
+            return production
+        return model if hash_to_unit_interval(user_id) < self._canary_share else production
+
+    def shadow(self, request_id: str, expected: Ids, compute: Compute) -> bool:
+        """Compare the challenger's list with the one that was given, later and elsewhere; tell whether it will be.
+
+        Parameters
+        ----------
+        expected
+            Item ids of the answer, best first.
+        compute
+            Computes the same with another model; may raise.
+        """
+        model = self._model
+        if model is None or self._thread is None or hash_to_unit_interval(request_id) >= self._shadow_share:
+            return False
+        if not self._waiting.acquire(blocking=False):
+            self._metrics.count_shadow("skipped")
+            return False
+        self._thread.submit(self._compare, model, expected, compute)
+        return True
+
+    def _compare(self, model: ServingModel, expected: Ids, compute: Compute) -> None:
+        started = time.perf_counter()
+        try:
+            found = compute(model)
+        except Exception:
+            self._metrics.count_shadow("failed")
+            logger.warning("challenger %d fails where Production does not", model.version, exc_info=True)
+        else:
+            seconds = time.perf_counter() - started
+            self._metrics.count_shadow("compared")
+            overlap = compute_overlap(expected[:_COMPARED], found[:_COMPARED])
+            self._metrics.observe_shadow(overlap, compute_rank_correlation(expected, found), seconds)
+        finally:
+            self._waiting.release()
+
+
+def hash_to_unit_interval(name: int | str) -> float:
+    """Place a user or request evenly and for good in [0, 1)."""
+    return int.from_bytes(hashlib.sha256(f"canary:{name}".encode()).digest()[:8], "big") / 2**64
+
+
+def compute_overlap(one: Ids, other: Ids) -> float:
+    """Compute the share of the longer list that both hold, 0..1; two empty lists are equal."""
+    return len(np.intersect1d(one, other)) / max(len(one), len(other), 1) if len(one) or len(other) else 1.0
+
+
+def compute_rank_correlation(one: Ids, other: Ids) -> float:
+    """Compute Spearman's correlation -1..1 over all titles of either list; a missing one stands behind the last."""
+    titles = np.union1d(one, other)
+    ranks = []
+    for ids in (one, other):
+        place = {int(item_id): rank for rank, item_id in enumerate(ids.tolist())}
+        ranks.append([place.get(int(item_id), len(ids)) for item_id in titles])
+    if len(titles) < 2:
+        return 1.0 if np.array_equal(one, other) else -1.0
+    return float(spearmanr(*ranks).statistic)

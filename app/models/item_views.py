@@ -1,0 +1,88 @@
+"""Show items: the columns of the catalog as plain lists, since a pandas cell costs more than a recommendation."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.schemas.items import Item
+from app.schemas.recommendations import GivenReason, RecommendedItem
+from recsys.columns import ItemColumns
+from recsys.data.catalog import Catalog
+from recsys.ranking.explanations import Reason
+from recsys.recommender import Recommendations
+
+_TEXTS = [name for name in ItemColumns.Texts if name != ItemColumns.Title]
+_COUNTS = [ItemColumns.Episodes, ItemColumns.Members]
+
+
+@dataclass(frozen=True)
+class ItemViews:
+    """Everything that is shown of the items, by position."""
+
+    catalog: Catalog
+    columns: dict[str, list[Any]]
+
+    @classmethod
+    def build(cls, catalog: Catalog) -> "ItemViews":
+        """Translate the columns of a catalog once; what is missing becomes None."""
+        items = catalog.items
+        columns: dict[str, list[Any]] = {ItemColumns.Title: [str(title) for title in items[ItemColumns.Title]]}
+        for name in _TEXTS:
+            columns[name] = [text if isinstance(text, str) else None for text in items[name]]
+        for name in ItemColumns.Lists:
+            columns[name] = [[str(value) for value in values] for values in items[name]]
+        for name in (*_COUNTS, ItemColumns.MeanScore):
+            columns[name] = [_to_number(value, whole=name in _COUNTS) for value in items[name]]
+        columns["year"] = [getattr(day, "year", None) for day in items[ItemColumns.AiredFrom]]
+        return cls(catalog, columns)
+
+    def show_item(self, item_id: int) -> Item:
+        """Show everything of one item.
+
+        Raises
+        ------
+        UnknownItemError
+            If the catalog does not hold it.
+        """
+        position = int(self.catalog.positions([item_id])[0])
+        shown = {name: values[position] for name, values in self.columns.items() if name in Item.model_fields}
+        return Item(item_id=item_id, **shown)
+
+    def show_recommendations(
+        self, found: Recommendations, reasons: Sequence[Sequence[Reason]] | None = None
+    ) -> list[RecommendedItem]:
+        """Show a list, best first, with the reasons for each title if there are any."""
+        columns = self.columns
+        positions = self.catalog.positions(found.item_ids).tolist()
+        rows = zip(
+            found.item_ids.tolist(), positions, found.scores.tolist(), found.predicted_ratings.tolist(), strict=True
+        )
+        return [
+            RecommendedItem(
+                rank=rank,
+                item_id=item_id,
+                title=columns[ItemColumns.Title][position],
+                genres=columns[ItemColumns.Genres][position],
+                type=columns[ItemColumns.Type][position],
+                synopsis=columns[ItemColumns.Synopsis][position],
+                predicted_rating=_to_number(rating, whole=False),
+                score=score,
+                reasons=[_show_reason(reason) for reason in reasons[rank - 1]] if reasons else [],
+            )
+            for rank, (item_id, position, score, rating) in enumerate(rows, start=1)
+        ]
+
+    def title(self, item_id: int) -> str:
+        """Return the default title of an item of the catalog."""
+        return str(self.columns[ItemColumns.Title][int(self.catalog.positions([item_id])[0])])
+
+
+def _show_reason(reason: Reason) -> GivenReason:
+    return GivenReason(kind=reason.kind, text=reason.text, contribution=reason.contribution, item_id=reason.item_id)
+
+
+def _to_number(value: Any, *, whole: bool) -> float | int | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return int(value) if whole else float(value)

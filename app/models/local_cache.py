@@ -1,0 +1,116 @@
+"""The last good model on local disk: what a service starts with while registry or object store are away."""
+
+import json
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from recsys.exceptions import ArtifactError
+from recsys.storage.registry.versions import compute_digest
+
+logger = logging.getLogger(__name__)
+_NOTE = "last_good.json"
+
+
+@dataclass(frozen=True)
+class LastGood:
+    """What is known of the version that served last: its folder's name, and the digest that its files must have."""
+
+    version: int
+    run_id: str
+    folder: str
+    digest: str
+
+
+class LocalModelCache:
+    """A directory with the versions that served last; without one, or where it cannot be written, nothing is kept.
+
+    Parameters
+    ----------
+    directory
+        One per registered model; made when first needed. Instances of one machine may share it.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+        self._notes: dict[int, LastGood] = {}
+
+    @contextmanager
+    def download_dir(self) -> Iterator[Path]:
+        """Yield a directory for downloads: the cache, or one that is gone afterwards."""
+        directory = self._make_directory()
+        if directory is not None:
+            yield directory
+        else:
+            with tempfile.TemporaryDirectory(prefix="otaku-model-") as folder:
+                yield Path(folder)
+
+    def _make_directory(self) -> Path | None:
+        if self._directory is None:
+            return None
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._directory):
+                return self._directory
+        except OSError as error:
+            logger.warning("models are not kept in %s: %s", self._directory, error)
+            self._directory = None
+            return None
+
+    def record_last_good(self, version: int, run_id: str, folder: Path) -> None:
+        """Note that a downloaded version is good, and let go of all but this one and the one before."""
+        if self._directory is None or folder.parent != self._directory:
+            return
+        before = self._read_note()
+        self._write_note(self._directory, LastGood(version, run_id, folder.name, compute_digest(folder)))
+        keep = {folder.name, before.folder if before else ""}
+        for path in self._directory.glob("version-*"):
+            if path.name not in keep:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def mark_last_good(self, version: int) -> None:
+        """Note that a version serves again whose files are still here; nothing where they are gone."""
+        note = self._notes.get(version)
+        if self._directory is not None and note is not None and (self._directory / note.folder).is_dir():
+            self._write_note(self._directory, note)
+
+    def _write_note(self, directory: Path, note: LastGood) -> None:
+        self._notes[note.version] = note
+        with tempfile.NamedTemporaryFile("w", dir=directory, delete=False) as handle:
+            json.dump(asdict(note), handle)
+        Path(handle.name).replace(directory / _NOTE)
+
+    def load_last_good(self) -> tuple[LastGood, Path] | None:
+        """Return the version that served last and its folder, if every byte of it is as it was.
+
+        Raises
+        ------
+        ArtifactError
+            If it was altered since.
+        """
+        note = self._read_note()
+        if self._directory is None or note is None:
+            return None
+        folder = self._directory / note.folder
+        digest = compute_digest(folder)
+        if digest != note.digest:
+            raise ArtifactError(f"{folder} was altered: its digest is {digest[:12]} instead of {note.digest[:12]}")
+        self._notes[note.version] = note
+        return note, folder
+
+    def _read_note(self) -> LastGood | None:
+        if self._directory is None:
+            return None
+        try:
+            note = LastGood(**json.loads((self._directory / _NOTE).read_text()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            logger.warning("%s in %s cannot be read: %s", _NOTE, self._directory, error)
+            return None
+        return note if re.fullmatch(r"version-\d+", str(note.folder)) else None

@@ -1,0 +1,197 @@
+"""The model in Production: the registry is watched, and a newer version takes over without a pause."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from app.metrics import ServiceMetrics
+from app.models.local_cache import LocalModelCache
+from app.models.serving import ServingModel, load_model
+from recsys.exceptions import NoProductionModelError, RecsysError, ServiceUnavailableError
+
+logger = logging.getLogger(__name__)
+FIRST_RETRY_SECONDS = 2.0
+LAST_RETRY_SECONDS = 60.0
+
+Clock = Callable[[], float]
+
+
+class RegisteredVersion(Protocol):
+    """What the registry says about a version."""
+
+    @property
+    def run_id(self) -> str:
+        """The run that made it."""
+
+
+class ModelSource(Protocol):
+    """Where models come from: `recsys.storage.registry.Registry`, or a folder in tests."""
+
+    def production_version(self) -> int | None:
+        """Return the version in Production, or None while nothing was promoted."""
+
+    def alias_version(self, alias: str) -> int | None:
+        """Return the version that carries an alias, or None."""
+
+    def read_version(self, version: int) -> RegisteredVersion:
+        """Look one version up."""
+
+    def download(self, version: int, directory: Path) -> Path:
+        """Fetch a version below a directory and return the folder to load it from."""
+
+
+class Retries:
+    """When a version that could not be loaded may be tried again: ever more rarely, another version at once."""
+
+    def __init__(self) -> None:
+        self._version: int | None = None
+        self._at = 0.0
+        self._wait = FIRST_RETRY_SECONDS
+
+    def may_try(self, version: int, now: float) -> bool:
+        """Tell whether it is time to try a version."""
+        return version != self._version or now >= self._at
+
+    def note_failure(self, version: int, now: float) -> None:
+        """Wait twice as long as the last time, a minute at most."""
+        self._wait = min(self._wait * 2, LAST_RETRY_SECONDS) if version == self._version else FIRST_RETRY_SECONDS
+        self._version, self._at = version, now + self._wait
+
+    def clear(self) -> None:
+        """Forget the last failure."""
+        self._version = None
+
+
+class ProductionModel:
+    """The model in Production: one reference, read by requests and replaced by the watching thread alone.
+
+    A request takes `current` once and keeps what it got, so that no answer mixes two versions. A version that cannot
+    be loaded, answers its golden requests otherwise or gives no sane list is refused: the one before it stays. The
+    version before stays in memory as well, so that a rollback takes no longer than a look at the registry.
+    """
+
+    def __init__(
+        self, source: ModelSource, name: str, metrics: ServiceMetrics, cache: LocalModelCache | None = None
+    ) -> None:
+        self._source = source
+        self._name = name
+        self._metrics = metrics
+        self._cache = cache or LocalModelCache(None)
+        self._current: ServingModel | None = None
+        self._previous: ServingModel | None = None
+        self._may_recall = True
+        self._retries = Retries()
+        self._problems: dict[str, str] = {}
+
+    @property
+    def current(self) -> ServingModel:
+        """The model that answers now.
+
+        Raises
+        ------
+        NoProductionModelError
+            Until the first one is loaded.
+        """
+        if self._current is None:
+            raise NoProductionModelError("no model is loaded; promote one with `otaku retrain`")
+        return self._current
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps the service from following the registry; empty if all is well."""
+        return list(self._problems.values())
+
+    def refresh(self, clock: Clock = time.monotonic) -> bool:
+        """Look at the alias and swap if it points elsewhere; tell whether a swap took place."""
+        try:
+            target = self._source.production_version()
+        except RecsysError as error:
+            self._metrics.count_refresh(succeeded=False)
+            self._problems["registry"] = "the registry does not answer"
+            logger.warning("the registry does not answer, the model stays: %s", error)
+            return self._recall()
+        self._metrics.count_refresh(succeeded=True)
+        self._problems.pop("registry", None)
+        if target is None or (self._current is not None and self._current.version == target):
+            self._problems.pop("version", None)
+            return False
+        return self._retries.may_try(target, clock()) and self._swap(target, clock)
+
+    def _swap(self, target: int, clock: Clock) -> bool:
+        if self._previous is not None and self._previous.version == target:
+            self._take(self._previous)
+            self._keep(lambda: self._cache.mark_last_good(target), target)
+            return True
+        try:
+            model = self._load(target)
+        # Whatever a broken file makes a parser raise, the model that works must go on working.
+        except Exception as error:  # noqa: BLE001 - it is logged with its trace
+            self._retries.note_failure(target, clock())
+            self._refuse(target, error)
+            return self._recall()
+        self._take(model)
+        return True
+
+    def _refuse(self, target: int, error: Exception) -> None:
+        if isinstance(error, ServiceUnavailableError):
+            self._problems["version"] = f"version {target} cannot be fetched"
+            logger.warning("version %d of %s cannot be fetched: %s", target, self._name, error)
+            return
+        self._problems["version"] = f"version {target} is refused"
+        self._metrics.count_refusal()
+        logger.error("version %d of %s is refused: %s", target, self._name, error, exc_info=error)
+
+    def _load(self, target: int) -> ServingModel:
+        run_id = self._source.read_version(target).run_id
+        with self._cache.download_dir() as place:
+            folder = self._source.download(target, place)
+            model = load_model(folder, name=self._name, version=target, run_id=run_id)
+            self._keep(lambda: self._cache.record_last_good(target, run_id, folder), target)
+        return model
+
+    def _keep(self, note: Callable[[], None], target: int) -> None:
+        """Note in the cache what serves; a full disk does not make a good model bad."""
+        try:
+            note()
+        except OSError as error:
+            logger.warning("version %d of %s is not kept on disk: %s", target, self._name, error)
+
+    def _recall(self) -> bool:
+        """Serve the last good version from disk if there is nothing else to serve; tell whether that worked."""
+        if self._current is not None or not self._may_recall:
+            return False
+        self._may_recall = False  # what is on the disk does not get better by looking again
+        try:
+            found = self._cache.load_last_good()
+            if found is None:
+                return False
+            note, folder = found
+            model = load_model(folder, name=self._name, version=note.version, run_id=note.run_id)
+        except Exception:
+            logger.exception("the last good version of %s cannot be used", self._name)
+            return False
+        logger.warning("version %d of %s comes from the disk of this machine", note.version, self._name)
+        self._take(model, keep_problems=True)
+        return True
+
+    def _take(self, model: ServingModel, *, keep_problems: bool = False) -> None:
+        if not keep_problems:
+            self._problems.pop("version", None)
+            self._retries.clear()
+        self._previous, self._current = self._current, model
+        self._metrics.count_swap(model.name, model.version, model.run_id)
+        logger.info("version %d of %s serves from now on", model.version, model.name)
+
+    def watch(self, stop: threading.Event, seconds: float, then: Callable[[int | None], None] | None = None) -> None:
+        """Refresh until told to stop, and tell another each time which version serves."""
+        while not stop.is_set():
+            try:
+                self.refresh()
+                if then is not None:
+                    then(self._current.version if self._current else None)
+            except Exception:  # a thread that dies would freeze the version for ever
+                logger.exception("the watch on the registry goes on after an error")
+            stop.wait(seconds)

@@ -1,0 +1,109 @@
+"""A model version that can answer: loaded, indexed, and asked before anybody else asks it."""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+
+from app.models.filters import CatalogFilters
+from app.models.item_views import ItemViews
+from recsys.columns import ItemColumns
+from recsys.data.titles import TitleIndex
+from recsys.exceptions import ArtifactError
+from recsys.recommender import Recommendations, Recommender, UserProfile
+from recsys.recommender.golden import check_golden_requests
+from recsys.types import Floats, Positions
+
+logger = logging.getLogger(__name__)
+_CHECKED_LENGTH = 10
+
+
+@dataclass(frozen=True)
+class ServingModel:
+    """One model version with the indexes over its catalog: everything that a request needs, as one value."""
+
+    name: str
+    version: int
+    run_id: str
+    loaded_at: datetime
+    recommender: Recommender
+    titles: TitleIndex
+    filters: CatalogFilters
+    item_views: ItemViews
+    members: Floats  # (n_items,), 0 where unknown
+    by_popularity: Positions  # most members first
+
+    @classmethod
+    def build(cls, recommender: Recommender, *, name: str, version: int, run_id: str) -> "ServingModel":
+        """Index the catalog of a loaded recommender."""
+        catalog = recommender.catalog
+        members = catalog.items[ItemColumns.Members].fillna(0).to_numpy(dtype=np.float32)
+        return cls(
+            name=name,
+            version=version,
+            run_id=run_id,
+            loaded_at=datetime.now(UTC),
+            recommender=recommender,
+            titles=TitleIndex.build(catalog),
+            filters=CatalogFilters.build(catalog),
+            item_views=ItemViews.build(catalog),
+            members=members,
+            by_popularity=np.argsort(-members, kind="stable"),
+        )
+
+
+def load_model(folder: Path, *, name: str, version: int, run_id: str) -> ServingModel:
+    """Load a version, ask its golden requests and a few more, and return it warm.
+
+    Raises
+    ------
+    RecsysError
+        If a file is missing, truncated or altered, if features are not those of the ranker, if an answer is not the
+        one that was given when the version was made, or if a list makes no sense.
+    """
+    recommender = Recommender.load(folder).accelerate()
+    n_golden = check_golden_requests(recommender, folder)
+    if not n_golden:
+        logger.warning("version %d of %s was stored without golden requests", version, name)
+    model = ServingModel.build(recommender, name=name, version=version, run_id=run_id)
+    check_model(model)
+    # What reading the catalog took; nobody reads a table again before the next version.
+    pyarrow.default_memory_pool().release_unused()
+    return model
+
+
+def check_model(model: ServingModel) -> None:
+    """Ask a model for a new user, for a user with a history and for similar titles before anyone else does.
+
+    Raises
+    ------
+    ArtifactError
+        If a list is short, repeats an item, holds an unknown or watched one, a score that is not finite or a
+        predicted rating outside 1..10.
+    """
+    recommender = model.recommender
+    item_ids = recommender.catalog.item_ids
+    popular = item_ids[model.by_popularity[:5]]
+    some_user = UserProfile(popular, np.linspace(10, 6, len(popular), dtype=np.float32))
+    for what, answer, watched in (
+        ("a new user", recommender.recommend(UserProfile(), k=_CHECKED_LENGTH), popular[:0]),
+        ("a user with a history", recommender.recommend(some_user, k=_CHECKED_LENGTH), popular),
+        ("similar titles", recommender.similar_items(int(popular[0]), k=_CHECKED_LENGTH), popular[:1]),
+    ):
+        expected = min(_CHECKED_LENGTH, len(item_ids) - len(watched))
+        if not _is_sane(answer, model, watched.tolist(), expected):
+            raise ArtifactError(f"version {model.version} of {model.name} gives no sane list for {what}")
+
+
+def _is_sane(answer: Recommendations, model: ServingModel, watched: list[int], expected: int) -> bool:
+    ids = answer.item_ids.tolist()
+    return (
+        len(ids) == len(set(ids)) == len(answer.scores) == expected
+        and bool(model.recommender.catalog.contains(answer.item_ids).all())
+        and not set(ids) & set(watched)
+        and bool(np.isfinite(answer.scores).all())
+        and bool(((answer.predicted_ratings >= 1) & (answer.predicted_ratings <= 10)).all())
+    )

@@ -1,0 +1,1 @@
+"""From a request and a model version to recommendations with reasons."""

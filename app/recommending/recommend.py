@@ -1,0 +1,169 @@
+"""From a question and a model to an answer; the history of a user comes from outside."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.models.serving import ServingModel
+from app.recommending.lists import make_list, make_similar_list
+from app.schemas.operations import ServedModel
+from app.schemas.problems import ProblemError
+from app.schemas.recommendations import (
+    Alternative,
+    Kind,
+    RecommendRequest,
+    RecommendResponse,
+    ResolvedTitle,
+    WatchedItem,
+)
+from app.stores.user_history import History
+from recsys.data.titles import TitleMatch
+from recsys.recommender import UserProfile
+from recsys.types import Ids, Mask
+
+LIKED_RATING = 9  # what a user is taken to have rated a title they only say they like
+MAX_WATCHED = 20
+
+ReadHistory = Callable[[int], History | None]
+
+
+@dataclass(frozen=True)
+class Requester:
+    """Who asks: the kind of user, what they rated or dismissed, and rated ids that the catalog does not hold."""
+
+    kind: Kind
+    profile: UserProfile
+    ignored_item_ids: list[int]
+    dismissed_item_ids: Ids
+
+
+def recommend(
+    model: ServingModel, request: RecommendRequest, read_history: ReadHistory, *, request_id: str
+) -> RecommendResponse:
+    """Answer a question with one model version.
+
+    Parameters
+    ----------
+    read_history
+        Called with the user id if there is one; None means that nobody has this id.
+
+    Raises
+    ------
+    UnknownTitleError
+        If the title or a liked one matches nothing.
+    ProblemError
+        If a genre, type or age rating is unknown, or the question contradicts itself.
+    """
+    allowed = model.filters.allow(request.filters)
+    if isinstance(request.user_input, str):
+        return _recommend_similar(model, request, request.user_input, allowed, request_id)
+    requester = identify_requester(model, request, read_history)
+    allowed[model.recommender.catalog.positions(requester.dismissed_item_ids)] = False
+    made = make_list(model, request, requester.profile, allowed)
+    return RecommendResponse(
+        kind=requester.kind,
+        resolved=None,
+        watched=show_watched(model, requester.profile),
+        recommendations=model.item_views.show_recommendations(made.found, made.reasons),
+        ignored_item_ids=requester.ignored_item_ids,
+        model=show_model(model),
+        request_id=request_id,
+    )
+
+
+def _recommend_similar(
+    model: ServingModel, request: RecommendRequest, title: str, allowed: Mask, request_id: str
+) -> RecommendResponse:
+    given = [name for name in ("user_preferences", "ratings", "liked") if getattr(request, name)]
+    if given:
+        detail = f"a title asks for similar titles, which {' and '.join(given)} cannot change; leave it out"
+        raise ProblemError(422, "contradiction", detail)
+    match = model.titles.resolve(title)
+    made = make_similar_list(model, request, match.item_id, allowed)
+    return RecommendResponse(
+        kind="similar_items",
+        resolved=show_match(match),
+        watched=[],
+        recommendations=model.item_views.show_recommendations(made.found, made.reasons),
+        ignored_item_ids=[],
+        model=show_model(model),
+        request_id=request_id,
+    )
+
+
+def identify_requester(model: ServingModel, request: RecommendRequest, read_history: ReadHistory) -> Requester:
+    """Put together what is known: the stored history, the ratings and likes sent along, and the stated tastes.
+
+    What is sent along counts more than what is stored, a rating more than a like.
+    """
+    tastes = {model.filters.genres.find(genre): weight for genre, weight in request.genre_weights.items()}
+    ratings: dict[int, float] = {}
+    stored = read_history(request.user_input) if isinstance(request.user_input, int) else None
+    if stored is not None:
+        ratings |= dict(zip(stored.item_ids.tolist(), stored.ratings.tolist(), strict=True))
+    for liked in request.liked:
+        ratings[model.titles.resolve(liked).item_id if isinstance(liked, str) else liked] = LIKED_RATING
+    ratings |= {int(item_id): float(rating) for item_id, rating in request.ratings.items()}
+    item_ids = np.array(sorted(ratings), dtype=np.int64)
+    known = model.recommender.catalog.contains(item_ids)
+    if stored is not None and not known.any() and not tastes:
+        # This version knows no title that they rated: the stored genre shares stand in for the history.
+        genres = set(model.recommender.catalog.genres)
+        tastes = {genre: share for genre, share in stored.genre_shares.items() if genre in genres}
+    values = np.array([ratings[item_id] for item_id in item_ids[known].tolist()], dtype=np.float32)
+    sent = {int(item_id) for item_id in request.ratings} | {liked for liked in request.liked if isinstance(liked, int)}
+    kind: Kind = "new_user"
+    if stored is not None:
+        kind = "existing_user"
+    elif request.ratings or request.liked:
+        kind = "new_user_with_history"
+    elif tastes:
+        kind = "new_user_with_preferences"
+    dismissed = np.array(stored.dismissed_item_ids if stored is not None else (), dtype=np.int64)
+    return Requester(
+        kind,
+        UserProfile(item_ids[known], values, tastes),
+        sorted(sent.intersection(item_ids[~known].tolist())),
+        dismissed[model.recommender.catalog.contains(dismissed)],
+    )
+
+
+def show_watched(model: ServingModel, profile: UserProfile) -> list[WatchedItem]:
+    """Show the best rated titles of a history, the more popular ones where ratings are equal."""
+    if not len(profile.item_ids):
+        return []
+    members = model.members[model.recommender.catalog.positions(profile.item_ids)]
+    best = np.lexsort((-members, -profile.ratings))[:MAX_WATCHED]
+    item_ids = profile.item_ids[best]
+    predicted = model.recommender.predict_hidden(profile, item_ids)
+    rows: Iterable[tuple[int, float, float]] = zip(
+        item_ids.tolist(), profile.ratings[best].tolist(), predicted.tolist(), strict=True
+    )
+    shown = [
+        WatchedItem(
+            item_id=item_id, title=model.item_views.title(item_id), rating=int(rating), predicted_rating=prediction
+        )
+        for item_id, rating, prediction in rows
+    ]
+    return sorted(shown, key=lambda item: (-item.rating, -item.predicted_rating))
+
+
+def show_match(match: TitleMatch) -> ResolvedTitle:
+    """Show which title a text was taken for."""
+    alternatives = [
+        Alternative(item_id=other.item_id, title=other.title, confidence=other.confidence)
+        for other in match.alternatives
+    ]
+    return ResolvedTitle(
+        item_id=match.item_id,
+        title=match.title,
+        match=match.match,
+        confidence=match.confidence,
+        alternatives=alternatives,
+    )
+
+
+def show_model(model: ServingModel) -> ServedModel:
+    """Name the version that answers."""
+    return ServedModel(name=model.name, version=model.version, run_id=model.run_id)

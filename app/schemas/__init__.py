@@ -1,0 +1,1 @@
+"""Request and response models by resource, as they stand in the OpenAPI document."""

@@ -1,0 +1,36 @@
+"""What all request and response models share: base classes and annotated field types."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from recsys.data.folding import MAX_QUERY_LENGTH
+
+MAX_RATINGS = 10_000
+MAX_LIKED = 1_000
+MAX_CHOICES = 100
+MAX_K = 100
+
+Id = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+ItemKey = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
+Title = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_QUERY_LENGTH)]
+Choice = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=100)]
+Choices = Annotated[list[Choice], Field(max_length=MAX_CHOICES)]
+Weight = Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
+OneWeight = Annotated[list[Weight], Field(min_length=1, max_length=1)]
+Rating = Annotated[int, Field(strict=True, ge=1, le=10)]
+Year = Annotated[int, Field(strict=True, ge=1900, le=2100)]
+Diversity = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+Limit = Annotated[int, Field(ge=1, le=MAX_K)]
+
+
+class ResponseModel(BaseModel):
+    """Base of everything that is answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class RequestModel(BaseModel):
+    """Base of everything that is asked; an unknown field is refused, so that a misspelt one is noticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

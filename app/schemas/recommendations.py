@@ -1,0 +1,155 @@
+"""`POST /recommend/`: the request and the response."""
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator
+
+from app.schemas.base import (
+    MAX_CHOICES,
+    MAX_K,
+    MAX_LIKED,
+    MAX_RATINGS,
+    Choice,
+    Choices,
+    Diversity,
+    Id,
+    ItemKey,
+    OneWeight,
+    Rating,
+    RequestModel,
+    ResponseModel,
+    Title,
+    Weight,
+    Year,
+)
+from app.schemas.operations import ServedModel
+from recsys.data.titles import Match
+from recsys.ranking.explanations import Kind as ReasonKind
+
+Kind = Literal["existing_user", "new_user", "new_user_with_preferences", "new_user_with_history", "similar_items"]
+Algorithm = Literal["ranker", "user-user", "content", "hybrid", "two-tower", "popular"]
+
+
+class Filters(RequestModel):
+    """Which titles may be recommended; an empty list allows everything."""
+
+    type: Choices = Field([], description="Kinds such as TV or Movie.")
+    genres_any: Choices = Field([], description="At least one of these genres.")
+    genres_none: Choices = Field([], description="None of these genres.")
+    year_min: Year | None = Field(None, description="Aired in this year or later.")
+    year_max: Year | None = Field(None, description="Aired in this year or earlier.")
+    age_rating: Choices = Field([], description="Age ratings, whole or by their code such as PG-13.")
+
+
+class RecommendRequest(RequestModel):
+    """For whom, and what."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"user_input": 1565, "user_preferences": {}},
+                {"user_input": 1234567890, "user_preferences": {"Action": [1]}},
+                {"user_input": "Neon Genesis Evangelion", "user_preferences": {}},
+                {"ratings": {"1": 9, "5114": 10}, "liked": ["Monster"], "k": 5, "filters": {"type": ["TV"]}},
+            ]
+        }
+    )
+
+    user_input: Id | Title | None = Field(
+        None, description="A number is a user id, a text is a title, nothing is a user without an id."
+    )
+    user_preferences: dict[Choice, Weight | OneWeight] = Field(
+        {},
+        max_length=MAX_CHOICES,
+        description="Genre to weight, or to a list of one weight; looked at for a user without ratings.",
+    )
+    ratings: dict[ItemKey, Rating] = Field({}, max_length=MAX_RATINGS, description="MAL id to rating 1..10.")
+    liked: list[Id | Title] = Field([], max_length=MAX_LIKED, description="Titles or MAL ids.")
+    algorithm: Algorithm = Field(
+        "ranker", description="The whole recommender, or one of its models alone; not every version holds all of them."
+    )
+    k: int = Field(10, strict=True, ge=1, le=MAX_K, description="How many recommendations.")
+    filters: Filters = Filters()
+    diversity: Diversity = Field(
+        0.0, description="0..1: how much variety may cost; above 0 a franchise comes once while others are left."
+    )
+    explain: bool = Field(False, strict=True, description="Whether to give reasons; takes several times as long.")
+
+    @field_validator("user_preferences", "ratings", "liked", "filters", mode="before")
+    @classmethod
+    def _null_is_nothing(cls, value: Any, info: Any) -> Any:
+        return cls.model_fields[info.field_name].default if value is None else value
+
+    @property
+    def genre_weights(self) -> dict[str, float]:
+        """Genre to weight, without the genres of weight zero."""
+        flat = {
+            genre: weight[0] if isinstance(weight, list) else weight for genre, weight in self.user_preferences.items()
+        }
+        return {genre: weight for genre, weight in flat.items() if weight > 0}
+
+
+class Alternative(ResponseModel):
+    """Another title that was perhaps meant."""
+
+    item_id: int
+    title: str
+    confidence: float = Field(ge=0, le=1)
+
+
+class ResolvedTitle(ResponseModel):
+    """The title that a text was taken for."""
+
+    item_id: int = Field(examples=[30])
+    title: str = Field(examples=["Neon Genesis Evangelion"])
+    match: Match
+    confidence: float = Field(
+        ge=0, le=1, description="1 for a whole title, above 0.9 for a typo, 0.5 to 0.9 for a part of a title."
+    )
+    alternatives: list[Alternative]
+
+
+class WatchedItem(ResponseModel):
+    """A title that a user rated, beside what the model would have predicted."""
+
+    item_id: int
+    title: str
+    rating: int = Field(ge=1, le=10)
+    predicted_rating: float = Field(ge=1, le=10)
+
+
+class GivenReason(ResponseModel):
+    """Why a title is recommended."""
+
+    kind: ReasonKind
+    text: str = Field(examples=["You liked Monster."])
+    contribution: float = Field(
+        description="How much of the score it brings; for a liked title by how much the score falls without it."
+    )
+    item_id: int | None = Field(description="The title that the reason is about, if it is about one.")
+
+
+class RecommendedItem(ResponseModel):
+    """One recommendation."""
+
+    rank: int = Field(ge=1)
+    item_id: int = Field(examples=[5114])
+    title: str = Field(examples=["Fullmetal Alchemist: Brotherhood"])
+    genres: list[str]
+    type: str | None
+    synopsis: str | None
+    predicted_rating: float | None = Field(description="1..10; for similar titles that of a user without a history.")
+    score: float = Field(description="Orders the list; comparable within one answer only.")
+    reasons: list[GivenReason] = Field([], description="Weightiest first; given where `explain` is true.")
+
+
+class RecommendResponse(ResponseModel):
+    """Recommendations, best first."""
+
+    kind: Kind
+    resolved: ResolvedTitle | None = Field(description="Given where a title was asked for.")
+    watched: list[WatchedItem] = Field(description="The best rated titles of the history, best first, twenty at most.")
+    recommendations: list[RecommendedItem]
+    ignored_item_ids: list[int] = Field(description="Rated or liked ids that the catalog of this model does not hold.")
+    model: ServedModel
+    request_id: str

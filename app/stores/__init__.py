@@ -1,0 +1,1 @@
+"""What lives outside the process: PostgreSQL, user histories, the response cache."""

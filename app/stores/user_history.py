@@ -1,0 +1,60 @@
+"""The ratings, preferences and dismissals of one user, as a request needs them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.stores.database import Database
+from recsys.storage.users import StoredUser, read_user
+from recsys.types import Floats, Genre, Ids, UserId
+
+
+@dataclass(frozen=True)
+class History:
+    """What a user rated and does not want to see.
+
+    Parameters
+    ----------
+    item_ids, ratings
+        Ids ascending, ratings 1..10.
+    genre_shares
+        The share of each genre among what was watched, 0..1.
+    dismissed_item_ids
+        What is never shown to them.
+    """
+
+    item_ids: Ids
+    ratings: Floats
+    genre_shares: Mapping[Genre, float] = field(default_factory=dict)
+    dismissed_item_ids: tuple[int, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """A name for exactly this state of the user's data: any write that matters changes it."""
+        parts = hashlib.sha256(self.item_ids.tobytes() + b"/" + self.ratings.tobytes())
+        parts.update(repr((sorted(self.genre_shares.items()), self.dismissed_item_ids)).encode())
+        return parts.hexdigest()
+
+
+async def read_history(database: Database, user_id: UserId) -> History | None:
+    """Read the history of a known user, perhaps empty; None for an unknown user.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        If the database does not answer in time.
+    """
+    user = await database.read(lambda connection: read_user(connection, user_id))
+    return None if user is None else build_history(user)
+
+
+def build_history(user: StoredUser) -> History:
+    """Arrange what is stored of a user."""
+    return History(
+        item_ids=np.fromiter(user.ratings.keys(), dtype=np.int64, count=len(user.ratings)),
+        ratings=np.fromiter(user.ratings.values(), dtype=np.float32, count=len(user.ratings)),
+        genre_shares=user.genre_shares,
+        dismissed_item_ids=user.dismissed_item_ids,
+    )

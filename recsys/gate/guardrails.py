@@ -1,0 +1,108 @@
+"""Limits that a challenger must not break, however good its lists are on average."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.gate.decision import Guardrail
+from recsys.gate.intervals import paired_difference
+from recsys.gate.scorecard import Scorecard
+
+
+@dataclass(frozen=True)
+class GuardrailLimits:
+    """How far a challenger may go, most of it relative to the champion.
+
+    Parameters
+    ----------
+    coverage_ratio
+        Least catalog coverage, as a share of the champion's.
+    popularity_rise
+        Largest rise of the share of popular titles in the lists, in absolute terms.
+    size_ratio
+        Largest artefact, as a multiple of the champion's.
+    latency_ratio, latency_floor_ms
+        Largest p95 of the scoring time, as a multiple of the champion's; times below the floor never fail, because
+        a factor between two short times is noise.
+    short_lists, empty_lists
+        Largest share of lists that are not full, or empty; they hold without a champion too.
+    arrived_drop
+        Largest significant loss of NDCG@10 among new users, as a share of the champion's mean there.
+    """
+
+    coverage_ratio: float = 0.8
+    popularity_rise: float = 0.1
+    size_ratio: float = 3.0
+    latency_ratio: float = 2.0
+    latency_floor_ms: float = 50.0
+    short_lists: float = 0.01
+    empty_lists: float = 0.0
+    arrived_drop: float = 0.05
+
+
+def check_guardrails(
+    challenger: Scorecard,
+    champion: Scorecard | None,
+    limits: GuardrailLimits,
+    *,
+    alpha: float = 0.05,
+    min_test_users: int = 30,
+) -> tuple[Guardrail, ...]:
+    """Hold a challenger against every limit; relative ones are left out where there is no champion."""
+    found = [
+        _at_most(challenger, "empty_list_share", limits.empty_lists),
+        _at_most(challenger, "short_list_share", limits.short_lists),
+    ]
+    if champion is not None:
+        found.extend(_check_against(challenger, champion, limits))
+        found.append(_check_arrived(challenger, champion, limits, alpha, min_test_users))
+    return tuple(found)
+
+
+def _check_against(challenger: Scorecard, champion: Scorecard, limits: GuardrailLimits) -> Iterator[Guardrail]:
+    past = champion.facts
+    coverage, popularity = past.get("catalog_coverage"), past.get("popularity_share")
+    size, latency = past.get("artifact_bytes"), past.get("scoring_p95_ms")
+    yield _at_least(challenger, "catalog_coverage", None if coverage is None else coverage * limits.coverage_ratio)
+    yield _at_most(challenger, "popularity_share", None if popularity is None else popularity + limits.popularity_rise)
+    yield _at_most(challenger, "artifact_bytes", None if size is None else size * limits.size_ratio)
+    slowest = None if latency is None else max(latency * limits.latency_ratio, limits.latency_floor_ms)
+    yield _at_most(challenger, "scoring_p95_ms", slowest)
+
+
+def _at_most(challenger: Scorecard, name: str, limit: float | None) -> Guardrail:
+    value = challenger.facts.get(name)
+    if value is None or limit is None:
+        return Guardrail(name, True, value, limit, f"{name} was not measured for both models")
+    passed = value <= limit
+    return Guardrail(
+        name, passed, value, limit, f"{name} is {value:.4g}, {'within' if passed else 'above'} {limit:.4g}"
+    )
+
+
+def _at_least(challenger: Scorecard, name: str, limit: float | None) -> Guardrail:
+    value = challenger.facts.get(name)
+    if value is None or limit is None:
+        return Guardrail(name, True, value, limit, f"{name} was not measured for both models")
+    passed = value >= limit
+    return Guardrail(name, passed, value, limit, f"{name} is {value:.4g}, {'above' if passed else 'below'} {limit:.4g}")
+
+
+def _check_arrived(
+    challenger: Scorecard, champion: Scorecard, limits: GuardrailLimits, alpha: float, min_test_users: int
+) -> Guardrail:
+    """Refuse a loss among new users that is both significant and larger than allowed."""
+    name = "arrived_ndcg_at_10"
+    if challenger.arrived is None:
+        return Guardrail(name, True, None, None, "it is not known which test users are new")
+    ours, theirs = (card.ndcg[challenger.arrived] for card in (challenger, champion))
+    n_judged = int((~np.isnan(ours) & ~np.isnan(theirs)).sum())
+    if n_judged < max(2, min_test_users):
+        return Guardrail(name, True, None, None, f"only {n_judged} new test users have targets, too few to judge")
+    difference = paired_difference(ours, theirs, level=1 - alpha)
+    limit = -limits.arrived_drop * difference.champion_mean
+    passed = difference.high >= 0 or difference.mean >= limit
+    verdict = "within" if passed else "significantly below"
+    sentence = f"NDCG@10 among {difference.n} new users changed by {difference.mean:+.4f}, {verdict} {limit:+.4f}"
+    return Guardrail(name, passed, difference.mean, limit, sentence)

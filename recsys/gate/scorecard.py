@@ -1,0 +1,72 @@
+"""What one model achieved on the test users: all that the gate looks at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from recsys.exceptions import SchemaMismatchError
+from recsys.gate.metrics import PerUser
+from recsys.types import Ids, Mask
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """Per-user results of one model on one frozen snapshot, and facts about the model as a whole.
+
+    Parameters
+    ----------
+    user_ids
+        Test users, each once, in any order, `(n_users,)`.
+    ndcg
+        NDCG@10 per user; NaN for a user without a relevant target, `(n_users,)`.
+    rating_error
+        Mean absolute error of the predicted ratings per user, or None where the model predicts no ratings.
+    arrived
+        Users who came after the first ingest, the slice of new users; None where it is not known.
+    facts
+        By name: `catalog_coverage`, `popularity_share`, `short_list_share`, `empty_list_share`, `artifact_bytes`,
+        `scoring_p95_ms`. What was not measured is left out.
+
+    Raises
+    ------
+    SchemaMismatchError
+        If lengths differ or a user occurs twice.
+    """
+
+    user_ids: Ids
+    ndcg: PerUser
+    rating_error: PerUser | None = None
+    arrived: Mask | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("ndcg", "rating_error", "arrived"):
+            column = getattr(self, name)
+            if column is not None and column.shape != self.user_ids.shape:
+                raise SchemaMismatchError(f"{name} has shape {column.shape}, the user ids {self.user_ids.shape}")
+        if np.unique(self.user_ids).size != self.user_ids.size:
+            raise SchemaMismatchError("a test user occurs twice in a scorecard")
+
+    def arrange(self, user_ids: Ids) -> "Scorecard":
+        """Reorder the rows to these users.
+
+        Raises
+        ------
+        SchemaMismatchError
+            If the users are not exactly those of this scorecard: models are compared on the same users only.
+        """
+        if not np.array_equal(np.sort(user_ids), np.sort(self.user_ids)):
+            missing = np.setxor1d(user_ids, self.user_ids)
+            raise SchemaMismatchError(
+                f"{missing.size} users (first: {missing[:1].tolist()}) were scored by one model only; "
+                "score champion and challenger on the same snapshot"
+            )
+        order = np.argsort(self.user_ids)[np.argsort(np.argsort(user_ids))]
+        return replace(
+            self,
+            user_ids=self.user_ids[order],
+            ndcg=self.ndcg[order],
+            rating_error=None if self.rating_error is None else self.rating_error[order],
+            arrived=None if self.arrived is None else self.arrived[order],
+        )

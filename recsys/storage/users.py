@@ -1,0 +1,131 @@
+"""Users one at a time: what the service reads of a user, how a user registers, and how all traces of them go."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, delete, func, insert, select, true
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from recsys.columns import Columns, ItemColumns
+from recsys.data.catalog import Catalog
+from recsys.data.interactions import Interactions
+from recsys.data.preferences import build_preference_rows, compute_preferences
+from recsys.storage.database import upsert_rows
+from recsys.storage.tables import feedback, future_users, items, new_user_ids, ratings, user_preferences, users
+from recsys.types import Genre, Ids, ItemId, UserId
+
+REGISTERED = "service"  # `users.batch_id` of users who registered with the service
+
+
+@dataclass(frozen=True)
+class StoredUser:
+    """Everything that is kept of one user and changes what they are shown.
+
+    Parameters
+    ----------
+    arrived_on
+        None for users of the first ingest.
+    ratings
+        Item to rating 1..10, ascending by item: those in `ratings`, and newer ones of the feedback.
+    dismissed_item_ids
+        What they do not want to see, ascending.
+    genre_shares
+        Genre to share 0..1 of the watched titles, as of the last time their preferences were computed.
+    """
+
+    user_id: UserId
+    arrived_on: dt.date | None
+    ratings: Mapping[ItemId, int]
+    dismissed_item_ids: tuple[ItemId, ...]
+    genre_shares: Mapping[Genre, float]
+
+
+def read_user(connection: Connection, user_id: UserId) -> StoredUser | None:
+    """Read one user by key in one round trip; None for an unknown user."""
+    rated = select(*_gather(ratings, "rating")).where(ratings.c.user_id == user_id).subquery()
+    opinions = feedback.c
+    newer = (
+        select(*_gather(feedback, "kind", "rating", order=opinions.feedback_id))
+        .where(opinions.user_id == user_id, opinions.kind.in_(["rating", "dismissal"]))
+        .subquery()
+    )
+    query = (
+        select(users.c.arrived_on, user_preferences.c.genre_shares, *rated.c, *newer.c)
+        .select_from(users.outerjoin(user_preferences).join(rated, true()).join(newer, true()))
+        .where(users.c.user_id == user_id)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _to_user(user_id, row._mapping)
+
+
+def _gather(table: Any, *names: str, order: Any = None) -> list[Any]:
+    """Aggregate item ids and other columns into arrays of one order."""
+    by = table.c.item_id if order is None else order
+    columns = {name: table.c[name] for name in (Columns.Item, *names)}
+    return [
+        func.array_agg(aggregate_order_by(column, by)).label(f"{table.name}_{name}") for name, column in columns.items()
+    ]
+
+
+def _to_user(user_id: UserId, row: Mapping[Any, Any]) -> StoredUser:
+    known = dict(zip(row["ratings_item_id"] or [], row["ratings_rating"] or [], strict=True))
+    dismissed = set()
+    events = zip(*(row[f"feedback_{name}"] or [] for name in ("item_id", "kind", "rating")), strict=True)
+    for item_id, kind, rating in events:  # oldest first
+        if kind == "rating":
+            known[item_id] = rating
+        else:
+            dismissed.add(item_id)
+    return StoredUser(
+        user_id=user_id,
+        arrived_on=row["arrived_on"],
+        ratings=dict(sorted(known.items())),
+        dismissed_item_ids=tuple(sorted(dismissed)),
+        genre_shares=row["genre_shares"] or {},
+    )
+
+
+def register_user(connection: Connection, given: Mapping[ItemId, int], arrived_on: dt.date) -> UserId:
+    """Add a user with ratings of known titles, their preferences computed; the caller's transaction holds it all."""
+    user_id = int(connection.execute(select(new_user_ids.next_value())).scalar_one())
+    connection.execute(insert(users).values(user_id=user_id, arrived_on=arrived_on, batch_id=REGISTERED))
+    if given:
+        rows = [{"user_id": user_id, "item_id": item_id, "rating": rating} for item_id, rating in given.items()]
+        connection.execute(insert(ratings), rows)
+        refresh_preferences(connection, [user_id])
+    return user_id
+
+
+def delete_user(connection: Connection, user_id: UserId) -> bool:
+    """Delete a user with ratings, preferences and feedback, from the queue of arrivals too; tell if there was one."""
+    waited = connection.execute(delete(future_users).where(future_users.c.user_id == user_id)).rowcount
+    return connection.execute(delete(users).where(users.c.user_id == user_id)).rowcount + waited > 0
+
+
+def find_known_items(connection: Connection, item_ids: list[ItemId]) -> set[ItemId]:
+    """Return those of these ids that `items` holds."""
+    return set(connection.scalars(select(items.c.item_id).where(items.c.item_id.in_(item_ids))))
+
+
+def refresh_preferences(connection: Connection, user_ids: list[UserId]) -> int:
+    """Compute the preferences of these users from their ratings anew and return the number of rows that changed."""
+    columns = [ratings.c[name] for name in Columns.Interactions]
+    rows = connection.execute(select(*columns).where(ratings.c.user_id.in_(user_ids))).all()
+    if not rows:
+        return 0
+    interactions = Interactions(pd.DataFrame([tuple(row) for row in rows], columns=Columns.Interactions))
+    genres = read_genres(connection, interactions.table[Columns.Item].unique())
+    preferences = build_preference_rows(compute_preferences(interactions, genres))
+    return upsert_rows(connection, user_preferences, preferences)
+
+
+def read_genres(connection: Connection, item_ids: Ids) -> Catalog:
+    """Read a catalog of these titles alone that knows ids, titles and genres; all else is missing."""
+    columns = [Columns.Item, ItemColumns.Title, ItemColumns.Genres]
+    query = select(*(items.c[name] for name in columns)).where(items.c.item_id.in_(np.asarray(item_ids).tolist()))
+    rows = pd.DataFrame([tuple(row) for row in connection.execute(query)], columns=columns)
+    return Catalog(rows.reindex(columns=ItemColumns.All))

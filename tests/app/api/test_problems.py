@@ -1,0 +1,108 @@
+import json
+from typing import Any
+
+import pytest
+
+from app.guard.middleware import MAX_BODY_BYTES
+from tests.app.harness import FolderSource, TestClient
+
+JSON = {"Content-Type": "application/json"}
+
+
+def check_problem(response: Any, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert problem["status"] == status
+    assert problem["request_id"] == response.headers["x-request-id"]
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/recommend/", 405),
+        ("GET", "/items/77", 404),
+        ("GET", "/items/-1", 422),
+        ("GET", "/items/99999999999999999999", 422),
+        ("GET", "/search", 422),
+        ("GET", "/search?q=a&limit=0", 422),
+    ],
+)
+def test_every_error_is_a_problem_document(client: TestClient, method: str, path: str, status: int) -> None:
+    check_problem(client.request(method, path), status)
+
+
+@pytest.mark.parametrize(
+    ("body", "statuses"),
+    [
+        (b"", {422}),
+        (b"{", {422}),
+        (b"[]", {422}),
+        (b'"text"', {422}),
+        (b"\xff\xfe", {400, 422}),
+        (b"[" * 100_000, {400, 422}),
+        (b'{"a":' * 50_000, {400, 422}),
+        (b'{"k": NaN}', {422}),
+        (b'{"k": ' + b"9" * 5000 + b"}", {400, 422}),
+        (b'{"user_preferences": {"Action": NaN}}', {422}),
+        (b'{"user_preferences": {"Action": 1e999}}', {422}),
+        (b'{"user_input": "\\ud800"}', {404, 422}),
+        (b'{"user_input": "\\u0000"}', {404}),
+        ('{"user_input": "\u202egnip"}'.encode(), {404}),
+        (b'{"user_input": "\'; DROP TABLE otaku.users; --"}', {404}),
+        (b'{"user_preferences": {"\\ud800": 1}}', {422}),
+        (b'{"filters": {"type": ["\\ud800"]}}', {422}),
+        (b'{"\\ud800": 1}', {422}),
+        (b'{"<script>alert(1)</script>": 1}', {422}),
+    ],
+)
+def test_a_hostile_body_is_refused_and_never_an_error_of_the_service(
+    client: TestClient, body: bytes, statuses: set[int]
+) -> None:
+    response = client.post("/recommend/", content=body, headers=JSON)
+
+    assert response.status_code in statuses, response.text
+    check_problem(response, response.status_code)
+    assert "<script>" not in response.text
+
+
+def test_a_body_over_the_limit_is_refused_with_and_without_a_declared_length(client: TestClient) -> None:
+    large = b" " * (MAX_BODY_BYTES + 1)
+
+    check_problem(client.post("/recommend/", content=large, headers=JSON), 413)
+    check_problem(client.post("/recommend/", content=iter([large[:-9], large[-9:]]), headers=JSON), 413)
+    assert client.post("/recommend/", content=b"{}" + large[:-3], headers=JSON).status_code == 200
+
+
+def test_ten_thousand_ratings_fit(client: TestClient) -> None:
+    ratings = {str(10**9 + number): 7 for number in range(9_999)} | {"1": 9}
+
+    response = client.post("/recommend/", content=json.dumps({"ratings": ratings}), headers=JSON)
+
+    assert response.status_code == 200
+    assert len(response.json()["ignored_item_ids"]) == 9_999
+
+
+def test_what_nobody_expected_is_a_500_without_a_stack_trace(
+    client: TestClient, source: FolderSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr("app.api.responses.recommend", fail)
+
+    response = client.post("/recommend/", json={})
+
+    problem = check_problem(response, 500)
+    assert "secret" not in response.text
+    assert problem["type"] == "about:blank"
+
+
+def test_a_plain_request_id_is_kept_and_any_other_replaced(client: TestClient) -> None:
+    kept = client.post("/recommend/", json={}, headers={"X-Request-ID": "abc-123"})
+    replaced = client.get("/health/live", headers={"X-Request-ID": "a b\tc" * 50})
+
+    assert kept.headers["x-request-id"] == kept.json()["request_id"] == "abc-123"
+    assert len(replaced.headers["x-request-id"]) == 32

@@ -1,0 +1,190 @@
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, func, select, text
+
+from recsys.settings import Settings
+from recsys.storage.database import create_database_engine, upsert_rows
+from recsys.storage.tables import feedback, items, ratings, users
+from tests.app.harness import FolderSource, RedisServer, TestClient, open_client
+from tests.factories import tiny_world
+
+pytestmark = pytest.mark.local
+CATALOG, INTERACTIONS = tiny_world()
+USER = 7
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = create_database_engine(database_url)
+    with engine.begin() as connection:
+        upsert_rows(connection, items, CATALOG.items)
+        upsert_rows(connection, users, pd.DataFrame({"user_id": INTERACTIONS.user_ids, "batch_id": "test"}))
+        upsert_rows(connection, ratings, INTERACTIONS.table)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def settings(database_url: str, engine: Engine, offline_settings: Settings) -> Settings:
+    return offline_settings.model_copy(update={"database_url": SecretStr(database_url)})
+
+
+@pytest.fixture
+def client(settings: Settings, source: FolderSource) -> Iterator[TestClient]:
+    with open_client(settings, source) as opened:
+        yield opened
+
+
+def recommend(client: TestClient, user_id: int, k: int = 100) -> list[int]:
+    answer = client.post("/recommend/", json={"user_input": user_id, "k": k}).json()
+    assert answer["kind"] == "existing_user", answer
+    return [item["item_id"] for item in answer["recommendations"]]
+
+
+def send(client: TestClient, *events: dict[str, Any]) -> dict[str, Any]:
+    complete = [{"idempotency_key": f"e-{place}", "user_id": USER, **event} for place, event in enumerate(events)]
+    response = client.post("/feedback", json={"events": complete})
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def test_somebody_registers_is_recommended_to_and_goes_without_a_trace(client: TestClient, engine: Engine) -> None:
+    response = client.post("/users", json={"ratings": {"1": 9, "5114": 10, "999999": 4}})
+
+    assert response.status_code == 201
+    registered = response.json()
+    user_id = registered["user_id"]
+    assert response.headers["location"] == f"/users/{user_id}"
+    assert (registered["n_ratings"], registered["ignored_item_ids"]) == (2, [999999])
+    assert not {1, 5114} & set(recommend(client, user_id))
+
+    shown = client.get(f"/users/{user_id}").json()
+    assert shown["ratings"] == {"1": 9, "5114": 10}
+    assert shown["genre_shares"] == {"Action": 1.0, "Shounen": 0.5, "Space": 0.5}
+
+    send(client, {"user_id": user_id, "item_id": 19, "kind": "click"})
+    assert client.delete(f"/users/{user_id}").status_code == 204
+    assert client.delete(f"/users/{user_id}").status_code == 404
+    assert client.get(f"/users/{user_id}").json()["type"] == "urn:otaku:problem:unknown-user"
+    assert client.post("/recommend/", json={"user_input": user_id}).json()["kind"] == "new_user"
+    with engine.connect() as connection:
+        tables = connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'otaku'")).all()
+        dump = [connection.execute(text(f"SELECT * FROM otaku.{name}")).all() for name in tables]  # noqa: S608
+    assert str(user_id) not in repr(dump)
+
+
+def test_dismissed_and_rated_titles_are_gone_from_the_next_list(client: TestClient) -> None:
+    first, second, *rest = recommend(client, USER)
+
+    report = send(
+        client,
+        {"item_id": first, "kind": "impression", "rank": 1, "propensity": 0.9, "model_version": 1},
+        {"item_id": first, "kind": "dismissal", "rank": 1},
+        {"item_id": second, "kind": "rating", "rating": 3},
+    )
+    answer = client.post("/recommend/", json={"user_input": USER, "k": 100}).json()
+
+    assert report == {"n_written": 3, "n_known": 0, "unknown": []}
+    assert {item["item_id"] for item in answer["recommendations"]} == set(rest)
+    assert {item["item_id"]: item["rating"] for item in answer["watched"]}[second] == 3
+    assert first not in [item["item_id"] for item in answer["watched"]]
+    popular = client.post("/recommend/", json={"user_input": USER, "algorithm": "popular", "k": 100}).json()
+    assert {item["item_id"] for item in popular["recommendations"]} == set(rest)
+
+
+def test_a_batch_that_is_sent_again_counts_once(client: TestClient, engine: Engine) -> None:
+    events = [{"item_id": 1, "kind": "click"}, {"item_id": 999999, "kind": "click"}]
+
+    assert send(client, *events) == {"n_written": 1, "n_known": 0, "unknown": ["e-1"]}
+    assert send(client, *events) == {"n_written": 0, "n_known": 1, "unknown": ["e-1"]}
+    with engine.connect() as connection:
+        assert connection.scalars(select(func.count()).select_from(feedback)).one() == 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"item_id": 1, "kind": "rating"},
+        {"item_id": 1, "kind": "click", "rating": 5},
+        {"item_id": 1, "kind": "liked"},
+        {"item_id": -1, "kind": "click"},
+        {"item_id": 1, "kind": "click", "propensity": 0},
+        {"item_id": 1, "kind": "click", "propensity": float("nan")},
+        {"item_id": 1, "kind": "click", "rank": 0},
+        {"item_id": 1, "kind": "click", "idempotency_key": "\x00"},
+        {"item_id": 1, "kind": "click", "more": 1},
+    ],
+)
+def test_an_event_that_makes_no_sense_is_refused_with_its_batch(client: TestClient, event: dict[str, Any]) -> None:
+    good = {"idempotency_key": "good", "user_id": USER, "item_id": 1, "kind": "click"}
+    body = json.dumps({"events": [good, {"idempotency_key": "bad", "user_id": USER, **event}]})
+    response = client.post("/feedback", content=body, headers={"Content-Type": "application/json"})
+
+    assert response.status_code == 422
+    assert send(client, {"item_id": 1, "kind": "click", "idempotency_key": "good"})["n_written"] == 1
+
+
+def test_an_answer_is_given_again_from_the_cache_until_the_user_changes(client: TestClient, engine: Engine) -> None:
+    def ask() -> tuple[dict[str, Any], str]:
+        response = client.post("/recommend/", json={"user_input": USER})
+        answer: dict[str, Any] = response.json()
+        assert answer.pop("request_id") == response.headers["x-request-id"]
+        hits = re.search(r'otaku_cache_total{result="hit"} (\S+)', client.get("/metrics").text)
+        return answer, hits[1] if hits else "0.0"
+
+    first, _ = ask()
+    again, hits = ask()
+    assert (again, hits) == (first, "1.0")
+
+    top = first["recommendations"][0]["item_id"]
+    with engine.begin() as connection:  # another process writes: nobody told the service
+        connection.execute(text(f"INSERT INTO otaku.ratings VALUES ({USER}, {top}, 10)"))  # noqa: S608
+    changed, hits = ask()
+    assert hits == "1.0"
+    assert top not in [item["item_id"] for item in changed["recommendations"]]
+
+
+def test_instances_share_answers_in_redis_and_do_without_it(
+    settings: Settings, source: FolderSource, redis_server: RedisServer
+) -> None:
+    shared = settings.model_copy(update={"redis_url": SecretStr(redis_server.url)})
+    with open_client(shared, source) as one, open_client(shared, source) as other:
+        expected = recommend(one, USER)
+        assert recommend(other, USER) == expected
+        assert 'otaku_cache_total{result="hit"} 1.0' in other.get("/metrics").text
+        redis_server.stop()
+        assert recommend(other, USER) == expected
+        assert other.get("/health/ready").status_code == 200
+        send(one, {"item_id": expected[0], "kind": "dismissal"})
+        redis_server.start()
+        assert set(recommend(other, USER)) == set(expected[1:])
+
+
+def test_without_a_database_nothing_is_written_and_it_is_said_at_once(
+    offline_settings: Settings, source: FolderSource
+) -> None:
+    event = {"idempotency_key": "a", "user_id": 1, "item_id": 1, "kind": "click"}
+    with open_client(offline_settings, source) as client:
+        for method, path, body in (
+            ("POST", "/users", {}),
+            ("GET", "/users/1", None),
+            ("DELETE", "/users/1", None),
+            ("POST", "/feedback", {"events": [event]}),
+        ):
+            response = client.request(method, path, json=body)
+            assert response.status_code == 503
+            assert int(response.headers["retry-after"]) > 0
+        assert client.get("/health/ready").json()["problems"] == ["the database does not answer"]
+
+
+def test_a_user_without_an_id_of_the_tables_is_nobody(client: TestClient) -> None:
+    assert client.get("/users/999999").status_code == 404
+    assert client.delete("/users/999999").status_code == 404
+    assert client.get(f"/users/{2**63}").status_code == 422

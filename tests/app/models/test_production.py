@@ -1,0 +1,110 @@
+"""The service as it is started, on a real PostgreSQL, S3 and MLflow."""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys.settings import Settings
+from recsys.storage import promotion
+from recsys.storage.database import create_database_engine
+from recsys.storage.registry import PRODUCTION, Registry
+from tests.app.harness import wait_for
+from tests.app.live import PATIENCE, Server, fill_database, register, run_server
+
+pytestmark = [pytest.mark.local, pytest.mark.slow]
+
+
+@pytest.fixture
+def server(settings: Settings, registry: Registry) -> Iterator[Server]:
+    """The service over a database with everybody of the tiny world, and a registry without any version."""
+    fill_database(settings)
+    with run_server(settings, registry.model_name, **PATIENCE) as running:
+        yield running
+
+
+@contextmanager
+def asking(server: Server, n_clients: int = 2) -> Iterator[list[tuple[int, Any]]]:
+    """Keep clients asking all kinds of questions; yield what they were answered, as status and version."""
+    stop, answers = threading.Event(), list[tuple[int, Any]]()
+
+    def keep_asking() -> None:
+        bodies: list[dict[str, Any]] = [{"user_input": 7}, {"user_input": "Monstre"}, {"ratings": {"1": 9}}, {}]
+        while not stop.is_set():
+            for body in bodies:
+                status, answer = server.ask("/recommend/", body)
+                answers.append((status, answer.get("model", {}).get("version")))
+
+    clients = [threading.Thread(target=keep_asking) for _ in range(n_clients)]
+    for client in clients:
+        client.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        for client in clients:
+            client.join(30)
+
+
+def test_promotions_take_over_within_seconds_and_no_request_fails(
+    server: Server, registry: Registry, model_folders: dict[int, Path], tmp_path: Path
+) -> None:
+    assert server.ask("/health/ready")[0] == 503
+    first = register(registry, model_folders[1], "first")
+    registry.point_alias(PRODUCTION, first)
+    wait_for(lambda: server.ask("/health/ready")[0] == 200, 60)
+
+    with asking(server) as answers:
+        second = register(registry, model_folders[2], "second")
+        registry.point_alias(PRODUCTION, second)
+        moved = time.monotonic()
+        wait_for(lambda: server.ask("/model")[1]["version"] == second, 60)
+        assert time.monotonic() - moved < 20
+
+        broken = tmp_path / "broken"
+        shutil.copytree(model_folders[1], broken)
+        (broken / "relevance.lgb.txt").write_text("tree")
+        registry.point_alias(PRODUCTION, register(registry, broken, "broken"))
+        wait_for(lambda: any("is refused" in line for line in server.lines), 60)
+        registry.point_alias(PRODUCTION, first)
+        wait_for(lambda: server.ask("/model")[1]["version"] == first, 60)
+
+    assert len(answers) > 20
+    assert {status for status, _ in answers} == {200}
+    assert {version for _, version in answers} == {first, second}
+    kinds = [server.ask("/recommend/", body)[1]["kind"] for body in ({"user_input": 7}, {"user_input": 10**6})]
+    assert kinds == ["existing_user", "new_user"]
+
+
+def test_rolled_back_and_forward_while_it_answers(
+    server: Server, registry: Registry, model_folders: dict[int, Path], settings: Settings
+) -> None:
+    assert settings.database_url is not None
+    engine = create_database_engine(settings.database_url.get_secret_value())
+    register(registry, model_folders[1], "first")
+    register(registry, model_folders[2], "second")
+
+    def decide(number: int, champion: int | None) -> None:
+        key = f"manual-{number}"
+        promotion.promote(engine, registry, number, run_key=key, champion=champion, actor="user:mai", reason="a test")
+
+    def serves(version: int) -> bool:
+        return bool(server.ask("/model")[1].get("version") == version)
+
+    decide(1, None)
+    wait_for(lambda: server.ask("/health/ready")[0] == 200, 60)
+    with asking(server) as answers:
+        decide(2, 1)
+        wait_for(lambda: serves(2), 60)
+        promotion.roll_back(engine, registry, run_key="manual-back", actor="user:mai", reason="strange lists")
+        wait_for(lambda: serves(1), 60)
+        promotion.roll_back(engine, registry, run_key="manual-forth", actor="user:mai", reason="it was the data")
+        wait_for(lambda: serves(2), 60)
+    engine.dispose()
+    assert {status for status, _ in answers} == {200}
+    assert {version for _, version in answers} == {1, 2}
