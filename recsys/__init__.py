@@ -5,7 +5,8 @@ features    the train/serve feature contract, text and LightFM embeddings, ranki
 retrieval   candidate generators
 ranking     the two-headed LightGBM ranker
 recommender retrieve, featurise, rank: the one deployable artefact
-evaluation  per-user metrics, protocols, baselines, the promotion gate
+evaluation  evaluation sets, protocols, baselines, reports
+gate        per-user metrics, intervals, guardrails and the promotion gate
 storage     PostgreSQL, S3 and the MLflow registry: the only place that does I/O
 """
 

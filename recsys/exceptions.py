@@ -17,7 +17,7 @@ RecsysError
 │   └── OtherFormatError    a model version that another version of this code can read
 ├── NoProductionModelError  nothing has been promoted yet
 ├── ArrivalError            a cohort cannot arrive
-├── EvaluationError         there is nobody or nothing to judge
+├── EvaluationError         no user or model to evaluate
 ├── RetrainError            a retraining step cannot go on
 │   └── StaleChampionError  another version took over in the meantime
 └── ServiceUnavailableError a part that is needed does not answer
@@ -135,7 +135,7 @@ class ArrivalError(RecsysError):
 
 
 class EvaluationError(RecsysError):
-    """There is nobody to judge a model by, or nothing to judge."""
+    """There is no user to evaluate a model on, or no model to evaluate."""
 
 
 class RetrainError(RecsysError):

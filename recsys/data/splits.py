@@ -1,4 +1,4 @@
-"""Who is trained on, who is judged, and which of a user's ratings are hidden.
+"""Which users train, which evaluate, and which of a user's ratings are hidden.
 
 Both are functions of ids alone, so a test user of today is a test user of every later version, and nobody's targets
 ever move into a history.
@@ -79,8 +79,8 @@ def split_history(interactions: Interactions, *, variant: int = 0) -> HistoryAnd
     Parameters
     ----------
     variant
-        0 is the split that everybody is judged by. Others hide other ratings, so that one training user can teach a
-        ranker more than once.
+        0 is the split of every evaluation. Others hide other ratings, so that one training user can give the
+        ranker several query groups.
     """
     table = interactions.table
     users = table[Columns.User].to_numpy()

@@ -1,4 +1,4 @@
-"""Users as models meet them: what may be seen of each, and what must be predicted."""
+"""Users with their history, which models see, and their targets, which they predict."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ BATCH_USERS: Final = 256
 
 @dataclass(frozen=True)
 class Users:
-    """Users with what may be seen of them and what must be predicted.
+    """Users with history, targets and stated tastes.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Users:
         return Users(self.user_ids[rows], self.history[rows], self.targets[rows], self.tastes[rows])
 
     def batches(self) -> Iterator["Users"]:
-        """Yield everybody in batches, to bound the memory of dense scores."""
+        """Yield all users in batches, to bound the memory of dense scores."""
         for start in range(0, len(self.user_ids), BATCH_USERS):
             yield self.select(np.arange(start, min(start + BATCH_USERS, len(self.user_ids))))
 
@@ -50,7 +50,7 @@ def build_users(interactions: Interactions, catalog: Catalog, *, variant: int = 
     Parameters
     ----------
     variant
-        Which split; 0 is the one that everybody is judged by.
+        Which split; 0 is the one of every evaluation.
     """
     split = split_history(interactions, variant=variant)
     user_ids = split.targets.user_ids

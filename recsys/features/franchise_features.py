@@ -1,4 +1,4 @@
-"""What a user knows of the franchise that a candidate belongs to."""
+"""Franchise features: what of a candidate's franchise is in the history."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What is known about a title before anybody rates it, as one row of numbers."""
+"""Content features of a title, known before its first rating."""
 
 from dataclasses import dataclass
 

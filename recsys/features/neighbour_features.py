@@ -1,4 +1,4 @@
-"""Which single titles of the history speak for a candidate: what the sums of the item-item models hide."""
+"""Contributions of single titles of the history, which the sums of the item-item models do not show."""
 
 import numpy as np
 import numpy.typing as npt

@@ -32,7 +32,7 @@ class Pairs:
     items
         The item side.
     supporters
-        By item-item model, CSR `(n_items, n_items)`: row j holds how much each watched title speaks for title j.
+        By item-item model, CSR `(n_items, n_items)`: row j holds the weight of each watched title for title j.
     """
 
     history: RatingMatrix

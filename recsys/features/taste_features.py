@@ -1,4 +1,4 @@
-"""How a user's taste in genres, and habits in what is watched, meet a candidate."""
+"""Taste features: genre match, and distance of a candidate to what the user usually watches."""
 
 import numpy as np
 

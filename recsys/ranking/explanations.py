@@ -1,4 +1,4 @@
-"""Reasons that are true: each is what the score owes to something, measured on the model that made the score."""
+"""Faithful reasons: each is the part of the score that a feature family or title contributes, by the model itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from recsys.types import Floats, ItemId
 
 Kind = Literal["liked_title", "genres", "collaborative", "popularity", "audience", "synopsis"]
 
-# Which features speak of what, by the beginning of their names; the others are not given as reasons.
+# Feature families by the prefix of their names; other features are not given as reasons.
 GENRES: Final = ("genre_",)
 COLLABORATIVE: Final = ("ease_", "als_", "item_knn_", "lightfm_", "user_user_", "two_tower_", "slim_")
 

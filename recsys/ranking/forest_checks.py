@@ -1,4 +1,4 @@
-"""Look through the text of a LightGBM model before LightGBM does, which ends the whole process over a damaged one."""
+"""Look through the text of a LightGBM model before LightGBM does, which crashes the process on a damaged one."""
 
 from collections.abc import Iterator, Mapping
 

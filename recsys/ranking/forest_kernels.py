@@ -93,7 +93,7 @@ def compile_encode(*, wide: bool = WIDE) -> Callable[..., None]:
                 continue
             size = np.int64(arrange(cuts[column], n_cuts[column], own))
             shift, missing = np.int32(shifts[column]), np.int32(missing_codes[column])
-            # Nothing is as small as -1 in size, so that nothing but NaN is missing.
+            # No absolute value is as small as -1, so only NaN is missing.
             zero = ZERO if zero_is_missing[column] else np.float32(-1.0)
             for first in range(0, n_whole, LANES):
                 find(values[first:], own, size, shift, missing, zero, out[first:])

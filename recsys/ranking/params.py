@@ -52,9 +52,9 @@ class Preset:
     n_per_model
         Candidates taken from each first-stage model.
     n_splits
-        How often each training user teaches, with other ratings hidden each time.
+        How many splits of each training user are used, each with other ratings hidden.
     negative_share
-        Share 0..1 of the candidates without a liked target that the relevance head learns from.
+        Share 0..1 of the candidates without a liked target that the relevance head is trained on.
     """
 
     name: str

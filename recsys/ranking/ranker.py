@@ -1,7 +1,7 @@
 """The second stage: two LightGBM heads over one feature schema.
 
-The relevance head (lambdarank) orders the list and is judged by NDCG@10; the rating head (regression) predicts the
-rating shown to users and is judged by mean absolute error.
+The relevance head (lambdarank) orders the list and is evaluated by NDCG@10; the rating head (regression) predicts the
+rating shown to users and is evaluated by mean absolute error.
 """
 
 import logging

@@ -46,7 +46,7 @@ class FirstStage:
 
     @cached_property
     def supporters(self) -> Mapping[str, RatingMatrix]:
-        """By item-item model, CSR `(n_items, n_items)`: row j holds the weights of the titles that speak for j."""
+        """By item-item model, CSR `(n_items, n_items)`: row j holds the weights of the titles that support j."""
         return {name: model.supporters for name, model in self.models.items() if isinstance(model, ItemItem)}
 
     def save(self, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Keys for the service in the table `api_keys`: made once, shown once, kept as digests."""
+"""API keys of the service in table `api_keys`: created once, shown once, stored as digests."""
 
 import hashlib
 import secrets
@@ -47,13 +47,13 @@ def create_api_key(connection: Connection, name: str, scopes: Sequence[str], rat
 
 
 def revoke_api_keys(connection: Connection, name: str) -> int:
-    """Close the service for all keys of a name and return how many that were; the service notices within seconds."""
+    """Revoke all keys of a name and return how many; the service notices within seconds."""
     standing = update(api_keys).where(api_keys.c.name == name, api_keys.c.revoked_at.is_(None))
     return connection.execute(standing.values(revoked_at=func.now())).rowcount
 
 
 def read_api_keys(connection: Connection) -> list[StoredKey]:
-    """Read all keys that open the service."""
+    """Read all keys that are valid."""
     columns = (api_keys.c.key_digest, api_keys.c.name, api_keys.c.scopes, api_keys.c.rate_limit)
     rows = connection.execute(select(*columns).where(api_keys.c.revoked_at.is_(None)).order_by(api_keys.c.created_at))
     return [StoredKey(row.key_digest, row.name, tuple(row.scopes), row.rate_limit) for row in rows]

@@ -1,6 +1,6 @@
 """Bytes and directories in S3, checked by digest when they are read.
 
-A directory counts as published once its `manifest.json` stands, which is written last and lists the digest of every
+A directory counts as published once its `manifest.json` exists, which is written last and lists the digest of every
 file. A reader therefore never sees a half-written, truncated or altered directory, whatever was killed when, and
 no conditional put is needed, which not every S3 server has.
 """
@@ -81,7 +81,7 @@ class ArtifactStore:
         return uri.removeprefix(prefix)
 
     def ensure_bucket(self) -> None:
-        """Create the bucket unless it stands."""
+        """Create the bucket if missing."""
         with _translate_errors(self.uri("")):
             try:
                 self._client.head_bucket(Bucket=self.bucket)
@@ -109,7 +109,7 @@ class ArtifactStore:
         return content
 
     def exists(self, key: str) -> bool:
-        """Tell whether an object stands under this key."""
+        """Tell whether an object exists under this key."""
         with _translate_errors(self.uri(key)):
             try:
                 self._client.head_object(Bucket=self.bucket, Key=key)

@@ -103,7 +103,7 @@ def compute_lock_key(name: str) -> int:
 
 
 def copy_rows(connection: Connection, table: Table, frame: pd.DataFrame) -> str:
-    """Load a frame through COPY into a fresh temporary table shaped like `table`, gone at the end of the transaction.
+    """Load a frame through COPY into a fresh temporary table shaped like `table`, dropped at the end of the transaction.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def _to_arrow(frame: pd.DataFrame) -> pa.Table:
 
 
 def _to_literals(column: pd.Series) -> pd.Series:
-    """Spell lists as array literals and mappings as JSON; leave all else."""
+    """Write lists as array literals and mappings as JSON; leave other values."""
     first = next((value for value in column if value is not None), None) if column.dtype == object else None
     if isinstance(first, dict):
         return column.map(lambda value: json.dumps(value, sort_keys=True, ensure_ascii=False))

@@ -51,7 +51,7 @@ def write_feedback(connection: Connection, events: Sequence[FeedbackEvent]) -> F
 
     Returns
     -------
-    The idempotency keys under `unknown` belong to events of users or titles that do not exist; they are left out.
+    The idempotency keys under `unknown` belong to events of users or titles that do not exist; they are skipped.
     """
     user_ids = {event.user_id for event in events}
     titles = {event.item_id for event in events}

@@ -1,4 +1,4 @@
-"""Users one at a time: what the service reads of a user, how a user registers, and how all traces of them go."""
+"""Single users: read one, register one, delete one with everything stored about them."""
 
 import datetime as dt
 from collections.abc import Mapping
