@@ -37,20 +37,20 @@ def read_raw(directory: Path) -> Raw:
 
 
 def count_sizes(raw: Raw) -> dict[str, str]:
-    """Count people, titles, ratings and how empty the matrix is."""
+    """Count users, titles, ratings and how empty the matrix is."""
     users, titles = raw.ratings["user_id"].nunique(), raw.ratings["anime_id"].nunique()
     return {
         "titles in anime.csv": f"{len(raw.anime):,}",
         "titles with a row in anime_with_synopsis.csv": f"{len(raw.synopses):,}",
         "ratings": f"{len(raw.ratings):,}",
-        "people": f"{users:,}",
+        "users": f"{users:,}",
         "titles rated at least once": f"{titles:,}",
-        "share of all pairs of people and titles that are rated": f"{len(raw.ratings) / (users * titles):.2%}",
+        "share of all pairs of users and titles that are rated": f"{len(raw.ratings) / (users * titles):.2%}",
     }
 
 
 def describe_blocks(raw: Raw) -> pd.DataFrame:
-    """Describe each sample of people by itself, then all together."""
+    """Describe each sample of users by itself, then all together."""
     rows = [_describe(name, part) for name, part in split_blocks(raw).items()]
     return pd.DataFrame([*rows, _describe("all", raw.ratings)])
 
@@ -64,7 +64,7 @@ def split_blocks(raw: Raw) -> dict[str, pd.DataFrame]:
 def _describe(name: str, ratings: pd.DataFrame) -> dict[str, str]:
     users = ratings.groupby("user_id")["rating"].agg(["size", "mean"])
     return {
-        "people": name,
+        "users": name,
         "number": f"{len(users):,}",
         "ratings": f"{len(ratings):,}",
         "titles": f"{ratings['anime_id'].nunique():,}",
@@ -72,7 +72,7 @@ def _describe(name: str, ratings: pd.DataFrame) -> dict[str, str]:
         "longest list": f"{users['size'].max():,}",
         "lists under 5": f"{(users['size'] < 5).mean():.1%}",
         "mean rating": f"{ratings['rating'].mean():.2f}",
-        "mean of people's means": f"{users['mean'].mean():.2f}",
+        "mean of users' means": f"{users['mean'].mean():.2f}",
         "rated 7 or more": f"{(ratings['rating'] >= 7).mean():.1%}",
         "newest id": f"{ratings['anime_id'].max():,}",
     }
@@ -93,9 +93,9 @@ def count_dirt(raw: Raw) -> pd.DataFrame:
         ("ratings of titles that anime.csv does not list", int(unlisted.sum()), len(ratings)),
         ("ratings outside 1..10", int((~ratings["rating"].between(1, 10)).sum()), len(ratings)),
         ("repeated pairs of person and title", int(ratings.duplicated(["user_id", "anime_id"]).sum()), len(ratings)),
-        ("people with 5 ratings or more who give one mark only",
+        ("users with 5 ratings or more who give one mark only",
          int(((users["nunique"] == 1) & (users["size"] >= 5)).sum()), len(users)),
-        ("people with more than 1,000 ratings", int((users["size"] > 1000).sum()), len(users)),
+        ("users with more than 1,000 ratings", int((users["size"] > 1000).sum()), len(users)),
         ("names that occur twice", int(anime["Name"].duplicated().sum()), len(anime)),
         ("titles without a row in anime_with_synopsis.csv",
          int((~anime["MAL_ID"].isin(raw.synopses["MAL_ID"])).sum()), len(anime)),
@@ -119,7 +119,7 @@ def compare_genres(raw: Raw) -> pd.DataFrame:
 
 
 def measure_franchises(raw: Raw) -> dict[str, float]:
-    """Measure how much more often two titles of one franchise are seen by the same people than chance would have it.
+    """Measure how much more often two titles of one franchise are seen by the same users than chance would have it.
 
     A franchise is guessed from the title (what stands before a colon, season or "Movie"); titles with at least 50
     ratings count, each compared with the most rated one of its franchise.

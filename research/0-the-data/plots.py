@@ -47,11 +47,11 @@ def figure(path: Path, title: str, x: str, y: str) -> Iterator[Axes]:
 
 
 def draw_ratings(raw: Raw, path: Path) -> None:
-    """Draw how often each mark is given, by block of people."""
+    """Draw how often each mark is given, by block of users."""
     blocks = split_blocks(raw)
     if len(blocks) > len(COLORS):
         blocks = {"all": raw.ratings}
-    with figure(path, "People mark what they like", "rating", "share of the ratings") as axes:
+    with figure(path, "Users mark what they like", "rating", "share of the ratings") as axes:
         width = 0.8 / len(blocks)
         for place, (name, ratings) in enumerate(blocks.items()):
             shares = ratings["rating"].value_counts(normalize=True).reindex(range(1, 11), fill_value=0)
@@ -63,9 +63,9 @@ def draw_ratings(raw: Raw, path: Path) -> None:
 
 
 def draw_long_tails(raw: Raw, path: Path) -> None:
-    """Draw ratings by rank, for titles and for people."""
+    """Draw ratings by rank, for titles and for users."""
     with figure(path, "Two long tails", "rank (log)", "number of ratings (log)") as axes:
-        for color, line, column, label in ((BLUE, "-", "anime_id", "titles"), (ORANGE, "--", "user_id", "people")):
+        for color, line, column, label in ((BLUE, "-", "anime_id", "titles"), (ORANGE, "--", "user_id", "users")):
             counts = np.sort(raw.ratings[column].value_counts().to_numpy())[::-1]
             ranks = np.unique(np.geomspace(1, len(counts), CURVE_POINTS).astype(int))
             axes.loglog(ranks, counts[ranks - 1], line, color=color, label=label, linewidth=2)
@@ -79,9 +79,9 @@ def draw_users(raw: Raw, path: Path) -> None:
     bins = pd.cut(users["size"], edges, right=False, labels=[f"{low}+" for low in edges[:-1]])
     by_size = users.groupby(bins, observed=True)["mean"].quantile([0.1, 0.5, 0.9]).unstack()
     title = "Long lists are marked harder"
-    with figure(path, title, "ratings in the list (at least)", "a person's mean rating") as axes:
+    with figure(path, title, "ratings in the list (at least)", "a user's mean rating") as axes:
         places = np.arange(len(by_size))
-        axes.vlines(places, by_size[0.1], by_size[0.9], color=GREY, linewidth=5, label="middle 80 % of the people")
+        axes.vlines(places, by_size[0.1], by_size[0.9], color=GREY, linewidth=5, label="middle 80 % of the users")
         axes.plot(places, by_size[0.5], "o", color=BLUE, markersize=8, label="median")
         axes.set_xticks(places, list(by_size.index))
         axes.set_ylim(4, 10.2)

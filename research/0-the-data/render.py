@@ -24,7 +24,7 @@ USAGE = "usage: python research/0-the-data/render.py DATA_DIR OUT_DIR"
 FIGURES = {
     "ratings.svg": plots.draw_ratings,
     "long-tails.svg": plots.draw_long_tails,
-    "people.svg": plots.draw_users,
+    "users.svg": plots.draw_users,
     "genres.svg": plots.draw_genres,
 }
 
@@ -55,28 +55,28 @@ What a recommender has to work with, measured on the raw files before anything i
 
 ## Ratings
 
-The mean is {mean:.2f}, and {(raw.ratings["rating"] >= 7).mean():.0%} of the ratings are a 7 or better: people
+The mean is {mean:.2f}, and {(raw.ratings["rating"] >= 7).mean():.0%} of the ratings are a 7 or better: users
 watch what they expect to like. A rating of 7 or more counts as positive everywhere in this project.
 
-![Share of each rating, by block of people](ratings.svg)
+![Share of each rating, by block of users](ratings.svg)
 
-## People: different samples, not one
+## Users: different samples, not one
 
 User ids come in blocks of 100,000. Where a collection was put together from several samples, each block has its own
 length of lists, its own severity and its own newest titles, and a model has to serve all of them.
 
 {_table(describe_blocks(raw))}
 
-![Mean rating by length of the list](people.svg)
+![Mean rating by length of the list](users.svg)
 
 ## Long tails
 
 The most rated 1 % of the titles draw {titles[0.01]:.0%} of all ratings, the first 10 % draw {titles[0.1]:.0%}, and
 half of the titles share the last {1 - titles[0.5]:.0%}. Popularity is therefore a strong opponent, and a list of only
-popular titles covers almost nothing. People are uneven too: the busiest 10 % give {users[0.1]:.0%} of the ratings, so
-every metric here is computed per person first.
+popular titles covers almost nothing. Users are uneven too: the busiest 10 % give {users[0.1]:.0%} of the ratings, so
+every metric here is computed per user first.
 
-![Ratings by rank of titles and people](long-tails.svg)
+![Ratings by rank of titles and users](long-tails.svg)
 
 ## Franchises are watched together
 
@@ -103,7 +103,7 @@ def _franchise_sentence(franchises: Mapping[str, float]) -> str:
         return "No two titles of one franchise are rated often enough here to tell."
     together, alone = f"{franchises['seen with the other']:.0%}", f"{franchises['seen at all']:.0%}"
     return f"""In {franchises["pairs"]:,} pairs of titles of one franchise, {together} of those who rated the lesser
-known one also rated the better known one; of all people {alone} did. No pattern is easier to learn from neighbours,
+known one also rated the better known one; of all users {alone} did. No pattern is easier to learn from neighbours,
 and it cuts both ways: ten seasons of one series are an easy hit and a dull list."""
 
 

@@ -1,11 +1,11 @@
-"""Judge by other people as well: test people change places with tenths of the training people, tenth after tenth.
+"""Judge by other users as well: test users change places with tenths of the training users, tenth after tenth.
 
     python research/1-recommendation-quality/crossvalidate.py DIRECTORY WORK --models ease,ranker --splits 5 \
         --params tuned.json
 
-Split 0 is the one that `measure.py` judges by. In every other split a tenth of all people, trained on so far, gets ids
-that make test people of them, and the test people of split 0 ids of training people. Validation people stay where they
-are, so what was tuned on them never meets them as judges, and nobody judges twice. WORK keeps a folder a split, with
+Split 0 is the one that `measure.py` evaluates on. In every other split a tenth of all users, trained on so far, gets ids
+that make test users of them, and the test users of split 0 ids of training users. Validation users stay where they
+are, so what was tuned on them is never evaluated on them, and no user is evaluated on twice. WORK keeps a folder a split, with
 what `measure.py` keeps; killed or run again, only what is missing is measured. The end is WORK/splits.json, which
 `render.py` reads.
 """
@@ -29,7 +29,7 @@ from recsys.gate.intervals import Interval
 from recsys.types import Ids
 
 HERE: Final = Path(__file__).parent
-MAX_SPLITS: Final = 9  # eight tenths are trained on, and one is the usual test people
+MAX_SPLITS: Final = 9  # eight tenths are trained on, and one is the usual test users
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -57,7 +57,7 @@ def find_ids(group: str, n_ids: int, after: int) -> Ids:
 
 
 def exchange(ratings: pd.DataFrame, tenth: int) -> pd.DataFrame:
-    """Make test people of a tenth of the people, 0..7, and training people of those who were test people."""
+    """Make test users of a tenth of the users, 0..7, and training users of those who were test users."""
     users = np.unique(ratings[Columns.User].to_numpy())
     moved = users[hash_ids(users, salt=1) % np.uint64(100) // np.uint64(10) == tenth]
     tested = users[assign_groups(users) == TEST]
@@ -87,7 +87,7 @@ def prepare(arguments: argparse.Namespace, split: int) -> Path:
 
 
 def measure(arguments: argparse.Namespace, split: int) -> list[Result]:
-    """Judge the models by the test people of a split."""
+    """Judge the models by the test users of a split."""
     folder, names = prepare(arguments, split), arguments.models.split(",")
     print(f"split {split} ...", flush=True)
     command = [sys.executable, str(HERE / "measure.py"), str(arguments.directory), str(folder)]
@@ -101,7 +101,7 @@ def measure(arguments: argparse.Namespace, split: int) -> list[Result]:
 
 
 def join(results: Sequence[Result]) -> Result:
-    """Put the people of all splits one below the other."""
+    """Put the users of all splits one below the other."""
     table = pd.concat([result.table for result in results], ignore_index=True)
     return Result(results[0].name, table, results[0].coverage)
 
@@ -120,7 +120,7 @@ def summarise(splits: Sequence[Sequence[Result]]) -> dict[str, Any]:
             if place
             else None,
         }
-    return {"reference": reference.name, "n_people": len(reference.table), "n_splits": len(splits), "models": models}
+    return {"reference": reference.name, "n_users": len(reference.table), "n_splits": len(splits), "models": models}
 
 
 def main() -> None:

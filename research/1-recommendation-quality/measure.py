@@ -1,9 +1,9 @@
-"""Measure every model on held-out people: one process per model, so that time and peak memory are its own.
+"""Measure every model on held-out users: one process per model, so that time and peak memory are its own.
 
     python research/1-recommendation-quality/measure.py DIRECTORY WORK --models popular,ease,ranker --cold --leaky
 
 DIRECTORY holds ratings in the Kaggle layout. WORK keeps what is known: the parsed data, text vectors, fitted first
-stages, and the per-user metrics of each model as soon as it is judged. Killed or run again, only what is missing is
+stages, and the per-user metrics of each model as soon as it is evaluated. Killed or run again, only what is missing is
 measured; `--again ease,ranker` measures these once more. The end is WORK/results.json, which `render.py` reads.
 """
 
@@ -55,7 +55,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--reference", help="model that the others are paired with; ease, or the first one")
     parser.add_argument("--params", type=Path, help="tuned hyper-parameters, as tune.py writes them")
     parser.add_argument("--preset", default="default")
-    parser.add_argument("--cold", action="store_true", help="people with few ratings, titles without any")
+    parser.add_argument("--cold", action="store_true", help="users with few ratings, titles without any")
     parser.add_argument("--leaky", action="store_true", help="the original's own protocols")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -122,18 +122,18 @@ def place(arguments: argparse.Namespace, part: str, name: str) -> Path:
 
 
 def measure_heldout(harness: EvaluationHarness, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Judge a model on the held-out people, and in the cold corners."""
+    """Judge a model on the held-out users, and in the cold-start slices."""
     start, cpu = time.perf_counter(), time.process_time()
     # A ranker without a group reads what the whole one left behind; only the whole one is measured from the start.
     model = replace(harness, refit=name == RANKER).make(name)
     facts = {}
     if name not in find_ablated([name]):
         facts = {"fit_seconds": time.perf_counter() - start, "fit_cpu_seconds": time.process_time() - cpu}
-        # What judging and other corners take on top is not part of the training.
+        # What evaluating and other corners take on top is not part of the training.
         facts["fit_peak_bytes"] = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     evaluated = harness.evaluate(name, model)
-    facts["judge_seconds"] = time.perf_counter() - start
+    facts["evaluate_seconds"] = time.perf_counter() - start
     if isinstance(model, Recommender):
         model.save(arguments.work / "models" / name)
         facts["artifact_bytes"] = float(
@@ -152,7 +152,7 @@ def find_ablated(names: list[str]) -> list[str]:
 
 
 def measure_unrated(harness: EvaluationHarness, name: str) -> dict[str, Any]:
-    """Fit a model without the ratings of some titles and judge it on those."""
+    """Fit a model without the ratings of some titles and evaluate it on those."""
     world, hidden = hide_titles(harness.world)
     eval_set = build_unrated_evaluation_set(harness.eval_set, hidden)
     training = select_group(world.interactions, TRAIN).to_matrix(world.catalog)

@@ -1,8 +1,8 @@
 """Render what `measure.py` found: `python research/1-recommendation-quality/render.py [RESULTS [FOLDER]]`.
 
 Without arguments the results.json beside this file becomes the README.md beside this file; a splits.json beside it, as
-`crossvalidate.py` writes it, is told as well, and so is an ablations.json: the results of another run of `measure.py`,
-of the ranker and of rankers that lack a group of features. The words of a person go into findings.md of that folder and
+`crossvalidate.py` writes it, is rendered as well, and so is an ablations.json: the results of another run of `measure.py`,
+of the ranker and of rankers that lack a group of features. Hand-written findings go into findings.md of that folder and
 stand above the tables; every number below comes from the results.
 """
 
@@ -21,9 +21,9 @@ from tables import (
     NAMES,
     RANKER,
     Results,
+    format_difference,
+    format_metric,
     select,
-    spell,
-    spell_difference,
     tabulate,
     tabulate_differences,
     tabulate_metrics,
@@ -38,7 +38,7 @@ from recsys.evaluation.training_plots import plot_reliability
 HERE: Final = Path(__file__).parent
 
 
-def tell_lead(models: Mapping[str, Any]) -> str:
+def describe_lead(models: Mapping[str, Any]) -> str:
     """Say how far the recommender is from the best single model, in all slices too."""
     singles = [name for name in models if name not in (RANKER, "seed004")]
     if RANKER not in models or not singles:
@@ -47,27 +47,27 @@ def tell_lead(models: Mapping[str, Any]) -> str:
     found = models[RANKER]["versus"][best]["all"]
     sentence = (
         f"Against the best single model, {NAMES.get(best, best)}, NDCG@10 changes by "
-        f"{spell_difference(found[PRIMARY])}, paired person by person over {found[PRIMARY]['n']:,} people."
+        f"{format_difference(found[PRIMARY])}, paired user by user over {found[PRIMARY]['n']:,} users."
     )
     parts = [
-        f"{name} {spell_difference(part[PRIMARY])}"
+        f"{name} {format_difference(part[PRIMARY])}"
         for name, part in models[RANKER]["versus"][best].items()
         if name != "all" and PRIMARY in part
     ]
     return sentence + (f" By slice: {'; '.join(parts)}." if parts else "")
 
 
-def tell_splits(results: Results) -> str:
-    """Say what other test people have to say."""
+def describe_splits(results: Results) -> str:
+    """Say what other test users have to say."""
     splits = results.get("splits")
     if not splits:
         return ""
     parts = [
-        f"""## By other people too
+        f"""## On other users
 
-The usual test people are few, so the same was done {splits["n_splits"]} times: each time another tenth of
-the people judges and the others teach (`crossvalidate.py`). Nobody judges twice, and the people that everything was
-tuned on never do: {splits["n_people"]:,} judges in all.""",
+The usual test users are few, so the same was done {splits["n_splits"]} times: each time another tenth of
+the users is the evaluation set and the others train (`crossvalidate.py`). No user is evaluated on twice, and those that
+everything was tuned on never are: {splits["n_users"]:,} evaluation users in all.""",
         tabulate(
             ["NDCG@10", "everybody", *(f"split {split}" for split in range(splits["n_splits"]))],
             [
@@ -80,20 +80,20 @@ tuned on never do: {splits["n_people"]:,} judges in all.""",
         if model["versus"] is not None:
             lifts = ", ".join(f"{100 * found[PRIMARY]['lift']:+.1f} %" for found in model["versus_by_split"])
             groups = "; ".join(
-                f"{group} {spell_difference(found[PRIMARY])}" for group, found in model["versus"].items()
+                f"{group} {format_difference(found[PRIMARY])}" for group, found in model["versus"].items()
             )
-            discovery = spell_difference(model["versus"]["all"][f"{DISCOVERY}{PRIMARY}"])
+            discovery = format_difference(model["versus"]["all"][f"{DISCOVERY}{PRIMARY}"])
             other = NAMES.get(splits["reference"], splits["reference"])
             parts.append(
-                f"{NAMES.get(name, name)} minus {other}, paired person by person: {groups}. Discovery: {discovery}. "
+                f"{NAMES.get(name, name)} minus {other}, paired user by user: {groups}. Discovery: {discovery}. "
                 f"Split by split: {lifts}."
             )
     return "\n\n".join(parts)
 
 
-def tell_costs(models: Mapping[str, Any]) -> str:
-    """Show what fitting and judging took."""
-    wanted = {"fit_seconds": 1, "judge_seconds": 1, "fit_peak_bytes": 2**30, "process_peak_bytes": 2**30}
+def describe_costs(models: Mapping[str, Any]) -> str:
+    """Show what fitting and evaluating took."""
+    wanted = {"fit_seconds": 1, "evaluate_seconds": 1, "fit_peak_bytes": 2**30, "process_peak_bytes": 2**30}
     rows = [
         [
             NAMES.get(name, name),
@@ -104,11 +104,11 @@ def tell_costs(models: Mapping[str, Any]) -> str:
         ]
         for name, model in models.items()
     ]
-    return tabulate(["", "training, s", "judging, s", "peak of training, GB", "peak of the process, GB"], rows)
+    return tabulate(["", "training, s", "evaluating, s", "peak of training, GB", "peak of the process, GB"], rows)
 
 
-def tell_tuning(results: Results) -> str:
-    """Show what tuning on validation people brought."""
+def describe_tuning(results: Results) -> str:
+    """Show what tuning on validation users brought."""
     tuning = {name: found for name, found in results.get("tuning", {}).items() if "trials" in found}
     if not tuning:
         return "All models ran with their defaults."
@@ -124,17 +124,17 @@ def tell_tuning(results: Results) -> str:
         for name, found in tuning.items()
     ]
     head = ["", "trials", "NDCG@10 of the default", "of the best", "parameters", "seconds"]
-    return "On validation people, the default first:\n\n" + tabulate(head, rows)
+    return "On validation users, the default first:\n\n" + tabulate(head, rows)
 
 
-def tell_ablation(results: Results) -> str:
+def describe_ablation(results: Results) -> str:
     """Show what each feature group is worth: what is lost without it."""
     results = results.get("ablations", results)
     ablated = select(results, ablated=True)
     rows = [
         [
             name.removeprefix(ABLATED),
-            *(spell_difference(model["versus"][RANKER]["all"].get(m)) for m in (PRIMARY, "mae")),
+            *(format_difference(model["versus"][RANKER]["all"].get(m)) for m in (PRIMARY, "mae")),
         ]
         for name, model in ablated.items()
     ]
@@ -149,38 +149,38 @@ def tell_ablation(results: Results) -> str:
     return f"## What each feature group is worth\n\n{intro}\n\n{table}"
 
 
-def tell_cold(results: Results) -> str:
-    """Show the cold corners."""
+def describe_cold(results: Results) -> str:
+    """Show the cold-start slices."""
     if "cold" not in results:
         return ""
     models = results["cold"]["models"]
     corners = list(dict.fromkeys(corner for found in models.values() for corner in found))
     rows = [
-        [NAMES.get(name, name), *(spell(found.get(corner, {}).get(PRIMARY)) for corner in corners)]
+        [NAMES.get(name, name), *(format_metric(found.get(corner, {}).get(PRIMARY)) for corner in corners)]
         for name, found in models.items()
     ]
     unrated = results["unrated"]
     metrics = list(dict.fromkeys(metric for found in unrated["models"].values() for metric in found))
     hidden = [
-        [NAMES.get(name, name), *(spell(found.get(metric)) for metric in metrics)]
+        [NAMES.get(name, name), *(format_metric(found.get(metric)) for metric in metrics)]
         for name, found in unrated["models"].items()
     ]
-    return f"""## Cold corners
+    return f"""## Cold-start slices
 
-NDCG@10 of the same people with less and less known of them. Whatever they have watched is left out of every list, known
+NDCG@10 of the same users with less and less known of them. Whatever they have watched is left out of every list, known
 to the model or not, so that a corner differs in nothing but what is known. Without a history every single model shows
 what is popular.
 
 {tabulate(["", *corners], rows)}
 
 Titles that nobody has rated: {unrated["n_hidden"]:,} titles lose all their ratings, and score, rank and audience with
-them, before anything is fitted; {unrated["n_users"]:,} people like at least one. Recall of those titles in the whole
+them, before anything is fitted; {unrated["n_users"]:,} users like at least one. Recall of those titles in the whole
 catalog, and when only they may be shown:
 
 {tabulate(["", *(metric.replace("_", " ") for metric in metrics)], hidden)}"""
 
 
-def tell_leaky(results: Results) -> str:
+def describe_leaky(results: Results) -> str:
     """Show the original's own protocols, labelled."""
     if "leaky" not in results:
         return ""
@@ -192,7 +192,7 @@ def tell_leaky(results: Results) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in leaky["settings"].items() if value is not None)
     return f"""## Leaky: the original's own protocols
 
-For side by side only. Nothing here says how good recommendations for new people are: hits are among what the model was
+For side by side only. Nothing here says how good recommendations for new users are: hits are among what the model was
 fitted on, or are the question itself. Steps as in `recsys/evaluation/original_protocols.py`, with {settings}; the
 published numbers are of another and larger sample.
 
@@ -205,23 +205,23 @@ def write_page(results: Results, findings: str) -> str:
     discovery = [name for name in LABELS if name.startswith(DISCOVERY)]
     parts = [
         "# 1. Recommendation quality",
-        f"""Every model below was fitted on {protocol["n_training_users"]:,} people and judged by
-{results["n_users"]:,} others, the {protocol["group"]} people, whom nothing was ever fitted or tuned on:
-{protocol["n_ratings"]:,} ratings, {protocol["n_items"]:,} titles. A fifth of each person's ratings is hidden; a hidden
+        f"""Every model below was fitted on {protocol["n_training_users"]:,} users and evaluated on
+{results["n_users"]:,} others, the {protocol["group"]} users, whom nothing was ever fitted or tuned on:
+{protocol["n_ratings"]:,} ratings, {protocol["n_items"]:,} titles. A fifth of each user's ratings is hidden; a hidden
 rating of 7 or more is a hit; the whole catalog minus the history is ranked. In brackets 95 % bootstrap intervals over
-people. The protocol in full: [docs/evaluation.md](../../docs/evaluation.md).""",
+users. The protocol in full: [docs/evaluation.md](../../docs/evaluation.md).""",
         findings.strip(),
         "## Accuracy",
-        tell_lead(models),
+        describe_lead(models),
         tabulate_metrics(models, (*AT_10, "recall_at_100")),
         "![NDCG@10, Recall@10 and Recall@100 with intervals](accuracy.svg)",
-        f"Paired with {NAMES.get(results['reference'], results['reference'])}, person by person:",
+        f"Paired with {NAMES.get(results['reference'], results['reference'])}, user by user:",
         tabulate_differences(models, (PRIMARY, "recall_at_10", f"{DISCOVERY}{PRIMARY}"), results["reference"]),
         "![Paired differences of NDCG@10](differences.svg)",
         "## Discovery",
         "Only titles of franchises that the history does not touch, among the targets and in the lists.",
         tabulate_metrics(models, discovery),
-        tell_splits(results),
+        describe_splits(results),
         "## For whom",
         tabulate_slices(models),
         "![NDCG@10 by slice](slices.svg)",
@@ -229,14 +229,14 @@ people. The protocol in full: [docs/evaluation.md](../../docs/evaluation.md)."""
         tabulate_metrics(models, BEYOND),
         "![Coverage, novelty, diversity and popularity](lists.svg)",
         "![Predicted and given ratings](calibration.svg)" if results["reliability"].get(RANKER) else "",
-        tell_ablation(results),
-        tell_cold(results),
+        describe_ablation(results),
+        describe_cold(results),
         "## Tuning",
-        tell_tuning(results),
+        describe_tuning(results),
         "## Time and memory",
         "Each model in a process of its own, the data in memory included.",
-        tell_costs(models),
-        tell_leaky(results),
+        describe_costs(models),
+        describe_leaky(results),
         f"""Seed {protocol["seed"]}, preset {protocol["preset"]}, data {protocol["digest"][:12]}. To do it again:
 `measure.py`, `tune.py` and `render.py` in this folder say how.""",
     ]

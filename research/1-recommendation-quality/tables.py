@@ -30,14 +30,14 @@ def select(results: Results, *, ablated: bool) -> dict[str, Any]:
     return dict(sorted(chosen.items(), key=lambda entry: -entry[1]["metrics"][PRIMARY]["mean"]))
 
 
-def spell(found: Mapping[str, float] | None, digits: int = 3) -> str:
+def format_metric(found: Mapping[str, float] | None, digits: int = 3) -> str:
     """Write a mean with its interval."""
     if found is None:
         return "-"
     return f"{found['mean']:.{digits}f} ({found['low']:.{digits}f} to {found['high']:.{digits}f})"
 
 
-def spell_difference(found: Mapping[str, float] | None) -> str:
+def format_difference(found: Mapping[str, float] | None) -> str:
     """Write a difference with its interval and the lift."""
     if found is None:
         return "-"
@@ -55,7 +55,7 @@ def tabulate_metrics(models: Mapping[str, Any], metrics: Sequence[str]) -> str:
     """Give each model a row and each metric a column."""
     known = [metric for metric in metrics if any(metric in model["metrics"] for model in models.values())]
     rows = [
-        [NAMES.get(name, name), *(spell(model["metrics"].get(metric)) for metric in known)]
+        [NAMES.get(name, name), *(format_metric(model["metrics"].get(metric)) for metric in known)]
         for name, model in models.items()
     ]
     return tabulate(["", *(LABELS[metric].removesuffix(", discovery") for metric in known)], rows)
@@ -64,7 +64,7 @@ def tabulate_metrics(models: Mapping[str, Any], metrics: Sequence[str]) -> str:
 def tabulate_differences(models: Mapping[str, Any], metrics: Sequence[str], reference: str) -> str:
     """Pair every model with the reference."""
     rows = [
-        [NAMES.get(name, name), *(spell_difference(model["differences"].get(metric)) for metric in metrics)]
+        [NAMES.get(name, name), *(format_difference(model["differences"].get(metric)) for metric in metrics)]
         for name, model in models.items()
         if name != reference
     ]
@@ -77,8 +77,8 @@ def tabulate_slices(models: Mapping[str, Any]) -> str:
     rows = [
         [
             NAMES.get(name, name),
-            *(spell(model["slices"].get(part, {"metrics": {}})["metrics"].get(PRIMARY)) for part in slices),
+            *(format_metric(model["slices"].get(part, {"metrics": {}})["metrics"].get(PRIMARY)) for part in slices),
         ]
         for name, model in models.items()
     ]
-    return tabulate(["", *(f"{name} ({n_users:,} people)" for name, n_users in slices.items())], rows)
+    return tabulate(["", *(f"{name} ({n_users:,} users)" for name, n_users in slices.items())], rows)

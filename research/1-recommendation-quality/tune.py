@@ -1,4 +1,4 @@
-"""Tune models on validation people, the baselines each with the same number of trials; resumable.
+"""Tune models on validation users, the baselines each with the same number of trials; resumable.
 
     python research/1-recommendation-quality/tune.py DIRECTORY WORK --models als,ease,item_knn --trials 20
     python research/1-recommendation-quality/tune.py DIRECTORY WORK --models ranker --trials 10 --mlflow
@@ -59,8 +59,8 @@ def main() -> None:
     start = time.perf_counter()
 
     def say(number: int, value: float, params: Mapping[str, Any]) -> None:
-        spelled = ", ".join(f"{key} {np.format_float_positional(v, precision=4)}" for key, v in params.items())
-        print(f"{time.perf_counter() - start:7.0f} s  trial {number}: {value:.4f}  {spelled}", flush=True)
+        formatted = ", ".join(f"{key} {np.format_float_positional(v, precision=4)}" for key, v in params.items())
+        print(f"{time.perf_counter() - start:7.0f} s  trial {number}: {value:.4f}  {formatted}", flush=True)
 
     registry = open_registry(running_settings()) if arguments.mlflow else None
     for name in names:

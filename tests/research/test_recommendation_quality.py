@@ -86,7 +86,7 @@ def test_other_users_judge_in_every_split(work: Path, tmp_path: Path) -> None:
     assert not judges[1] & set(groups[0])
 
     found = json.loads((tmp_path / "splits.json").read_text())
-    assert found["n_people"] == sum(len(pd.read_parquet(tmp_path / f"split-{s}/test/ease.parquet")) for s in (0, 1))
+    assert found["n_users"] == sum(len(pd.read_parquet(tmp_path / f"split-{s}/test/ease.parquet")) for s in (0, 1))
     assert len(found["models"]["ease"]["versus_by_split"]) == 2
     assert found["models"]["popular"]["versus"] is None
 
@@ -94,7 +94,7 @@ def test_other_users_judge_in_every_split(work: Path, tmp_path: Path) -> None:
     shutil.copy(work / "results.json", tmp_path)
     assert run("render.py", tmp_path / "results.json", page).returncode == 0
     text = (page / "README.md").read_text(encoding="utf-8")
-    assert f"{found['n_people']} judges in all" in text
+    assert f"{found['n_users']} evaluation users in all" in text
     assert f"| popularity | {found['models']['popular']['mean']:.4f} |" in text
 
 
