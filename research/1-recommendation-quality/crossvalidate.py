@@ -3,11 +3,11 @@
     python research/1-recommendation-quality/crossvalidate.py DIRECTORY WORK --models ease,ranker --splits 5 \
         --params tuned.json
 
-Split 0 is the one that `measure.py` evaluates on. In every other split a tenth of all users, trained on so far, gets ids
-that make test users of them, and the test users of split 0 ids of training users. Validation users stay where they
-are, so what was tuned on them is never evaluated on them, and no user is evaluated on twice. WORK keeps a folder a split, with
-what `measure.py` keeps; killed or run again, only what is missing is measured. The end is WORK/splits.json, which
-`render.py` reads.
+Split 0 is the one that `measure.py` evaluates on. Every other split gives a tenth of all users, trained on so far, ids
+that make them test users, and gives the test users of split 0 ids of training users. Validation users stay where they
+are: what was tuned on them is never evaluated on them, and no user is evaluated on twice. WORK keeps a folder a split,
+with what `measure.py` keeps; killed or run again, only what is missing is measured. The result is WORK/splits.json,
+which `render.py` reads.
 """
 
 import argparse

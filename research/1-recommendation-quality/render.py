@@ -1,9 +1,9 @@
 """Render what `measure.py` found: `python research/1-recommendation-quality/render.py [RESULTS [FOLDER]]`.
 
-Without arguments the results.json beside this file becomes the README.md beside this file; a splits.json beside it, as
-`crossvalidate.py` writes it, is rendered as well, and so is an ablations.json: the results of another run of `measure.py`,
-of the ranker and of rankers that lack a group of features. Hand-written findings go into findings.md of that folder and
-stand above the tables; every number below comes from the results.
+Without arguments the results.json beside this file becomes the README.md beside this file. A splits.json beside it, as
+`crossvalidate.py` writes it, is rendered as well, and so is an ablations.json: the results of another run of
+`measure.py`, of the ranker and of rankers that lack a group of features. Hand-written findings go into findings.md of
+that folder and stand above the tables; every number below comes from the results.
 """
 
 import json
