@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,25 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DAGS = ROOT / "dags"
+RUN_DAG = Path(__file__).with_name("run_dag.py")
 
 
-def run_with_airflow(home: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python with Airflow's state under `home`."""
-    variables = {
+def build_environment(home: Path) -> dict[str, str]:
+    """Return the variables of a process that has Airflow's state under `home`."""
+    return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "OTAKU"))},
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-        **environment,
     }
+
+
+def run_with_airflow(home: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run this Python with Airflow's state under `home`."""
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
-        env=variables,
+        env=build_environment(home) | environment,
         cwd=home,
         capture_output=True,
         text=True,
@@ -54,14 +58,40 @@ def bag(airflow_home: Path) -> dict[str, Any]:
 
 
 RunDag = Callable[..., list[dict[str, Any]]]
+RunRequest = Callable[[str, Path], None]
+
+
+@pytest.fixture(scope="session")
+def run_request(airflow_home: Path) -> Iterator[RunRequest]:
+    """Run requests of `run_dag.py` in forks of one process that has Airflow imported."""
+    with subprocess.Popen(
+        [sys.executable, str(RUN_DAG), str(DAGS)],
+        env=build_environment(airflow_home),
+        cwd=airflow_home,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        reader, writer = process.stdout, process.stdin
+        assert reader is not None
+        assert writer is not None
+
+        def run(request: str, output: Path) -> None:
+            log = output.with_suffix(".log")
+            writer.write(json.dumps({"request": request, "output": str(output), "log": str(log)}) + "\n")
+            writer.flush()
+            assert int(reader.readline()) == 0, log.read_text(encoding="utf-8")[-5000:]
+
+        yield run
+        writer.close()
 
 
 @pytest.fixture
-def run_dags(airflow_home: Path, tmp_path: Path) -> RunDag:
+def run_dags(airflow_home: Path, run_request: RunRequest, tmp_path: Path) -> RunDag:
     """Run DAGs by `dag.test()` in one process: `run_dags((dag_id, logical_date, conf, environment), ...)`.
 
     The environment of the first run holds for the loading of the files too. `without` names packages that the Python
-    of Airflow lacks.
+    of Airflow lacks, which takes a process of its own.
     """
 
     def run(
@@ -71,8 +101,11 @@ def run_dags(airflow_home: Path, tmp_path: Path) -> RunDag:
         names = ("dag_id", "logical_date", "conf", "environment")
         wanted = [dict(zip(names, values, strict=True)) for values in runs]
         request = json.dumps({"runs": wanted, "retry": retry, "without": without})
-        done = run_with_airflow(airflow_home, Path(__file__).with_name("run_dag.py"), DAGS, request, output)
-        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+        if without:
+            done = run_with_airflow(airflow_home, RUN_DAG, DAGS, request, output)
+            assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+        else:
+            run_request(request, output)
         return json.loads(output.read_text(encoding="utf-8"))
 
     return run

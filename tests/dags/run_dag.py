@@ -1,8 +1,13 @@
-"""Run DAGs with `dag.test()`, several in a row, and write as JSON how their tasks ended and what they returned."""
+"""Run DAGs with `dag.test()`, several in a row, and write as JSON how their tasks ended and what they returned.
+
+With a folder of DAG files alone it serves: Airflow is imported once, and each line on stdin, `{"request", "output",
+"log"}`, runs in a fork whose exit code is answered. With a request and an output it runs once and exits.
+"""
 
 import json
 import os
 import sys
+import traceback
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,7 +48,8 @@ def main(dags: Path, request: str, output: Path) -> None:
     from airflow.dag_processing.dagbag import BundleDagBag
 
     bag = BundleDagBag(dag_folder=dags, bundle_path=dags, bundle_name="dags-folder")
-    before, results = dict(os.environ), []
+    before: dict[str, str] = dict(os.environ)
+    results: list[dict[str, Any]] = []
     for run in wanted["runs"]:
         dag = bag.dags[run["dag_id"]]
         if not wanted["retry"]:
@@ -56,5 +62,33 @@ def main(dags: Path, request: str, output: Path) -> None:
     output.write_text(json.dumps(results, default=str), encoding="utf-8")
 
 
+def serve(dags: Path) -> None:
+    """Fork for each request until stdin ends."""
+    import airflow.dag_processing.dagbag  # noqa: F401 - most of what a run takes
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+                os.dup2(log, 1)
+                os.dup2(log, 2)
+                main(dags, order["request"], Path(order["output"]))
+                code = 0
+            except BaseException:  # noqa: BLE001 - the parent shows the log
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
+        sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    if len(sys.argv) == 2:
+        serve(Path(sys.argv[1]))
+    else:
+        main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

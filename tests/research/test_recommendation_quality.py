@@ -35,7 +35,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_measuring_again_goes_on_and_the_page_tells_the_numbers(work: Path, tmp_path: Path) -> None:
+def test_measuring_again_goes_on_and_the_page_shows_the_numbers(work: Path, tmp_path: Path) -> None:
     known = (work / "test" / "popular.json").read_bytes()
     done = run("measure.py", work.parent / "data", work, "--models", ",".join(MODELS), "--threads", 1)
     assert done.returncode == 0, done.stderr
@@ -70,8 +70,8 @@ def test_tuning_writes_what_measuring_reads(work: Path) -> None:
     assert tuned["ease"]["n_trials"] == 2
 
 
-@pytest.mark.slow
-def test_other_users_judge_in_every_split(work: Path, tmp_path: Path) -> None:
+@pytest.mark.e2e
+def test_every_split_is_evaluated_on_other_users(work: Path, tmp_path: Path) -> None:
     done = run("crossvalidate.py", work.parent / "data", tmp_path, "--models", "popular,ease", "--splits", 2)
     assert done.returncode == 0, done.stderr
     worlds = [pd.read_parquet(tmp_path / f"split-{split}" / "world" / "ratings.parquet") for split in (0, 1)]

@@ -127,8 +127,8 @@ def test_a_run_is_named_by_what_was_judged() -> None:
 def test_first_stages_and_tables_are_made_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make_harness(tmp_path)
     ranker = first.make("ranker")
-    for name in ("cross_fit", "build_lessons"):
-        monkeypatch.setattr(f"otaku.evaluation.bench.{name}", lambda *_, **__: pytest.fail("made again"))
+    for name in ("cross_fit", "build_training_data"):
+        monkeypatch.setattr(f"otaku.evaluation.harness.{name}", lambda *_, **__: pytest.fail("made again"))
     again = make_harness(tmp_path).make("ranker")
     lists = [first.evaluate("ranker", model).ranked.tolist() for model in (ranker, again)]
     assert lists[0] == lists[1]
