@@ -1,33 +1,34 @@
-"""How the service writes its log: lines for users, or one JSON object a line for whoever collects them."""
+"""Log lines of the service: text for a terminal, or one JSON object per line for log collectors."""
 
-import json
 import logging
-from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
+
+from pythonjsonlogger.json import JsonFormatter as BaseFormatter
 
 REQUEST_FIELDS = ("request_id", "method", "route", "status", "milliseconds", "kind")
 _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_RENAMED = {"levelname": "level", "name": "logger", "exc_info": "trace"}
+_FIELDS = frozenset({"time", "level", "logger", "message", "trace", *REQUEST_FIELDS})
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, the fields of a request, and a trace if there is one."""
+class JsonFormatter(BaseFormatter):
+    """One JSON object per line: time, level, logger, message, the fields of a request, and a trace if there is one.
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Write a record; nothing but the named fields is taken from it."""
-        line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line |= {name: getattr(record, name) for name in REQUEST_FIELDS if hasattr(record, name)}
-        if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+    Other attributes that a library attaches to its records are dropped.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["levelname", "name", "message"], rename_fields=_RENAMED, timestamp="time", json_ensure_ascii=False
+        )
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """Keep the documented fields."""
+        return {name: value for name, value in log_data.items() if name in _FIELDS}
 
 
 def configure_logs(level: str, style: Literal["text", "json"]) -> None:
-    """Send the log of the whole process to stderr."""
+    """Write the log of the whole process to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if style == "json" else logging.Formatter(_TEXT))
     logging.basicConfig(level=level, handlers=[handler])

@@ -54,7 +54,7 @@ async def get_user(service: ServiceDep, user_id: UserId) -> User:
 async def delete_user(service: ServiceDep, user_id: UserId) -> None:
     """Delete a user with all ratings, preferences, feedback and cached answers."""
     found = await service.database.write(lambda connection: stored_users.delete_user(connection, user_id))
-    await service.cache.forget(str(user_id))
+    await service.cache.invalidate(str(user_id))
     if not found:
         raise _build_unknown(user_id)
 
@@ -65,7 +65,7 @@ async def post_feedback(service: ServiceDep, batch: Annotated[FeedbackBatch, Bod
     events = [FeedbackEvent(**event.model_dump()) for event in batch.events]
     report = await service.database.write(lambda connection: write_feedback(connection, events))
     for owner in {str(event.user_id) for event in events if event.kind in ("rating", "dismissal")}:
-        await service.cache.forget(owner)
+        await service.cache.invalidate(owner)
     return FeedbackResponse(n_written=report.n_written, n_known=report.n_known, unknown=list(report.unknown))
 
 

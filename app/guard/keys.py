@@ -114,9 +114,9 @@ async def require_api_key(
     limit = client.rate_limit if client is not None and client.rate_limit is not None else service.rate_limit
     if limit is not None:
         name = client.name if client is not None else f"address {request.client.host if request.client else ''}"
-        allowance = await service.limiter.count(limit, name)
-        request.state.headers = allowance.headers
-        if not allowance.allowed:
+        status = await service.limiter.count(limit, name)
+        request.state.headers = status.headers
+        if not status.allowed:
             raise ProblemError(429, "too-many-requests", f"no more than {limit} for one client")
     if client is None and service.api_keys.are_configured:
         detail = "this needs a key in the header X-API-Key"

@@ -1,4 +1,4 @@
-"""How often a client may ask: counted in memory, or in the Redis that all instances share."""
+"""Rate limits per client, counted in memory or in the Redis that all instances share."""
 
 import logging
 import time
@@ -11,6 +11,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 from redis.asyncio import ConnectionPool
 
+from app.circuit_breaker import CircuitBreaker
 from recsys.exceptions import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -24,17 +25,17 @@ def parse_rate_limit(text: str) -> RateLimitItem:
     Raises
     ------
     ConfigurationError
-        If it is none.
+        If it cannot be parsed.
     """
     try:
         return parse(text)
     except ValueError as error:
-        raise ConfigurationError(f"{text!r} is no rate limit; write one such as 600/minute") from error
+        raise ConfigurationError(f"{text!r} is no rate limit; use the form 600/minute") from error
 
 
 @dataclass(frozen=True)
-class Allowance:
-    """What a client may still do: this request or not, how many more, and in how many seconds again."""
+class RateLimitStatus:
+    """Whether a request is within the limit, how many more are, and seconds until the window resets."""
 
     allowed: bool
     limit: RateLimitItem
@@ -43,29 +44,29 @@ class Allowance:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Say so in the headers of draft-ietf-httpapi-ratelimit-headers."""
+        """Headers of draft-ietf-httpapi-ratelimit-headers, with Retry-After if refused."""
         seconds = self.limit.get_expiry()
-        told = {
+        headers = {
             "RateLimit-Policy": f'"default";q={self.limit.amount};w={seconds}',
             "RateLimit": f'"default";r={self.remaining};t={self.reset_seconds}',
         }
-        return told if self.allowed else told | {"Retry-After": str(self.reset_seconds)}
+        return headers if self.allowed else headers | {"Retry-After": str(self.reset_seconds)}
 
 
 class RateLimiter:
-    """Counts requests per client over a sliding window.
+    """Counts requests per client in a sliding window.
 
     Parameters
     ----------
     redis_url
-        Where instances count together; while it is down, and without one, every instance counts alone.
+        Redis shared by all instances; while it is down, and without one, each instance counts alone.
     """
 
     def __init__(self, redis_url: str | None = None) -> None:
         self._pool: ConnectionPool | None = None
         self._alone = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._together: SlidingWindowCounterRateLimiter | None = None
-        self._down_until = 0.0
+        self._breaker = CircuitBreaker(pause_seconds=PAUSE_SECONDS)
         if redis_url is not None:
             timeouts = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
             self._pool = ConnectionPool.from_url(redis_url, **timeouts)
@@ -78,24 +79,28 @@ class RateLimiter:
             storage = RedisStorage("async+redis://", **options)
             self._together = SlidingWindowCounterRateLimiter(storage)
 
-    async def count(self, limit: RateLimitItem, client: str) -> Allowance:
-        """Count one request of a client and tell whether it is within the limit."""
-        if self._together is not None and time.monotonic() >= self._down_until:
+    async def count(self, limit: RateLimitItem, client: str) -> RateLimitStatus:
+        """Count one request of a client and return whether it is within the limit."""
+        if self._together is not None and self._breaker.allow():
+            token = self._breaker.begin()
             try:
-                return await _count(self._together, limit, client)
+                status = await _count(self._together, limit, client)
             except (StorageError, OSError, TimeoutError) as error:
-                self._down_until = time.monotonic() + PAUSE_SECONDS
-                logger.warning("Redis does not answer, requests are counted here alone: %s", type(error).__name__)
+                self._breaker.record_failure(token)
+                logger.warning("Redis does not answer, requests are counted per instance: %s", type(error).__name__)
+            else:
+                self._breaker.record_success()
+                return status
         return await _count(self._alone, limit, client)
 
     async def close(self) -> None:
-        """Let go of connections; counting goes on with new ones if need be."""
+        """Close connections; counting opens new ones if needed."""
         if self._pool is not None:
             await self._pool.aclose()
 
 
-async def _count(limiter: SlidingWindowCounterRateLimiter, limit: RateLimitItem, client: str) -> Allowance:
+async def _count(limiter: SlidingWindowCounterRateLimiter, limit: RateLimitItem, client: str) -> RateLimitStatus:
     allowed = await limiter.hit(limit, client)
     window = await limiter.get_window_stats(limit, client)
     seconds = max(1, round(window.reset_time - time.time()))
-    return Allowance(allowed, limit, max(0, int(window.remaining)), seconds)
+    return RateLimitStatus(allowed, limit, max(0, int(window.remaining)), seconds)

@@ -49,17 +49,17 @@ async def check_ownership(cache: ResponseCache) -> None:
     await cache.put("c", b"3", "8")
     await cache.put("d", b"4")
     assert [await cache.get(key) for key in "abcd"] == [b"1", b"2", b"3", b"4"]
-    await cache.forget("7")
-    await cache.forget("nobody")
+    await cache.invalidate("7")
+    await cache.invalidate("nobody")
     assert [await cache.get(key) for key in "abcd"] == [None, None, b"3", b"4"]
     await cache.close()
 
 
-def test_what_is_about_a_user_can_be_forgotten() -> None:
+def test_what_is_about_a_user_can_be_invalidated() -> None:
     asyncio.run(check_ownership(MemoryCache(1000, 60)))
 
 
-def test_what_is_about_a_user_can_be_forgotten_in_redis(redis_server: RedisServer) -> None:
+def test_what_is_about_a_user_can_be_invalidated_in_redis(redis_server: RedisServer) -> None:
     asyncio.run(check_ownership(RedisCache(redis_server.url, 60, ServiceMetrics())))
 
 
@@ -75,7 +75,7 @@ def test_redis_that_is_down_is_no_cache_and_back_is_one_again(
         assert await cache.get("a") == b"1"
         redis_server.stop()
         await cache.put("a", b"2", "7")
-        await cache.forget("7")
+        await cache.invalidate("7")
         assert await cache.get("a") is None
         redis_server.start()
         assert await cache.get("a") is None  # it came back empty
