@@ -1,4 +1,4 @@
-"""`python -m app`: read the settings and serve; `otaku serve` does the same with services of its own."""
+"""`python -m app`: read the settings and serve; `otaku serve` also starts the local platform."""
 
 import argparse
 import logging
@@ -18,7 +18,7 @@ MAX_CONNECTIONS = 2_000
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish the requests that are under way.
+    """Serve until SIGTERM or Ctrl-C, then drain requests in flight.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def serve(settings: Settings) -> None:
     """
     configure_logs(settings.log_level, settings.log_format)
     for name, meant in find_unknown_variables().items():
-        logger.warning("nothing reads %s%s", name, f"; did you mean {meant}?" if meant else "")
+        logger.warning("unknown variable %s%s", name, f"; did you mean {meant}?" if meant else "")
     uvicorn.run(
         create_app(settings),
         host=settings.host,

@@ -1,4 +1,4 @@
-"""The application: parts put together, a thread that watches the registry, and the routes."""
+"""The application factory: services, the thread that watches the registry, middleware and routes."""
 
 import asyncio
 import logging
@@ -49,7 +49,7 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
     source
         Where models come from; the registry of the settings by default.
     watch_seconds
-        Time between two looks at the Production alias; that of the settings by default.
+        Seconds between two polls of the Production alias; by default the setting.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def _build_service(settings: Settings, source: ModelSource) -> Service:
     metrics = ServiceMetrics()
     name = settings.model_name
     models = (settings.model_cache or settings.home / "models") / name
-    # A statement that the server still works on after the client gave up would only hold a connection.
+    # The server cancels a statement when the client gives up: it would only hold a connection.
     engine = create_database_engine(
         settings.require_database_url(),
         statement_timeout=max(STATEMENT_SECONDS, settings.database_seconds),
@@ -120,7 +120,7 @@ def _build_service(settings: Settings, source: ModelSource) -> Service:
 
 
 def _build_lifespan(service: Service, watch_seconds: float) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Watch the registry, and the table of keys if it is used, for as long as the application runs."""
+    """Poll the registry, and table `api_keys` if it is used, while the application runs."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -144,17 +144,17 @@ def _build_lifespan(service: Service, watch_seconds: float) -> Callable[[FastAPI
 
 
 async def _follow_keys(service: Service) -> None:
-    """Read the keys of the table again and again; while the database is away, those that were known stay."""
+    """Poll table `api_keys`; during an outage the last known keys stay valid."""
     while service.api_keys.uses_database:
         try:
             service.api_keys.replace_stored(await service.database.read(read_api_keys))
         except ServiceUnavailableError as error:
-            logger.warning("the keys stay as they are: %s", error)
+            logger.warning("API keys are not refreshed: %s", error)
         await asyncio.sleep(KEY_SECONDS)
 
 
 def _document(app: FastAPI) -> None:
-    """Build the OpenAPI page once, when it is first asked for."""
+    """Build the OpenAPI document on the first request for it."""
 
     def openapi() -> dict[str, object]:
         if app.openapi_schema is None:

@@ -1,4 +1,4 @@
-"""What Prometheus reads from `/metrics`; no label ever names a user."""
+"""Prometheus metrics of the service; no label identifies a user."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class ServiceMetrics:
-    """The metrics of one application, in a registry of their own."""
+    """Metrics of one application in its own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -28,11 +28,11 @@ class ServiceMetrics:
         self._swaps = Counter("otaku_model_swaps", "Model versions that took over.", registry=self.registry)
         self._refusals = Counter("otaku_model_refusals", "Model versions that were refused.", registry=self.registry)
         self._failures = Counter(
-            "otaku_model_refresh_failures", "Times the registry could not be asked.", registry=self.registry
+            "otaku_model_refresh_failures", "Failed polls of the registry.", registry=self.registry
         )
         self._refreshed = Gauge(
             "otaku_model_last_refresh_timestamp_seconds",
-            "When the registry was last asked with success.",
+            "Time of the last successful poll of the registry.",
             registry=self.registry,
         )
 
@@ -43,9 +43,7 @@ class ServiceMetrics:
         self._requests_by_version = Counter(
             "otaku_answers", "Recommendations by model version.", ["version", "role"], registry=self.registry
         )
-        self._shadow = Counter(
-            "otaku_shadow", "Requests that the challenger was asked as well.", ["result"], registry=self.registry
-        )
+        self._shadow = Counter("otaku_shadow", "Shadowed requests by result.", ["result"], registry=self.registry)
         shares = [step / 10 for step in range(11)]
         self._overlap = Histogram(
             "otaku_shadow_overlap_at_10",
@@ -72,23 +70,23 @@ class ServiceMetrics:
         self._seconds.labels(route, kind).observe(seconds)
 
     def count_swap(self, name: str, version: int, run_id: str) -> None:
-        """Note which model version is served from now on."""
+        """Record the model version that serves now."""
         self._model.info({"name": name, "version": str(version), "run_id": run_id})
         self._swaps.inc()
 
     def count_refusal(self) -> None:
-        """Note that a model version was refused."""
+        """Count a refused model version."""
         self._refusals.inc()
 
     def count_refresh(self, *, succeeded: bool) -> None:
-        """Note that the registry was asked."""
+        """Count a poll of the registry."""
         if succeeded:
             self._refreshed.set(time.time())
         else:
             self._failures.inc()
 
     def watch_degraded(self, is_degraded: Callable[[], bool]) -> None:
-        """Ask this function whenever the metrics are read."""
+        """Set the gauge of degradation from a function at every scrape."""
         self._degraded.set_function(lambda: float(is_degraded()))
 
     def count_cache(self, result: str) -> None:
@@ -96,7 +94,7 @@ class ServiceMetrics:
         self._cache.labels(result).inc()
 
     def count_answer(self, version: int, role: str) -> None:
-        """Count an answer by the version that gave it; `role` is production or challenger."""
+        """Count a response by model version; `role` is production or challenger."""
         self._requests_by_version.labels(str(version), role).inc()
 
     def count_shadow(self, result: str) -> None:
@@ -104,7 +102,7 @@ class ServiceMetrics:
         self._shadow.labels(result).inc()
 
     def observe_shadow(self, overlap: float, correlation: float, seconds: float) -> None:
-        """Note how a list of the challenger compares with that of Production."""
+        """Observe how a list of the challenger compares with that of Production."""
         self._overlap.observe(overlap)
         self._correlation.observe(correlation)
         self._shadow_seconds.observe(seconds)

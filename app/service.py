@@ -1,4 +1,4 @@
-"""What one application holds, and how a request gets at it."""
+"""The application's services, and the dependencies that give them to a route."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -19,7 +19,7 @@ from app.stores.response_cache import ResponseCache
 
 @dataclass(frozen=True)
 class Service:
-    """The parts that live as long as the application."""
+    """Services with the lifetime of the application."""
 
     production: ProductionModel
     challenger: Challenger
@@ -33,18 +33,18 @@ class Service:
 
     @property
     def problems(self) -> list[str]:
-        """What does not work at the moment, though requests are answered."""
+        """What is degraded at the moment."""
         return self.production.problems + (["the database does not answer"] if self.database.is_down else [])
 
 
 async def get_service(request: Request) -> Service:
-    """Return the parts of the application that a request came to."""
+    """Return the services of the application."""
     service: Service = request.app.state.service
     return service
 
 
 async def get_model(service: Annotated[Service, Depends(get_service)]) -> ServingModel:
-    """Return the model for the whole of one request; 503 until there is one."""
+    """Return the model version of this request; 503 until one is loaded."""
     return service.production.current
 
 

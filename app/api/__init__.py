@@ -1,1 +1,1 @@
-"""The routes and what they answer with."""
+"""Routes, response assembly and problem handlers."""

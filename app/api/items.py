@@ -1,4 +1,4 @@
-"""Titles: completion, everything about one, and what is like it."""
+"""Titles: search, one item, similar items."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ Text = Annotated[str, Query(min_length=1, max_length=MAX_QUERY_LENGTH, descripti
 
 @router.get("/search", operation_id="search", responses=_PROBLEMS)
 async def get_search(service: ServiceDep, model: ModelDep, q: Text, limit: Limit = 10) -> SearchResponse:
-    """Complete a title over all its spellings, the best match first, then the most popular."""
+    """Autocomplete over all spellings of all titles, best match first, then most popular."""
     hits = [
         SearchHit(item_id=hit.item_id, title=hit.title, matched=hit.matched, match=hit.match)
         for hit in await service.workers.run(lambda: model.titles.search(q, limit))

@@ -32,23 +32,23 @@ def document_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def build_openapi(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
-    """Build the OpenAPI page with the problem document in place of FastAPI's own error schemas.
+    """Build the OpenAPI document with `Problem` in place of FastAPI's own error schemas.
 
     Parameters
     ----------
     with_keys
-        Whether keys are configured; the page of an open service asks for none.
+        Whether keys are configured; an open service documents no security scheme.
     """
-    page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    schemas = page.setdefault("components", {}).setdefault("schemas", {})
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= {**problem.pop("$defs"), "Problem": problem}
     if not with_keys:
-        page["components"].pop("securitySchemes", None)
-        for operation in (operation for methods in page["paths"].values() for operation in methods.values()):
+        document["components"].pop("securitySchemes", None)
+        for operation in (operation for methods in document["paths"].values() for operation in methods.values()):
             operation.pop("security", None)
             for status in ("401", "403"):
                 operation["responses"].pop(status, None)
-    return page
+    return document

@@ -1,4 +1,4 @@
-"""For those who run the service: health, the model that is served, metrics."""
+"""Health, the served model version, metrics."""
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -14,20 +14,20 @@ admin_router = APIRouter(tags=["operations"])
 
 @public_router.get("/live", operation_id="read_liveness")
 async def get_liveness() -> Health:
-    """Tell that the process answers."""
+    """Liveness: the process answers."""
     return Health(status="alive")
 
 
 @public_router.get("/ready", operation_id="read_readiness", responses=document_problems(503))
 async def get_readiness(service: ServiceDep, model: ModelDep) -> Health:
-    """Tell whether a model is loaded, and whether anything around it fails."""
+    """Readiness: a model is loaded; `degraded` lists what fails around it."""
     problems = service.problems
     return Health(status="degraded" if problems else "ready", model_version=model.version, problems=problems)
 
 
 @router.get("/model", operation_id="read_model", responses=document_problems(401, 403, 429, 503))
 async def get_model_info(model: ModelDep) -> ModelInfo:
-    """Tell which model version answers."""
+    """Return the served model version."""
     return ModelInfo(
         name=model.name,
         version=model.version,
@@ -44,5 +44,5 @@ async def get_model_info(model: ModelDep) -> ModelInfo:
     responses={200: {"content": {"text/plain": {}}}, **document_problems(401, 403, 429)},
 )
 def get_metrics(service: ServiceDep) -> Response:
-    """Give Prometheus what it asks for."""
+    """Metrics in the text format of Prometheus."""
     return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Every expected error as a problem document (RFC 9457), without a stack trace and without the input."""
+"""Exception handlers that return problem documents (RFC 9457) without stack trace or input."""
 
 import logging
 import re
@@ -26,7 +26,7 @@ _SHOWN_ERRORS = 20
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Answer every expected error of this application with a problem."""
+    """Register a handler for every expected error."""
     app.add_exception_handler(ProblemError, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
@@ -62,7 +62,7 @@ async def _answer_validation_error(request: Request, error: Exception) -> JSONRe
 
 
 def _show_place(place: Sequence[Any]) -> str:
-    """Name a field; a key that the client made up is shown only if it is plain."""
+    """Return the path of a field; a client's own key is shown only if it is plain text."""
     return ".".join(str(part) if _SHOWN_FIELD.fullmatch(str(part)) else "?" for part in place)
 
 
@@ -90,12 +90,12 @@ async def _answer_no_model(request: Request, _error: Exception) -> JSONResponse:
 async def _answer_unavailable(request: Request, error: Exception) -> JSONResponse:
     # The message may name hosts: it is for the log, not for the client.
     logger.warning("request %s: %s", _request_id(request), error)
-    detail = "a part of the service does not answer; try again in a few seconds"
+    detail = "a backing service does not answer; try again in a few seconds"
     return build_problem(_request_id(request), 503, "unavailable", detail, headers=_retry_after())
 
 
 async def _answer_overloaded(request: Request, _error: Exception) -> JSONResponse:
-    detail = "more is asked than can be answered in time; try again in a few seconds"
+    detail = "the service is overloaded; try again in a few seconds"
     return build_problem(_request_id(request), 503, "overloaded", detail, headers=_retry_after())
 
 

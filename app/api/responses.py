@@ -1,4 +1,4 @@
-"""From a request to the bytes of its response: model, the user's data, the cache, a thread, and the shadow."""
+"""Response assembly of `POST /recommend/`: model version, user history, cache, worker thread, shadow."""
 
 import json
 from typing import Final
@@ -20,7 +20,7 @@ _NO_ID: Final = b'"request_id":""}'
 async def build_response(
     request: Request, service: Service, production: ServingModel, query: RecommendRequest
 ) -> Response:
-    """Answer one request with one model version; see `app.recommending.recommend.recommend` for what may go wrong."""
+    """Return the response of one model version; raises as `app.recommending.recommend.recommend`."""
     user_id = query.user_input if isinstance(query.user_input, int) else None
     model = service.challenger.choose(production, user_id)
     stored = await read_history(service.database, user_id) if user_id is not None else None
@@ -45,7 +45,7 @@ async def build_response(
 
 
 def _canonical_json(query: RecommendRequest) -> str:
-    # Not `model_dump_json`, which refuses the halves of surrogate pairs that a text may hold.
+    # Not `model_dump_json`, which refuses lone surrogates.
     return json.dumps(query.model_dump())
 
 

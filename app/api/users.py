@@ -1,4 +1,4 @@
-"""Users who register, what is kept of them, and what they do with what they are shown."""
+"""Registration, stored data, deletion, and feedback of users."""
 
 import datetime as dt
 from typing import Annotated
@@ -20,7 +20,7 @@ _PROBLEMS = (401, 403, 408, 422, 429, 503)
 
 @router.post("/users", operation_id="register_user", status_code=201, responses=document_problems(400, 413, *_PROBLEMS))
 async def post_user(service: ServiceDep, response: Response, user: Annotated[NewUser, Body()]) -> RegisteredUser:
-    """Register a user with their ratings; they can be recommended to at once."""
+    """Register a user with their ratings; recommendations are available at once."""
     given = {int(item_id): rating for item_id, rating in user.ratings.items()}
 
     def register(connection: Connection) -> tuple[int, set[int]]:
@@ -35,7 +35,7 @@ async def post_user(service: ServiceDep, response: Response, user: Annotated[New
 
 @router.get("/users/{user_id}", operation_id="read_user", responses=document_problems(404, *_PROBLEMS))
 async def get_user(service: ServiceDep, user_id: UserId) -> User:
-    """Show everything that is kept of a user and changes what they are shown."""
+    """Return everything stored about a user that affects recommendations."""
     found = await service.database.read(lambda connection: stored_users.read_user(connection, user_id))
     if found is None:
         raise _build_unknown(user_id)
@@ -52,7 +52,7 @@ async def get_user(service: ServiceDep, user_id: UserId) -> User:
     "/users/{user_id}", operation_id="delete_user", status_code=204, responses=document_problems(404, *_PROBLEMS)
 )
 async def delete_user(service: ServiceDep, user_id: UserId) -> None:
-    """Delete a user with all ratings, preferences, feedback and cached answers."""
+    """Delete a user with all ratings, preferences, feedback and cached responses."""
     found = await service.database.write(lambda connection: stored_users.delete_user(connection, user_id))
     await service.cache.invalidate(str(user_id))
     if not found:
@@ -61,7 +61,7 @@ async def delete_user(service: ServiceDep, user_id: UserId) -> None:
 
 @router.post("/feedback", operation_id="send_feedback", responses=document_problems(400, 413, *_PROBLEMS))
 async def post_feedback(service: ServiceDep, batch: Annotated[FeedbackBatch, Body()]) -> FeedbackResponse:
-    """Take what users did; a dismissed or rated title is gone from that user's next list."""
+    """Record feedback events; a rated or dismissed title leaves the user's next list."""
     events = [FeedbackEvent(**event.model_dump()) for event in batch.events]
     report = await service.database.write(lambda connection: write_feedback(connection, events))
     for owner in {str(event.user_id) for event in events if event.kind in ("rating", "dismissal")}:

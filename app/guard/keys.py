@@ -1,4 +1,4 @@
-"""API keys: `X-API-Key`, or `Authorization: Bearer` for clients such as Prometheus that know only that."""
+"""API keys: `X-API-Key`, or `Authorization: Bearer` for clients such as Prometheus that only send that."""
 
 import hmac
 import logging
@@ -28,22 +28,22 @@ _bearer = HTTPBearer(auto_error=False, description="The same key, for clients th
 
 @dataclass(frozen=True)
 class Client:
-    """Who asks, as far as keys tell: a name for counting, what it may do, and how often if that is its own matter."""
+    """The client of a key: name for rate limiting, scopes, and its own rate limit if it has one."""
 
     name: str
     scopes: frozenset[str]
     rate_limit: RateLimitItem | None = None
 
     def may(self, scopes: Iterable[str]) -> bool:
-        """Tell whether the client has all of these scopes; an administrator has every one."""
+        """Return whether the client has all of these scopes; `admin` implies every scope."""
         return ADMIN in self.scopes or set(scopes) <= self.scopes
 
 
 class ApiKeys:
-    """The keys that open the service, as digests only; where none are configured the service is open.
+    """Valid keys, as digests only; without any configured key the service is open.
 
-    Keys stand in the setting, `KEY[:SCOPE+SCOPE[:LIMIT]]` each, with `sha256=HEX` in place of a key that should not
-    stand there itself; the entry `database` stands for those of the table `api_keys`.
+    Entries of the setting have the form `KEY[:SCOPE+SCOPE[:LIMIT]]`, with `sha256=HEX` in place of a plain key; the
+    entry `database` stands for table `api_keys`.
 
     Raises
     ------
@@ -59,15 +59,15 @@ class ApiKeys:
 
     @property
     def are_configured(self) -> bool:
-        """Whether a key is needed at all."""
+        """Whether requests need a key."""
         return bool(self._configured) or self.uses_database
 
     def replace_stored(self, keys: Iterable[StoredKey]) -> None:
-        """Take over what the table holds now; until then its keys do not open."""
+        """Replace the keys of the table."""
         self._stored = {key.digest: _to_client(key) for key in keys}
 
     def find(self, key: str | None) -> Client | None:
-        """Return whose key it is, or None; takes equally long for every wrong key."""
+        """Return the client of a key, or None, in constant time over wrong keys."""
         given = compute_key_digest((key or "").encode("latin-1", "replace"))  # how headers are decoded
         found = None
         for digest, client in (*self._configured.items(), *self._stored.items()):
@@ -106,7 +106,7 @@ async def require_api_key(
     key: Annotated[str | None, Security(_header)] = None,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
 ) -> None:
-    """End the request with 401 without a known key, 403 without the scope, 429 beyond the limit."""
+    """Raise 401 without a valid key, 403 without the scope, 429 beyond the rate limit."""
     service = request.app.state.service
     client: Client | None = None
     if service.api_keys.are_configured:

@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its measure, a limit on its body, and an answer whatever went wrong."""
+"""Middleware around every request: request id, metrics, body limit, timeouts, and a response to every error."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ class BodyTooLargeError(Exception):
 
 
 class ClientDisconnectedError(Exception):
-    """The client went away before its request was complete."""
+    """The client disconnected before its request was complete."""
 
 
 SECURITY_HEADERS = {
@@ -36,12 +36,12 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-site",
 }
-# What is no page loads nothing and is shown by nobody; answers may be about a user and are kept by no proxy.
+# Data responses load nothing, cannot be framed, and are not cached by proxies.
 _DATA_HEADERS = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Cache-Control": "no-store"}
 
 
 class RequestContext:
-    """Give a request its id, read its body within the limit, measure it, and turn what nobody expected into a 500."""
+    """Sets the request id, reads the body within the limit, records metrics, turns unexpected errors into 500."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class RequestContext:
             logger.exception("request %s failed", request_id)
             if started:
                 raise
-            await answer(500, None, "something went wrong that should not; the log has it under this request id")
+            await answer(500, None, "internal error; the log has it under this request id")
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
@@ -131,7 +131,7 @@ class RequestContext:
 
 
 def _complete_headers(headers: MutableHeaders, state: dict[str, Any]) -> None:
-    """Add what every answer carries, and what was noted for this one."""
+    """Add the headers of every response, and those set for this one."""
     headers["X-Request-ID"] = state["request_id"]
     more = dict(SECURITY_HEADERS)
     if not headers.get("content-type", "").startswith("text/html"):
@@ -141,7 +141,7 @@ def _complete_headers(headers: MutableHeaders, state: dict[str, Any]) -> None:
 
 
 def _choose_request_id(given: str | None) -> str:
-    """Keep the client's id if it is short and plain."""
+    """Return the client's id if it is short and plain, else a new one."""
     return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
@@ -166,7 +166,7 @@ async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Give the body once, then whatever else arrives."""
+    """Replay the body once, then pass on what else arrives."""
     given = False
 
     async def receive_again() -> Message:

@@ -1,4 +1,4 @@
-"""Work for the processor, off the event loop: a few threads, a queue of bounded length, and a polite no beyond it."""
+"""CPU work off the event loop: a thread pool with a bounded queue that sheds load."""
 
 import asyncio
 import os
@@ -14,23 +14,23 @@ T = TypeVar("T")
 
 
 class OverloadedError(RecsysError):
-    """More work is waiting than can be done in time."""
+    """The queue is full, or waiting took too long."""
 
 
 class Workers:
-    """Threads that compute answers.
+    """A thread pool that computes recommendations.
 
-    Whoever finds the queue full, or waited in it too long, is turned away at once: the answer would come too late
-    anyway, and everybody behind would wait for it.
+    A request that finds the queue full, or has waited too long, fails at once: its response would be too late and
+    would delay all requests behind it.
 
     Parameters
     ----------
     n_threads
-        By default one per core, eight at most.
+        By default one per core, at most eight.
     max_waiting
-        How many may wait or be computed at the same time.
+        Requests that wait or run at the same time.
     wait_seconds
-        After so long in the queue nothing is computed any more.
+        Longest time in the queue.
     """
 
     def __init__(self, n_threads: int | None = None, max_waiting: int = 64, wait_seconds: float = 2.0) -> None:
@@ -46,7 +46,7 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Finish what is being computed."""
+        """Finish running work."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
         self._threads = None
@@ -57,7 +57,7 @@ class Workers:
         Raises
         ------
         OverloadedError
-            If too many wait already, or the turn does not come in time.
+            If the queue is full, or the wait is too long.
         """
         if self._threads is None or self._waiting >= self._max_waiting:
             raise OverloadedError("too many requests are waiting")
@@ -66,9 +66,9 @@ class Workers:
             job = self._threads.submit(work)
             answer = asyncio.wrap_future(job)
             await asyncio.wait({answer}, timeout=self._wait_seconds)
-            # Only what has not begun can be cancelled.
+            # Only work that has not started can be cancelled.
             if not answer.done() and job.cancel():
-                raise OverloadedError("the turn of this request came too late")
+                raise OverloadedError("the request waited too long")
             return await answer
         finally:
             self._waiting -= 1

@@ -1,8 +1,8 @@
-"""The version under the alias `challenger`: it answers some users, or some requests once more where nobody waits.
+"""Canary and shadow traffic for the version under the alias `challenger`.
 
-Canary: a fixed share of users, chosen by a hash of the id so that nobody wavers between two models, is answered by the
-challenger until it is promoted or its alias goes. Shadow: a share of requests is answered by Production and then by the
-challenger too, whose list is compared and thrown away.
+Canary: a fixed share of users, chosen by a hash of the id so that a user always gets the same model, is served by the
+challenger until it is promoted or its alias is removed. Shadow: a share of requests is served by Production and scored
+by the challenger in the background; its list is compared and discarded.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ Compute = Callable[[ServingModel], Ids]
 
 
 class Challenger:
-    """The challenger's model, watched and verified like the one in Production, and who gets to see it.
+    """The challenger's model, loaded and verified like the one in Production, and its traffic.
 
     A context manager: requests are shadowed between entry and exit.
 
@@ -62,43 +62,43 @@ class Challenger:
         self._waiting = threading.Semaphore(_MAX_WAITING)
 
     def __enter__(self) -> Self:
-        """Start the thread that shadows."""
+        """Start the shadow thread."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Drop what was not compared yet."""
+        """Drop pending comparisons."""
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
         self._thread = None
 
     @property
     def is_wanted(self) -> bool:
-        """Whether anybody or anything goes to a challenger at all."""
+        """Whether any traffic goes to a challenger."""
         return self._canary_share > 0 or self._shadow_share > 0
 
     @property
     def model(self) -> ServingModel | None:
-        """The challenger, if one is named and was found good."""
+        """The challenger, if there is one and it passed its checks."""
         return self._model
 
     def refresh(self, production: int | None, clock: Clock = time.monotonic) -> None:
-        """Look at the alias; a version that is in Production is no challenger."""
+        """Poll the alias; the version in Production is no challenger."""
         if not self.is_wanted:
             return
         try:
             target = self._source.alias_version(ALIAS)
-        except RecsysError:  # the watch on Production tells; the challenger stays
+        except RecsysError:  # logged by the watcher of Production; the challenger stays
             return
         if target is None or target == production:
             if self._model is not None:
-                logger.info("version %d of %s challenges no longer", self._model.version, self._name)
+                logger.info("version %d of %s is no longer the challenger", self._model.version, self._name)
             self._model = None
         elif (self._model is None or self._model.version != target) and self._retries.may_try(target, clock()):
             self._load(target, clock)
 
     def _load(self, target: int, clock: Clock) -> None:
-        self._model = None  # the old challenger was withdrawn, whatever comes of the new one
+        self._model = None  # the alias has left the old challenger, whether or not the new one loads
         try:
             run_id = self._source.read_version(target).run_id
             with LocalModelCache(None).download_dir() as place:
@@ -110,24 +110,24 @@ class Challenger:
             logger.exception("challenger %d of %s is refused", target, self._name)
         else:
             self._retries.clear()
-            logger.info("version %d of %s challenges from now on", target, self._name)
+            logger.info("version %d of %s is the challenger now", target, self._name)
 
     def choose(self, production: ServingModel, user_id: int | None) -> ServingModel:
-        """Choose the model that answers a user: always the same one as long as challenger and share stay."""
+        """Choose the model of a user, stable while challenger and share stay."""
         model = self._model
         if model is None or user_id is None or model.version == production.version:
             return production
         return model if hash_to_unit_interval(user_id) < self._canary_share else production
 
     def shadow(self, request_id: str, expected: Ids, compute: Compute) -> bool:
-        """Compare the challenger's list with the one that was given, later and elsewhere; tell whether it will be.
+        """Compare the challenger's list with the served one in the background; return whether it was queued.
 
         Parameters
         ----------
         expected
-            Item ids of the answer, best first.
+            Item ids of the response, best first.
         compute
-            Computes the same with another model; may raise.
+            Computes the item ids with another model; may raise.
         """
         model = self._model
         if model is None or self._thread is None or hash_to_unit_interval(request_id) >= self._shadow_share:
@@ -155,7 +155,7 @@ class Challenger:
 
 
 def hash_to_unit_interval(name: int | str) -> float:
-    """Place a user or request evenly and for good in [0, 1)."""
+    """Map a user or request id to [0, 1), uniformly and stably."""
     return int.from_bytes(hashlib.sha256(f"canary:{name}".encode()).digest()[:8], "big") / 2**64
 
 
@@ -165,7 +165,7 @@ def compute_overlap(one: Ids, other: Ids) -> float:
 
 
 def compute_rank_correlation(one: Ids, other: Ids) -> float:
-    """Compute Spearman's correlation -1..1 over all titles of either list; a missing one stands behind the last."""
+    """Compute Spearman's correlation -1..1 over all titles of either list; a missing title ranks behind the last."""
     titles = np.union1d(one, other)
     ranks = []
     for ids in (one, other):

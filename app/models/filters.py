@@ -1,4 +1,4 @@
-"""Turn what a client calls a genre, a type or an age rating into a mask over the catalog."""
+"""Masks over the catalog for the filters of a request."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ _SUGGESTIONS = 3
 
 @dataclass(frozen=True)
 class FilterValues:
-    """The values that a column knows, and which items carry each."""
+    """The values of a column, and a mask of the items that carry each."""
 
     what: str
     names: dict[str, str]  # folded spelling -> value
     masks: dict[str, Mask]
 
     def find(self, choice: str) -> str:
-        """Return the value that a client means, whatever its case.
+        """Look a value up, ignoring case.
 
         Raises
         ------
@@ -36,7 +36,7 @@ class FilterValues:
         if folded in self.names:
             return self.names[folded]
         near = sorted(self.masks, key=lambda value: -_compute_likeness(folded, value.casefold()))
-        detail = f"the catalog knows no {self.what} {choice!r}"
+        detail = f"unknown {self.what} {choice!r}"
         raise ProblemError(422, f"unknown-{self.what.replace(' ', '-')}", detail, suggestions=near[:_SUGGESTIONS])
 
     def mask(self, filters: Iterable[str]) -> Mask:
@@ -52,7 +52,7 @@ def _compute_likeness(one: str, other: str) -> float:
 
 @dataclass(frozen=True)
 class CatalogFilters:
-    """What can be asked of a catalog."""
+    """Filters of a catalog."""
 
     genres: FilterValues
     types: FilterValues
@@ -61,29 +61,29 @@ class CatalogFilters:
 
     @classmethod
     def build(cls, catalog: Catalog) -> "CatalogFilters":
-        """Look through a catalog once."""
+        """Index a catalog."""
         genres = {genre: catalog.genre_matrix[:, column] > 0 for column, genre in enumerate(catalog.genres)}
-        ratings = _build_vocabulary("age rating", catalog.items[ItemColumns.AgeRating].tolist())
+        ratings = _index_values("age rating", catalog.items[ItemColumns.AgeRating].tolist())
         # MAL's "PG-13 - Teens 13 or older" is known by its code as well.
         codes = {value.split(" - ")[0].casefold(): value for value in ratings.masks}
         dates = catalog.items[ItemColumns.AiredFrom]
         return cls(
             FilterValues("genre", {genre.casefold(): genre for genre in genres}, genres),
-            _build_vocabulary("type", catalog.items[ItemColumns.Type].tolist()),
+            _index_values("type", catalog.items[ItemColumns.Type].tolist()),
             FilterValues("age rating", codes | ratings.names, ratings.masks),
             np.array([getattr(date, "year", np.nan) for date in dates], dtype=np.float64),
         )
 
     def allow(self, filters: Filters) -> Mask:
-        """Mark the items that pass all filters, `(n_items,)`; an unknown year passes no limit of years."""
+        """Mark the items that pass all filters, `(n_items,)`; an unknown year passes no year limit."""
         allowed = np.ones(len(self.years), dtype=np.bool_)
-        for vocabulary, choices in (
+        for values, choices in (
             (self.types, filters.type),
             (self.genres, filters.genres_any),
             (self.age_ratings, filters.age_rating),
         ):
             if choices:
-                allowed &= vocabulary.mask(choices)
+                allowed &= values.mask(choices)
         if filters.genres_none:
             allowed &= ~self.genres.mask(filters.genres_none)
         if filters.year_min is not None:
@@ -93,7 +93,7 @@ class CatalogFilters:
         return allowed
 
 
-def _build_vocabulary(what: str, values: Sequence[object]) -> FilterValues:
+def _index_values(what: str, values: Sequence[object]) -> FilterValues:
     column = np.array([value if isinstance(value, str) else "" for value in values], dtype=object)
     known = sorted(set(column.tolist()) - {""})
     return FilterValues(what, {value.casefold(): value for value in known}, {value: column == value for value in known})

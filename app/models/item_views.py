@@ -1,4 +1,4 @@
-"""Show items: the columns of the catalog as plain lists, since a pandas cell costs more than a recommendation."""
+"""Response views of items: catalog columns as plain lists, since reading pandas cells is slower than ranking."""
 
 import math
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ _COUNTS = [ItemColumns.Episodes, ItemColumns.Members]
 
 @dataclass(frozen=True)
 class ItemViews:
-    """Everything that is shown of the items, by position."""
+    """Response fields of all items, by catalog position."""
 
     catalog: Catalog
     columns: dict[str, list[Any]]
 
     @classmethod
     def build(cls, catalog: Catalog) -> "ItemViews":
-        """Translate the columns of a catalog once; what is missing becomes None."""
+        """Convert the columns of a catalog; missing values become None."""
         items = catalog.items
         columns: dict[str, list[Any]] = {ItemColumns.Title: [str(title) for title in items[ItemColumns.Title]]}
         for name in _TEXTS:
@@ -38,7 +38,7 @@ class ItemViews:
         return cls(catalog, columns)
 
     def show_item(self, item_id: int) -> Item:
-        """Show everything of one item.
+        """Return the view of one item.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class ItemViews:
     def show_recommendations(
         self, found: Recommendations, reasons: Sequence[Sequence[Reason]] | None = None
     ) -> list[RecommendedItem]:
-        """Show a list, best first, with the reasons for each title if there are any."""
+        """Return the views of a list, best first, with reasons if given."""
         columns = self.columns
         positions = self.catalog.positions(found.item_ids).tolist()
         rows = zip(

@@ -1,4 +1,4 @@
-"""The last good model on local disk: what a service starts with while registry or object store are away."""
+"""The last good model version on local disk, served when registry or object store are unavailable at start."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ _NOTE = "last_good.json"
 
 @dataclass(frozen=True)
 class LastGood:
-    """What is known of the version that served last: its folder's name, and the digest that its files must have."""
+    """The version that served last: its folder name and the digest of its files."""
 
     version: int
     run_id: str
@@ -28,12 +28,12 @@ class LastGood:
 
 
 class LocalModelCache:
-    """A directory with the versions that served last; without one, or where it cannot be written, nothing is kept.
+    """A directory with the last served versions; without one, or if it is not writable, nothing is cached.
 
     Parameters
     ----------
     directory
-        One per registered model; made when first needed. Instances of one machine may share it.
+        One per registered model, created on first use; instances on one machine may share it.
     """
 
     def __init__(self, directory: Path | None) -> None:
@@ -42,7 +42,7 @@ class LocalModelCache:
 
     @contextmanager
     def download_dir(self) -> Iterator[Path]:
-        """Yield a directory for downloads: the cache, or one that is gone afterwards."""
+        """Yield a download directory: the cache, or a temporary one."""
         directory = self._make_directory()
         if directory is not None:
             yield directory
@@ -58,12 +58,12 @@ class LocalModelCache:
             with tempfile.TemporaryFile(dir=self._directory):
                 return self._directory
         except OSError as error:
-            logger.warning("models are not kept in %s: %s", self._directory, error)
+            logger.warning("models are not cached in %s: %s", self._directory, error)
             self._directory = None
             return None
 
     def record_last_good(self, version: int, run_id: str, folder: Path) -> None:
-        """Note that a downloaded version is good, and let go of all but this one and the one before."""
+        """Record a downloaded version as good, and delete all but this one and its predecessor."""
         if self._directory is None or folder.parent != self._directory:
             return
         before = self._read_note()
@@ -74,7 +74,7 @@ class LocalModelCache:
                 shutil.rmtree(path, ignore_errors=True)
 
     def mark_last_good(self, version: int) -> None:
-        """Note that a version serves again whose files are still here; nothing where they are gone."""
+        """Mark a version that serves again as the last good one, if its files are still here."""
         note = self._notes.get(version)
         if self._directory is not None and note is not None and (self._directory / note.folder).is_dir():
             self._write_note(self._directory, note)
@@ -86,12 +86,12 @@ class LocalModelCache:
         Path(handle.name).replace(directory / _NOTE)
 
     def load_last_good(self) -> tuple[LastGood, Path] | None:
-        """Return the version that served last and its folder, if every byte of it is as it was.
+        """Return the version that served last and its folder, verified by digest.
 
         Raises
         ------
         ArtifactError
-            If it was altered since.
+            If its files were altered.
         """
         note = self._read_note()
         if self._directory is None or note is None:

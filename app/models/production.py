@@ -1,4 +1,4 @@
-"""The model in Production: the registry is watched, and a newer version takes over without a pause."""
+"""The model in Production: polls the registry and swaps to a new version without downtime."""
 
 import logging
 import threading
@@ -20,31 +20,31 @@ Clock = Callable[[], float]
 
 
 class RegisteredVersion(Protocol):
-    """What the registry says about a version."""
+    """A registered version."""
 
     @property
     def run_id(self) -> str:
-        """The run that made it."""
+        """The MLflow run that created it."""
 
 
 class ModelSource(Protocol):
-    """Where models come from: `recsys.storage.registry.Registry`, or a folder in tests."""
+    """Source of model versions: `recsys.storage.registry.Registry`, or a folder in tests."""
 
     def production_version(self) -> int | None:
-        """Return the version in Production, or None while nothing was promoted."""
+        """Return the version in Production, or None before the first promotion."""
 
     def alias_version(self, alias: str) -> int | None:
         """Return the version that carries an alias, or None."""
 
     def read_version(self, version: int) -> RegisteredVersion:
-        """Look one version up."""
+        """Look up one version."""
 
     def download(self, version: int, directory: Path) -> Path:
-        """Fetch a version below a directory and return the folder to load it from."""
+        """Download a version below a directory and return its folder."""
 
 
 class Retries:
-    """When a version that could not be loaded may be tried again: ever more rarely, another version at once."""
+    """Exponential backoff per version; another version is tried at once."""
 
     def __init__(self) -> None:
         self._version: int | None = None
@@ -52,11 +52,11 @@ class Retries:
         self._wait = FIRST_RETRY_SECONDS
 
     def may_try(self, version: int, now: float) -> bool:
-        """Tell whether it is time to try a version."""
+        """Return whether a version may be tried now."""
         return version != self._version or now >= self._at
 
     def note_failure(self, version: int, now: float) -> None:
-        """Wait twice as long as the last time, a minute at most."""
+        """Double the wait, up to a minute."""
         self._wait = min(self._wait * 2, LAST_RETRY_SECONDS) if version == self._version else FIRST_RETRY_SECONDS
         self._version, self._at = version, now + self._wait
 
@@ -66,11 +66,11 @@ class Retries:
 
 
 class ProductionModel:
-    """The model in Production: one reference, read by requests and replaced by the watching thread alone.
+    """The served model: one reference, read by requests and replaced by the watcher thread only.
 
-    A request takes `current` once and keeps what it got, so that no answer mixes two versions. A version that cannot
-    be loaded, answers its golden requests otherwise or gives no sane list is refused: the one before it stays. The
-    version before stays in memory as well, so that a rollback takes no longer than a look at the registry.
+    A request reads `current` once, so that no response mixes two versions. A version that cannot be loaded, differs
+    from its recorded responses or fails the sanity check is refused, and the current one stays. The previous version
+    stays in memory, so that a rollback takes one poll of the registry.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ProductionModel:
 
     @property
     def current(self) -> ServingModel:
-        """The model that answers now.
+        """The model that serves now.
 
         Raises
         ------
@@ -101,11 +101,11 @@ class ProductionModel:
 
     @property
     def problems(self) -> list[str]:
-        """What keeps the service from following the registry; empty if all is well."""
+        """Why the service does not follow the registry; empty if it does."""
         return list(self._problems.values())
 
     def refresh(self, clock: Clock = time.monotonic) -> bool:
-        """Look at the alias and swap if it points elsewhere; tell whether a swap took place."""
+        """Poll the alias and swap if it has moved; return whether a swap took place."""
         try:
             target = self._source.production_version()
         except RecsysError as error:
@@ -127,7 +127,7 @@ class ProductionModel:
             return True
         try:
             model = self._load(target)
-        # Whatever a broken file makes a parser raise, the model that works must go on working.
+        # Whatever a broken file makes a parser raise, the current model keeps serving.
         except Exception as error:  # noqa: BLE001 - it is logged with its trace
             self._retries.note_failure(target, clock())
             self._refuse(target, error)
@@ -153,17 +153,17 @@ class ProductionModel:
         return model
 
     def _keep(self, note: Callable[[], None], target: int) -> None:
-        """Note in the cache what serves; a full disk does not make a good model bad."""
+        """Record in the cache what serves; a full disk does not refuse a model."""
         try:
             note()
         except OSError as error:
-            logger.warning("version %d of %s is not kept on disk: %s", target, self._name, error)
+            logger.warning("version %d of %s is not cached on disk: %s", target, self._name, error)
 
     def _recall(self) -> bool:
-        """Serve the last good version from disk if there is nothing else to serve; tell whether that worked."""
+        """Serve the last good version from disk if no model is loaded; return whether that worked."""
         if self._current is not None or not self._may_recall:
             return False
-        self._may_recall = False  # what is on the disk does not get better by looking again
+        self._may_recall = False  # one attempt: the files do not change
         try:
             found = self._cache.load_last_good()
             if found is None:
@@ -173,7 +173,7 @@ class ProductionModel:
         except Exception:
             logger.exception("the last good version of %s cannot be used", self._name)
             return False
-        logger.warning("version %d of %s comes from the disk of this machine", note.version, self._name)
+        logger.warning("version %d of %s is served from the local cache", note.version, self._name)
         self._take(model, keep_problems=True)
         return True
 
@@ -183,15 +183,15 @@ class ProductionModel:
             self._retries.clear()
         self._previous, self._current = self._current, model
         self._metrics.count_swap(model.name, model.version, model.run_id)
-        logger.info("version %d of %s serves from now on", model.version, model.name)
+        logger.info("version %d of %s serves now", model.version, model.name)
 
     def watch(self, stop: threading.Event, seconds: float, then: Callable[[int | None], None] | None = None) -> None:
-        """Refresh until told to stop, and tell another each time which version serves."""
+        """Refresh until `stop` is set, calling `then` with the served version each time."""
         while not stop.is_set():
             try:
                 self.refresh()
                 if then is not None:
                     then(self._current.version if self._current else None)
-            except Exception:  # a thread that dies would freeze the version for ever
-                logger.exception("the watch on the registry goes on after an error")
+            except Exception:  # the watcher must survive
+                logger.exception("polling the registry failed; the next poll follows")
             stop.wait(seconds)

@@ -1,4 +1,4 @@
-"""A model version that can answer: loaded, indexed, and asked before anybody else asks it."""
+"""A model version ready to serve: loaded, indexed, and verified before its first request."""
 
 import logging
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _CHECKED_LENGTH = 10
 
 @dataclass(frozen=True)
 class ServingModel:
-    """One model version with the indexes over its catalog: everything that a request needs, as one value."""
+    """One model version with the indexes over its catalog, as one immutable value."""
 
     name: str
     version: int
@@ -56,13 +56,13 @@ class ServingModel:
 
 
 def load_model(folder: Path, *, name: str, version: int, run_id: str) -> ServingModel:
-    """Load a version, ask its golden requests and a few more, and return it warm.
+    """Load a version, replay its golden requests and the sanity check, and return it warm.
 
     Raises
     ------
     RecsysError
-        If a file is missing, truncated or altered, if features are not those of the ranker, if an answer is not the
-        one that was given when the version was made, or if a list makes no sense.
+        If a file is missing, truncated or altered, if features are not those of the ranker, if a response
+        differs from the recorded one, or if the sanity check fails.
     """
     recommender = Recommender.load(folder).accelerate()
     n_golden = check_golden_requests(recommender, folder)
@@ -70,13 +70,13 @@ def load_model(folder: Path, *, name: str, version: int, run_id: str) -> Serving
         logger.warning("version %d of %s was stored without golden requests", version, name)
     model = ServingModel.build(recommender, name=name, version=version, run_id=run_id)
     check_model(model)
-    # What reading the catalog took; nobody reads a table again before the next version.
+    # Return the memory of reading Parquet; no table is read before the next version.
     pyarrow.default_memory_pool().release_unused()
     return model
 
 
 def check_model(model: ServingModel) -> None:
-    """Ask a model for a new user, for a user with a history and for similar titles before anyone else does.
+    """Sanity check: request lists for a new user, for a user with a history, and similar titles.
 
     Raises
     ------
@@ -95,7 +95,9 @@ def check_model(model: ServingModel) -> None:
     ):
         expected = min(_CHECKED_LENGTH, len(item_ids) - len(watched))
         if not _is_sane(answer, model, watched.tolist(), expected):
-            raise ArtifactError(f"version {model.version} of {model.name} gives no sane list for {what}")
+            raise ArtifactError(
+                f"version {model.version} of {model.name} fails the sanity check: the list for {what} is not valid"
+            )
 
 
 def _is_sane(answer: Recommendations, model: ServingModel, watched: list[int], expected: int) -> bool:

@@ -1,4 +1,4 @@
-"""Lists: made by the algorithm that was asked for, as diverse as asked for, with reasons where they were asked for."""
+"""Recommendation lists by algorithm, with diversity and reasons on request."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -16,14 +16,14 @@ from recsys.recommender.explaining import explain, explain_similar
 from recsys.types import ItemId, Mask
 
 POPULAR: Final = "popular"
-BEST_RATING: Final = 10.0  # what a title asked for alone counts as
+BEST_RATING: Final = 10.0  # rating of the seed title of a similar-items request
 
 Reasons = list[tuple[Reason, ...]]
 
 
 @dataclass(frozen=True)
 class ExplainedList:
-    """Titles, best first, and the reasons for each if they were asked for."""
+    """Recommendations, best first, with reasons if requested."""
 
     found: Recommendations
     reasons: Reasons | None = None
@@ -35,7 +35,7 @@ def make_list(model: ServingModel, request: RecommendRequest, profile: UserProfi
     Raises
     ------
     ProblemError
-        422 with those that there are, if the model holds no such algorithm.
+        422 with the available ones, if the version does not hold the algorithm.
     """
     if request.algorithm == POPULAR:
         found = select_popular(model, profile, request, allowed)
@@ -47,7 +47,7 @@ def make_list(model: ServingModel, request: RecommendRequest, profile: UserProfi
 
 
 def make_similar_list(model: ServingModel, request: RecommendRequest, item_id: ItemId, allowed: Mask) -> ExplainedList:
-    """Recommend titles like one title; an algorithm other than the usual one takes it for all that was ever liked."""
+    """Recommend titles similar to one title; algorithms other than the ranker treat it as the only liked title."""
     if request.algorithm == RANKER:
         found = model.recommender.similar_items(item_id, k=request.k, allowed=allowed, diversity=request.diversity)
         reasons = explain_similar(model.recommender, item_id, found.item_ids) if request.explain else None

@@ -1,4 +1,4 @@
-"""From a question and a model to an answer; the history of a user comes from outside."""
+"""From a request, a model version and the user's history to a response."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from recsys.data.titles import TitleMatch
 from recsys.recommender import UserProfile
 from recsys.types import Ids, Mask
 
-LIKED_RATING = 9  # what a user is taken to have rated a title they only say they like
+LIKED_RATING = 9  # rating assumed for a title in `liked`
 MAX_WATCHED = 20
 
 ReadHistory = Callable[[int], History | None]
@@ -30,7 +30,7 @@ ReadHistory = Callable[[int], History | None]
 
 @dataclass(frozen=True)
 class Requester:
-    """Who asks: the kind of user, what they rated or dismissed, and rated ids that the catalog does not hold."""
+    """The user of a request: kind, profile, dismissed titles, and rated ids that the catalog does not hold."""
 
     kind: Kind
     profile: UserProfile
@@ -41,19 +41,19 @@ class Requester:
 def recommend(
     model: ServingModel, request: RecommendRequest, read_history: ReadHistory, *, request_id: str
 ) -> RecommendResponse:
-    """Answer a question with one model version.
+    """Build the response of one model version.
 
     Parameters
     ----------
     read_history
-        Called with the user id if there is one; None means that nobody has this id.
+        Called with the user id if the request has one; None for an unknown id.
 
     Raises
     ------
     UnknownTitleError
         If the title or a liked one matches nothing.
     ProblemError
-        If a genre, type or age rating is unknown, or the question contradicts itself.
+        If a genre, type or age rating is unknown, or fields contradict each other.
     """
     allowed = model.filters.allow(request.filters)
     if isinstance(request.user_input, str):
@@ -77,7 +77,7 @@ def _recommend_similar(
 ) -> RecommendResponse:
     given = [name for name in ("user_preferences", "ratings", "liked") if getattr(request, name)]
     if given:
-        detail = f"a title asks for similar titles, which {' and '.join(given)} cannot change; leave it out"
+        detail = f"{' and '.join(given)} cannot be combined with a title in user_input; leave it out"
         raise ProblemError(422, "contradiction", detail)
     match = model.titles.resolve(title)
     made = make_similar_list(model, request, match.item_id, allowed)
@@ -93,9 +93,9 @@ def _recommend_similar(
 
 
 def identify_requester(model: ServingModel, request: RecommendRequest, read_history: ReadHistory) -> Requester:
-    """Put together what is known: the stored history, the ratings and likes sent along, and the stated tastes.
+    """Merge the stored history with ratings, likes and preferences of the request.
 
-    What is sent along counts more than what is stored, a rating more than a like.
+    The request takes precedence over what is stored, a rating over a like.
     """
     tastes = {model.filters.genres.find(genre): weight for genre, weight in request.genre_weights.items()}
     ratings: dict[int, float] = {}
@@ -108,7 +108,7 @@ def identify_requester(model: ServingModel, request: RecommendRequest, read_hist
     item_ids = np.array(sorted(ratings), dtype=np.int64)
     known = model.recommender.catalog.contains(item_ids)
     if stored is not None and not known.any() and not tastes:
-        # This version knows no title that they rated: the stored genre shares stand in for the history.
+        # The catalog of this version holds none of the rated titles: fall back to the stored genre shares.
         genres = set(model.recommender.catalog.genres)
         tastes = {genre: share for genre, share in stored.genre_shares.items() if genre in genres}
     values = np.array([ratings[item_id] for item_id in item_ids[known].tolist()], dtype=np.float32)
@@ -130,7 +130,7 @@ def identify_requester(model: ServingModel, request: RecommendRequest, read_hist
 
 
 def show_watched(model: ServingModel, profile: UserProfile) -> list[WatchedItem]:
-    """Show the best rated titles of a history, the more popular ones where ratings are equal."""
+    """Return the best rated titles of a history, ties by popularity."""
     if not len(profile.item_ids):
         return []
     members = model.members[model.recommender.catalog.positions(profile.item_ids)]
@@ -150,7 +150,7 @@ def show_watched(model: ServingModel, profile: UserProfile) -> list[WatchedItem]
 
 
 def show_match(match: TitleMatch) -> ResolvedTitle:
-    """Show which title a text was taken for."""
+    """Return the title that a text resolved to."""
     alternatives = [
         Alternative(item_id=other.item_id, title=other.title, confidence=other.confidence)
         for other in match.alternatives
@@ -165,5 +165,5 @@ def show_match(match: TitleMatch) -> ResolvedTitle:
 
 
 def show_model(model: ServingModel) -> ServedModel:
-    """Name the version that answers."""
+    """Return the model version of the response."""
     return ServedModel(name=model.name, version=model.version, run_id=model.run_id)

@@ -25,12 +25,12 @@ Limit = Annotated[int, Field(ge=1, le=MAX_K)]
 
 
 class ResponseModel(BaseModel):
-    """Base of everything that is answered."""
+    """Base of response models."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class RequestModel(BaseModel):
-    """Base of everything that is asked; an unknown field is refused, so that a misspelt one is noticed."""
+    """Base of request models; unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -9,7 +9,7 @@ from recsys.data.titles import SearchMatch
 
 
 class SearchHit(ResponseModel):
-    """One completion of what was typed."""
+    """One search result."""
 
     item_id: int
     title: str
@@ -18,14 +18,14 @@ class SearchHit(ResponseModel):
 
 
 class SearchResponse(ResponseModel):
-    """Completions, best first."""
+    """Search results, best first."""
 
     query: str
     hits: list[SearchHit]
 
 
 class Item(ResponseModel):
-    """Everything that is shown of a title."""
+    """All public fields of a title."""
 
     item_id: int
     title: str
@@ -45,7 +45,7 @@ class Item(ResponseModel):
 
 
 class SimilarResponse(ResponseModel):
-    """Titles like one title, best first."""
+    """Similar titles, best first."""
 
     item_id: int
     title: str

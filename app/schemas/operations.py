@@ -9,7 +9,7 @@ from app.schemas.base import ResponseModel
 
 
 class ServedModel(ResponseModel):
-    """The model version that answered."""
+    """The model version of a response."""
 
     name: str = Field(examples=["anime-recommender"])
     version: int = Field(examples=[7])

@@ -11,7 +11,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field."""
+    """An invalid field."""
 
     field: str = Field(examples=["body.k"])
     message: str = Field(examples=["Input should be less than or equal to 100"])
@@ -25,8 +25,8 @@ class Problem(BaseModel):
     status: int = Field(examples=[404])
     detail: str = Field(examples=["no title matches 'Evangelon 7'"])
     request_id: str
-    suggestions: list[str] | None = Field(None, description="What was perhaps meant, best first.")
-    errors: list[FieldError] | None = Field(None, description="One entry per wrong field.")
+    suggestions: list[str] | None = Field(None, description="Similar valid values, best first.")
+    errors: list[FieldError] | None = Field(None, description="One entry per invalid field.")
 
 
 class ProblemError(Exception):
@@ -35,9 +35,9 @@ class ProblemError(Exception):
     Parameters
     ----------
     status, kind, detail
-        The HTTP status, the last part of the problem's type, and one sentence for the user who asked.
+        The HTTP status, the last part of the problem's type, and one sentence for the client.
     suggestions
-        What was perhaps meant.
+        Similar valid values.
     headers
         Headers of the response.
     """
@@ -68,7 +68,7 @@ def build_problem(
     headers: Mapping[str, str] | None = None,
     **more: Any,
 ) -> JSONResponse:
-    """Build the response; without a kind the status says it all."""
+    """Build the response; without a kind the type is `about:blank`."""
     problem = Problem(
         type=f"urn:otaku:problem:{kind}" if kind else "about:blank",
         title=HTTPStatus(status).phrase,

@@ -42,7 +42,7 @@ class Filters(RequestModel):
 
 
 class RecommendRequest(RequestModel):
-    """For whom, and what."""
+    """Who gets recommendations, and which."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -56,24 +56,24 @@ class RecommendRequest(RequestModel):
     )
 
     user_input: Id | Title | None = Field(
-        None, description="A number is a user id, a text is a title, nothing is a user without an id."
+        None, description="A number is a user id, a string is a title, null is an anonymous user."
     )
     user_preferences: dict[Choice, Weight | OneWeight] = Field(
         {},
         max_length=MAX_CHOICES,
-        description="Genre to weight, or to a list of one weight; looked at for a user without ratings.",
+        description="Genre to weight, or to a list of one weight; used for users without ratings.",
     )
     ratings: dict[ItemKey, Rating] = Field({}, max_length=MAX_RATINGS, description="MAL id to rating 1..10.")
     liked: list[Id | Title] = Field([], max_length=MAX_LIKED, description="Titles or MAL ids.")
     algorithm: Algorithm = Field(
-        "ranker", description="The whole recommender, or one of its models alone; not every version holds all of them."
+        "ranker", description="The whole recommender, or one of its models alone; a version may lack some."
     )
     k: int = Field(10, strict=True, ge=1, le=MAX_K, description="How many recommendations.")
     filters: Filters = Filters()
     diversity: Diversity = Field(
         0.0, description="0..1: how much variety may cost; above 0 a franchise comes once while others are left."
     )
-    explain: bool = Field(False, strict=True, description="Whether to give reasons; takes several times as long.")
+    explain: bool = Field(False, strict=True, description="Add reasons; several times slower.")
 
     @field_validator("user_preferences", "ratings", "liked", "filters", mode="before")
     @classmethod
@@ -90,7 +90,7 @@ class RecommendRequest(RequestModel):
 
 
 class Alternative(ResponseModel):
-    """Another title that was perhaps meant."""
+    """Another title that matches."""
 
     item_id: int
     title: str
@@ -98,7 +98,7 @@ class Alternative(ResponseModel):
 
 
 class ResolvedTitle(ResponseModel):
-    """The title that a text was taken for."""
+    """The title that a text resolved to."""
 
     item_id: int = Field(examples=[30])
     title: str = Field(examples=["Neon Genesis Evangelion"])
@@ -110,7 +110,7 @@ class ResolvedTitle(ResponseModel):
 
 
 class WatchedItem(ResponseModel):
-    """A title that a user rated, beside what the model would have predicted."""
+    """A rated title with the rating that the model predicts."""
 
     item_id: int
     title: str
@@ -124,7 +124,7 @@ class GivenReason(ResponseModel):
     kind: ReasonKind
     text: str = Field(examples=["You liked Monster."])
     contribution: float = Field(
-        description="How much of the score it brings; for a liked title by how much the score falls without it."
+        description="Its part of the score; for a liked title the drop of the score without it."
     )
     item_id: int | None = Field(description="The title that the reason is about, if it is about one.")
 
@@ -138,16 +138,16 @@ class RecommendedItem(ResponseModel):
     genres: list[str]
     type: str | None
     synopsis: str | None
-    predicted_rating: float | None = Field(description="1..10; for similar titles that of a user without a history.")
-    score: float = Field(description="Orders the list; comparable within one answer only.")
-    reasons: list[GivenReason] = Field([], description="Weightiest first; given where `explain` is true.")
+    predicted_rating: float | None = Field(description="1..10; for similar titles that of an anonymous user.")
+    score: float = Field(description="Orders the list; comparable within one response only.")
+    reasons: list[GivenReason] = Field([], description="Strongest first; empty unless `explain` is true.")
 
 
 class RecommendResponse(ResponseModel):
     """Recommendations, best first."""
 
     kind: Kind
-    resolved: ResolvedTitle | None = Field(description="Given where a title was asked for.")
+    resolved: ResolvedTitle | None = Field(description="Set if user_input is a title.")
     watched: list[WatchedItem] = Field(description="The best rated titles of the history, best first, twenty at most.")
     recommendations: list[RecommendedItem]
     ignored_item_ids: list[int] = Field(description="Rated or liked ids that the catalog of this model does not hold.")

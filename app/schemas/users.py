@@ -19,15 +19,15 @@ class NewUser(RequestModel):
 
 
 class RegisteredUser(ResponseModel):
-    """The id that a user has from now on."""
+    """The new user."""
 
     user_id: int = Field(examples=[2_000_000_000_000])
-    n_ratings: int = Field(description="How many ratings were taken.")
+    n_ratings: int = Field(description="Ratings that were stored.")
     ignored_item_ids: list[int] = Field(description="Rated ids that are in no catalog.")
 
 
 class User(ResponseModel):
-    """What is kept of a user."""
+    """Stored data of a user."""
 
     user_id: int
     arrived_on: date | None = Field(description="Null for users of the first ingest.")
@@ -37,16 +37,18 @@ class User(ResponseModel):
 
 
 class FeedbackItem(RequestModel):
-    """One thing that a user did."""
+    """One event."""
 
     idempotency_key: Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9._:-]{1,100}$")] = Field(
-        description="Chosen by the client; what comes again with the same key counts once.", examples=["4f1c-1"]
+        description="Chosen by the client; a repeated key counts once.", examples=["4f1c-1"]
     )
     user_id: Id
     item_id: Id
     kind: Literal["impression", "click", "rating", "dismissal"]
     rating: Rating | None = Field(None, description="1..10, with the kind `rating` and no other.")
-    rank: int | None = Field(None, strict=True, ge=1, le=10_000, description="The place in the list that was shown.")
+    rank: int | None = Field(
+        None, strict=True, ge=1, le=10_000, description="1-based position in the list that was shown."
+    )
     propensity: float | None = Field(
         None, strict=True, gt=0, le=1, allow_inf_nan=False, description="The probability that it was shown there."
     )
@@ -60,7 +62,7 @@ class FeedbackItem(RequestModel):
 
 
 class FeedbackBatch(RequestModel):
-    """Things that users did, oldest first."""
+    """Events, oldest first."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -79,8 +81,8 @@ class FeedbackBatch(RequestModel):
 
 
 class FeedbackResponse(ResponseModel):
-    """What became of a batch."""
+    """Result of a batch."""
 
     n_written: int = Field(description="Events that are new.")
-    n_known: int = Field(description="Events that had come before.")
-    unknown: list[str] = Field(description="Keys of events of users or titles that do not exist.")
+    n_known: int = Field(description="Events that were sent before.")
+    unknown: list[str] = Field(description="Idempotency keys of events with unknown user or title.")

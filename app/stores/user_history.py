@@ -1,4 +1,4 @@
-"""The ratings, preferences and dismissals of one user, as a request needs them."""
+"""Ratings, preferences and dismissals of one user."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from recsys.types import Floats, Genre, Ids, UserId
 
 @dataclass(frozen=True)
 class History:
-    """What a user rated and does not want to see.
+    """Ratings and dismissals of a user.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class History:
     genre_shares
         The share of each genre among what was watched, 0..1.
     dismissed_item_ids
-        What is never shown to them.
+        Items that are never recommended to them.
     """
 
     item_ids: Ids
@@ -32,14 +32,14 @@ class History:
 
     @property
     def digest(self) -> str:
-        """A name for exactly this state of the user's data: any write that matters changes it."""
+        """Digest of the user's data; any write that affects recommendations changes it."""
         parts = hashlib.sha256(self.item_ids.tobytes() + b"/" + self.ratings.tobytes())
         parts.update(repr((sorted(self.genre_shares.items()), self.dismissed_item_ids)).encode())
         return parts.hexdigest()
 
 
 async def read_history(database: Database, user_id: UserId) -> History | None:
-    """Read the history of a known user, perhaps empty; None for an unknown user.
+    """Read the history of a user; None for an unknown user.
 
     Raises
     ------
@@ -51,7 +51,7 @@ async def read_history(database: Database, user_id: UserId) -> History | None:
 
 
 def build_history(user: StoredUser) -> History:
-    """Arrange what is stored of a user."""
+    """Convert stored data of a user."""
     return History(
         item_ids=np.fromiter(user.ratings.keys(), dtype=np.int64, count=len(user.ratings)),
         ratings=np.fromiter(user.ratings.values(), dtype=np.float32, count=len(user.ratings)),

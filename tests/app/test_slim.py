@@ -107,7 +107,7 @@ def test_a_misspelt_key_does_not_leave_the_door_open_in_silence(
     monkeypatch.setenv("OTAKU_API_KEY", "secret")
     monkeypatch.setattr("app.__main__.configure_logs", lambda *_: None)  # which would take the handler of caplog away
     assert main() == 1
-    assert "nothing reads OTAKU_API_KEY; did you mean OTAKU_API_KEYS?" in caplog.text
+    assert "unknown variable OTAKU_API_KEY; did you mean OTAKU_API_KEYS?" in caplog.text
     assert "secret" not in caplog.text
 
 

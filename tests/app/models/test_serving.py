@@ -145,7 +145,7 @@ def test_a_model_whose_lists_make_no_sense_is_refused(
         lambda self, profile, **options: change(recommend(self, profile, **options)),
     )
 
-    with pytest.raises(ArtifactError, match="gives no sane list for a new user"):
+    with pytest.raises(ArtifactError, match="fails the sanity check: the list for a new user"):
         check_model(model)
 
 
