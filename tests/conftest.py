@@ -44,6 +44,13 @@ _SERVICE_VARIABLES = ("OTAKU_", "AWS_", "MLFLOW_")
 _numbers = itertools.count()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run files with slow tests first, so that no worker is left alone with a long one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _environment_without_services() -> Iterator[None]:
     """The settings of whoever runs the tests must not reach them."""
