@@ -50,9 +50,7 @@ def build_cold_start_slices(eval_set: EvaluationSet) -> dict[str, EvaluationSet]
     eval_set = replace(eval_set, unshown=eval_set.users.history)
     full = eval_set.select(np.flatnonzero(lengths >= max(LENGTHS)))
     if not len(full.users.user_ids):
-        raise EvaluationError(
-            f"nobody among the judges has {max(LENGTHS)} ratings; the cold-start slices need some who do"
-        )
+        raise EvaluationError(f"no evaluation user has {max(LENGTHS)} ratings; the cold-start slices need some who do")
     users, catalog = full.users, eval_set.catalog
     slices = {WHOLE: users}
     for length in sorted(LENGTHS, reverse=True):
@@ -99,7 +97,7 @@ def hide_titles(world: EvaluationData, share: float = HIDDEN_SHARE) -> tuple[Eva
 
 
 def build_unrated_evaluation_set(eval_set: EvaluationSet, hidden: Mask) -> EvaluationSet:
-    """Let the users of an evaluation set judge what a model makes of hidden titles.
+    """Evaluate a model on titles whose ratings were hidden from it.
 
     Their histories lose the hidden titles; their targets become the hidden titles that they like, wherever those stood
     before. Whoever likes none has nothing to say.
@@ -124,7 +122,7 @@ def build_unrated_evaluation_set(eval_set: EvaluationSet, hidden: Mask) -> Evalu
     )
     chosen = changed.select(np.flatnonzero(np.diff(changed.users.targets.indptr) > 0))
     if not len(chosen.users.user_ids):
-        raise EvaluationError("nobody among the judges likes a hidden title; hide more titles or take more users")
+        raise EvaluationError("no evaluation user likes a hidden title; hide more titles or take more users")
     return replace(chosen, franchises=None)
 
 

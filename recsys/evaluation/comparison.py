@@ -77,7 +77,7 @@ class Result:
 
 
 def compare(results: Sequence[Result], reference: str, *, seed: int = 0) -> dict[str, Any]:
-    """Compare models that were judged by the same users.
+    """Compare models that were evaluated on the same users.
 
     Parameters
     ----------
@@ -94,17 +94,19 @@ def compare(results: Sequence[Result], reference: str, *, seed: int = 0) -> dict
     Raises
     ------
     EvaluationError
-        If the reference was not judged.
+        If the reference was not evaluated.
     SchemaMismatchError
-        If models were judged by different users.
+        If models were evaluated on different users.
     """
     by_name = {result.name: result for result in results}
     if reference not in by_name:
-        raise EvaluationError(f"the reference {reference!r} was not judged; choose among {', '.join(by_name)}")
+        raise EvaluationError(f"the reference {reference!r} was not evaluated; choose among {', '.join(by_name)}")
     other = by_name[reference]
     for result in results:
         if not np.array_equal(result.table[Columns.User], other.table[Columns.User]):
-            raise SchemaMismatchError(f"{result.name} and {reference} were judged by different users; judge them again")
+            raise SchemaMismatchError(
+                f"{result.name} and {reference} were evaluated on different users; evaluate them again"
+            )
     return {
         "reference": reference,
         "n_users": len(other.table),

@@ -1,4 +1,4 @@
-"""The protocols by which the original My Otaku Friend judged itself, repeated step by step. They leak.
+"""The protocols by which the original My Otaku Friend evaluated itself, repeated step by step. They leak.
 
 They exist so that its published numbers can stand beside ours, and are no measure of what new users get:
 
@@ -66,7 +66,7 @@ class OriginalSettings:
     ----------
     n_rows
         Ratings that the regressor learns from at most; None for all.
-    n_judges
+    n_evaluation_users
         Test users that are looked at, at most; None for all.
     """
 
@@ -75,7 +75,7 @@ class OriginalSettings:
     n_estimators: int = 2000
     learning_rate: float = 0.01
     n_rows: int | None = None
-    n_judges: int | None = None
+    n_evaluation_users: int | None = None
     n_threads: int = 1
 
 
@@ -199,7 +199,7 @@ def evaluate_lists(
     """
     units = normalise_rows(vectors)
     errors, trivial, found = [], [], []
-    for row in range(min(len(profiles), settings.n_judges or len(profiles))):
+    for row in range(min(len(profiles), settings.n_evaluation_users or len(profiles))):
         part = slice(ratings.indptr[row], ratings.indptr[row + 1])
         seen, given = ratings.indices[part], ratings.data[part]
         predicted = predict(profiles[row])

@@ -103,7 +103,7 @@ def compute_lock_key(name: str) -> int:
 
 
 def copy_rows(connection: Connection, table: Table, frame: pd.DataFrame) -> str:
-    """Load a frame through COPY into a fresh temporary table shaped like `table`, dropped at the end of the transaction.
+    """Load a frame through COPY into a fresh temporary table shaped like `table`, dropped when the transaction ends.
 
     Parameters
     ----------

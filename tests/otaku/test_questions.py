@@ -14,7 +14,7 @@ from tests.factories import tiny_world
 pytestmark = pytest.mark.local
 
 
-def test_somebody_who_has_watched_everything_is_not_asked_for(settings: Settings) -> None:
+def test_a_user_who_has_watched_everything_is_not_asked_for(settings: Settings) -> None:
     catalog, interactions = tiny_world()
     fill_database(settings)
     before = build_questions(settings)[0].body["user_input"]

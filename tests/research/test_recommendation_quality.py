@@ -81,9 +81,9 @@ def test_every_split_is_evaluated_on_other_users(work: Path, tmp_path: Path) -> 
     groups = [dict(zip(users, assign_groups(users), strict=True)) for users in (w["user_id"].unique() for w in worlds)]
     validators = [{user for user, group in found.items() if group == VALIDATION} for found in groups]
     assert validators[0] == validators[1]
-    judges = [{user for user, group in found.items() if group == TEST} for found in groups]
-    assert not judges[0] & set(groups[1]), "who judged before teaches under another id"
-    assert not judges[1] & set(groups[0])
+    evaluation_users = [{user for user, group in found.items() if group == TEST} for found in groups]
+    assert not evaluation_users[0] & set(groups[1]), "evaluation users train under another id in the other split"
+    assert not evaluation_users[1] & set(groups[0])
 
     found = json.loads((tmp_path / "splits.json").read_text())
     assert found["n_users"] == sum(len(pd.read_parquet(tmp_path / f"split-{s}/test/ease.parquet")) for s in (0, 1))

@@ -44,7 +44,7 @@ def test_a_challenger_with_the_bytes_of_the_champion_takes_over_as_equal(jobs: J
 
 
 def test_two_run_keys_at_once_leave_one_linear_history(jobs: Jobs, open_evaluated: OpenWorld) -> None:
-    """Whoever was judged against a champion that is gone stops, and is judged again by the next run."""
+    """Whoever was evaluated against a champion that is gone stops, and is evaluated again by the next run."""
     settings = open_evaluated()
     days = [SUNDAY, SUNDAY + WEEK]
 

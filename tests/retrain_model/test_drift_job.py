@@ -34,7 +34,7 @@ pytestmark = pytest.mark.local
 ROOT = Path(__file__).parents[2]
 CATALOG, INTERACTIONS = tiny_world()
 LEARNT_UNTIL, DAY = date(2026, 1, 11), date(2026, 1, 14)
-FIRST_NEWCOMER = 5000
+FIRST_NEW_USER = 5000
 
 STOP_HALF_WAY = """
 import sys, time
@@ -57,7 +57,7 @@ class World:
     def add_users(self, arrived_on: date, *, rating: int | None = None) -> None:
         """Let copies of half of the known users arrive: as they are, or as users who rate everything alike."""
         table = INTERACTIONS.select_users(INTERACTIONS.user_ids[:80]).table
-        ids = table[Columns.User] + FIRST_NEWCOMER
+        ids = table[Columns.User] + FIRST_NEW_USER
         given = table[Columns.Rating] if rating is None else rating
         with self.engine.begin() as connection:
             known_users = pd.DataFrame({"user_id": ids.unique(), "arrived_on": arrived_on, "batch_id": "test"})
@@ -99,7 +99,7 @@ def test_the_same_users_ask_for_nothing(world: World) -> None:
     assert row.report["unknown_share"] == 0
 
 
-def test_other_users_ask_once_and_a_judged_challenger_gives_rest(world: World) -> None:
+def test_other_users_ask_once_and_a_evaluated_challenger_gives_rest(world: World) -> None:
     world.add_users(DAY, rating=2)
     row = world.monitor(DAY)
     assert row.retraining_wanted
@@ -113,7 +113,7 @@ def test_other_users_ask_once_and_a_judged_challenger_gives_rest(world: World) -
     world.evaluated(f"{DAY}")
     tomorrow = world.monitor(DAY + timedelta(days=1))
     assert (tomorrow.breached, tomorrow.retraining_wanted) == (True, False)
-    assert f"learned until {DAY} was judged" in tomorrow.reason
+    assert f"learned until {DAY} was evaluated" in tomorrow.reason
     assert world.monitor(DAY + timedelta(days=3)).retraining_wanted
     # A challenger of later is no reason for an earlier day to rest.
     assert world.monitor(DAY - timedelta(days=1)).report["n_current"] == 0

@@ -99,12 +99,12 @@ def test_a_target_of_a_test_user_moves_that_users_metrics_and_nothing_else(
     tables = []
     for settings in (changed, undisturbed):
         with open_context(SUNDAY, settings=settings) as context:
-            place = fetch(context, "evaluate", tmp_path / f"{settings.model_name}-judged")
+            place = fetch(context, "evaluate", tmp_path / f"{settings.model_name}-evaluated")
         tables.append(pd.read_parquet(place / "per_user.parquet"))
     same = tables[0].eq(tables[1]) | (tables[0].isna() & tables[1].isna())
     rows, columns = np.nonzero(~same.to_numpy())
     assert set(tables[0]["user_id"].iloc[rows]) == {user_id}
-    # Still liked, so that the lists are judged as before; only the error of the predicted rating differs.
+    # Still liked, so that the lists are evaluated as before; only the error of the predicted rating differs.
     assert set(tables[0].columns[columns]) == {"mae"}
 
 

@@ -93,7 +93,7 @@ def context_of(story: Story) -> OpenContext:
     return open_one
 
 
-def test_a_dry_run_judges_and_moves_nothing(story: Story) -> None:
+def test_a_dry_run_evaluation_users_and_moves_nothing(story: Story) -> None:
     trial = story["trial"]
     assert trial.report.action == "none"
     assert trial.report.decision["action"] == "promote"
@@ -188,7 +188,7 @@ def test_another_preset_has_a_key_of_its_own(story: Story) -> None:
     assert before.manifests.items() <= seed.traces.manifests.items()
 
 
-def test_the_next_week_is_judged_against_the_champion_on_the_same_users(
+def test_the_next_week_is_evaluated_against_the_champion_on_the_same_users(
     story: Story, context_of: OpenContext, tmp_path: Any
 ) -> None:
     second = story["second"].report

@@ -24,7 +24,7 @@ _POINTERS = {"inputs.json", "snapshot.json"}
 
 
 def write_tiny_world(directory: Path) -> None:
-    """Write a sample world without every other training user: quick to fit, and 80 users to judge on."""
+    """Write a sample world without every other training user: quick to fit, and 80 users to evaluate on."""
     with tempfile.TemporaryDirectory() as folder:
         world = Path(folder) / "world"
         write_sample_world(world, n_users=N_USERS, n_items=N_ITEMS, n_ratings=N_RATINGS, seed=SEED)

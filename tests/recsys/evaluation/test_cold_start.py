@@ -77,7 +77,7 @@ def test_every_corner_has_a_full_list_without_anything_watched() -> None:
         assert summarise(result)["ndcg_at_10"]["n"] > 0
 
 
-def test_stated_genres_change_the_list_of_somebody_unknown() -> None:
+def test_stated_genres_change_the_list_of_an_unknown_user() -> None:
     _, eval_set = data_and_evaluation_set()
     slices = build_cold_start_slices(eval_set)
     stated, silent = (
@@ -89,7 +89,7 @@ def test_stated_genres_change_the_list_of_somebody_unknown() -> None:
 def test_users_with_short_histories_alone_make_no_corners() -> None:
     _, eval_set = data_and_evaluation_set()
     short = replace(eval_set.users, history=csr_matrix(eval_set.users.history.shape))
-    with pytest.raises(EvaluationError, match="nobody among the judges has 10 ratings"):
+    with pytest.raises(EvaluationError, match="no evaluation user has 10 ratings"):
         build_cold_start_slices(replace(eval_set, users=short))
 
 
@@ -121,5 +121,5 @@ def test_the_unrated_evaluation_set_wants_hidden_titles_and_knows_none() -> None
 
 def test_nobody_who_likes_a_hidden_title_is_told() -> None:
     world, eval_set = data_and_evaluation_set()
-    with pytest.raises(EvaluationError, match="nobody among the judges likes a hidden title"):
+    with pytest.raises(EvaluationError, match="no evaluation user likes a hidden title"):
         build_unrated_evaluation_set(eval_set, np.zeros(len(world.catalog), dtype=np.bool_))

@@ -86,14 +86,14 @@ def test_equal_models_draw_equal_intervals() -> None:
     assert models["twin"]["metrics"] == models["ease"]["metrics"]
 
 
-def test_a_reference_that_was_not_judged_is_refused() -> None:
-    with pytest.raises(EvaluationError, match="'als' was not judged; choose among ease, ranker, popular"):
+def test_a_reference_that_was_not_evaluated_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="'als' was not evaluated; choose among ease, ranker, popular"):
         compare(RESULTS, "als")
 
 
-def test_other_judges_are_refused() -> None:
+def test_other_evaluation_users_are_refused() -> None:
     stranger = Result("stranger", RESULTS[0].table.assign(user_id=np.arange(N_USERS) + 1), COVERED)
-    with pytest.raises(SchemaMismatchError, match="stranger and ease were judged by different users"):
+    with pytest.raises(SchemaMismatchError, match="stranger and ease were evaluated on different users"):
         compare([RESULTS[0], stranger], "ease")
 
 

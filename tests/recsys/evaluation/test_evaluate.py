@@ -1,4 +1,4 @@
-"""Models are judged on the same users, also a champion that knows other titles than the evaluation set."""
+"""Models are evaluated on the same users, also a champion that knows other titles than the evaluation set."""
 
 from dataclasses import replace
 
@@ -95,7 +95,7 @@ def test_a_rating_error_is_what_the_service_would_predict() -> None:
         assert error == pytest.approx(np.abs(predicted - targets.data).mean(), abs=1e-5)
 
 
-def test_a_champion_that_knows_fewer_titles_is_judged_on_the_same_users(wider: tuple[Catalog, Interactions]) -> None:
+def test_a_champion_that_knows_fewer_titles_is_evaluated_on_the_same_users(wider: tuple[Catalog, Interactions]) -> None:
     eval_set, model = evaluation_set_of(*wider), tiny_recommender()
     result = evaluate_recommender("champion", model, eval_set)
     assert result.to_scorecard(eval_set).user_ids.tolist() == eval_set.users.user_ids.tolist()

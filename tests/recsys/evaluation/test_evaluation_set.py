@@ -1,4 +1,4 @@
-"""Who judges, which targets are discoveries, and how lists close their ranks."""
+"""Evaluation users, which targets are discoveries, and how lists close their ranks."""
 
 import numpy as np
 import pytest

@@ -24,7 +24,7 @@ from recsys.exceptions import NotFittedError
 from recsys.types import Floats, RatingMatrix
 from tests.factories import tiny_world
 
-QUICK = OriginalSettings(n_components=8, n_epochs=2, n_estimators=30, learning_rate=0.1, n_judges=10)
+QUICK = OriginalSettings(n_components=8, n_epochs=2, n_estimators=30, learning_rate=0.1, n_evaluation_users=10)
 
 
 def texts() -> Floats:
@@ -83,7 +83,7 @@ def test_ten_titles_are_shown_as_the_original_would() -> None:
         assert set(np.argsort(-scores[row])[-len(seen) :]) == set(seen)
 
 
-def test_somebody_who_likes_nothing_gets_the_best_predicted() -> None:
+def test_a_user_who_likes_nothing_gets_the_best_predicted() -> None:
     predicted = np.array([5.0, 9.0, 7.0], dtype=np.float32)
     vectors = np.eye(3, dtype=np.float32)
     disliked = order_as_shown(predicted, np.array([0]), np.array([6.0]), vectors, vectors)
@@ -106,7 +106,7 @@ def test_users_are_split_as_in_the_notebooks() -> None:
     assert (np.sum(parts, axis=0) == 1).all()
 
 
-def test_the_lists_are_judged_by_what_they_were_asked_with() -> None:
+def test_the_lists_are_evaluated_by_what_they_were_asked_with() -> None:
     """Two users whose lists are known: the favourites are candidates, and a title one point below counts too."""
     vectors = np.vstack([np.eye(12), -np.eye(12)]).astype(np.float32)
     given = np.zeros((2, 24), dtype=np.float32)

@@ -109,7 +109,7 @@ def test_groups_can_be_taken_alone_or_together(pairs: Pairs) -> None:
     assert table_of(pairs, *SEED_GROUPS).shape[1] == len(pairs.items.catalog.genres) + 1 + 8 + 384
 
 
-def test_somebody_without_history_has_gaps_and_tastes(pairs: Pairs) -> None:
+def test_a_user_without_history_has_gaps_and_tastes(pairs: Pairs) -> None:
     catalog = pairs.items.catalog
     nobody = csr_matrix((1, len(catalog)), dtype=np.float32)
     tastes = np.zeros((1, len(catalog.genres)), dtype=np.float32)

@@ -81,7 +81,7 @@ def worlds(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def evaluate_slowly(ranked: np.ndarray, relevant: np.ndarray, k: int) -> tuple[float, ...]:
-    """Judge one list as one would by hand."""
+    """Compute the metrics of one list by hand."""
     items = [item for item in ranked.tolist()[:k] if item >= 0]
     favourites = set(np.flatnonzero(relevant).tolist())
     if not favourites:

@@ -69,14 +69,14 @@ def test_genres_are_those_of_the_title_and_of_the_user() -> None:
         assert set(named) <= set(genres[item]) & {"Romance", "Drama"}
 
 
-def test_somebody_new_is_told_of_popularity_alone() -> None:
+def test_a_new_user_is_told_of_popularity_alone() -> None:
     model, nobody = tiny_recommender(), UserProfile()
     found = model.recommend(nobody)
     kinds = {reason.kind for reasons in explain(model, nobody, found) for reason in reasons}
     assert kinds == {"popularity"}
 
 
-def test_popularity_and_genres_are_all_of_the_score_of_somebody_new() -> None:
+def test_popularity_and_genres_are_all_of_the_score_of_a_new_user() -> None:
     model = tiny_recommender()
     every = {genre: 1.0 + place for place, genre in enumerate(model.catalog.genres)}
     for stated in ({"Romance": 1.0, "Drama": 0.5}, every):

@@ -1,4 +1,4 @@
-"""A whole recommender in memory: who teaches it, through whose eyes, and that a seed decides everything."""
+"""A whole recommender in memory: which users train it through which models, and that a seed decides everything."""
 
 from dataclasses import replace
 from typing import Any
@@ -56,7 +56,7 @@ def test_a_seed_decides_everything_and_every_stage_is_told() -> None:
     assert "train relevance head" in told
 
 
-def test_test_users_teach_nothing() -> None:
+def test_test_users_do_not_train() -> None:
     _, interactions = tiny_world()
     table = interactions.table.copy()
     tested = assign_groups(table["user_id"]) == TEST
@@ -64,7 +64,7 @@ def test_test_users_teach_nothing() -> None:
     assert ask(fit(Interactions(table))) == ask(fit(interactions))
 
 
-def test_nobody_teaches_through_models_that_know_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_user_trains_through_models_fitted_on_them(monkeypatch: pytest.MonkeyPatch) -> None:
     catalog, interactions = tiny_world()
     seen: list[tuple[Any, Any]] = []
     build = fitting.build_tables
@@ -90,5 +90,5 @@ def test_nobody_teaches_through_models_that_know_them(monkeypatch: pytest.Monkey
     everybody = np.expm1(final.first_stage.models["popular"].score(validators.history[:1])[0])
     assert np.rint(everybody).astype(int).tolist() == np.asarray(liked.sum(axis=0)).ravel().tolist()
     hidden = split_history(interactions.select_users(training)).targets
-    taught = {int(user) for _, users in folds for user in users.user_ids}
-    assert taught == set(hidden.user_ids.tolist())
+    trained_on = {int(user) for _, users in folds for user in users.user_ids}
+    assert trained_on == set(hidden.user_ids.tolist())

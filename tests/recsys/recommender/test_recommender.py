@@ -238,7 +238,7 @@ def test_fewer_negatives_are_a_part_of_all_and_no_positive_is_lost() -> None:
     assert all(tuple(row) in rows for row in np.nan_to_num(thin.relevance.features).tolist())
 
 
-def test_a_user_teaches_several_times_with_other_ratings_hidden() -> None:
+def test_a_user_trains_several_times_with_other_ratings_hidden() -> None:
     catalog, interactions = tiny_world()
     once, twice = (build_training_users(interactions, catalog, n_splits) for n_splits in (1, 2))
     again = twice.select(np.arange(len(once.user_ids), len(twice.user_ids)))

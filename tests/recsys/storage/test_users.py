@@ -47,7 +47,7 @@ def event(key: str, **values: Any) -> FeedbackEvent:
     return FeedbackEvent(**{"idempotency_key": key, "user_id": 7, "item_id": 1, "kind": "click", **values})
 
 
-def test_somebody_registers_with_ratings_and_the_preferences_that_a_job_would_compute(engine: Engine) -> None:
+def test_a_user_registers_with_ratings_and_the_preferences_that_a_job_would_compute(engine: Engine) -> None:
     with engine.begin() as connection:
         first = register_user(connection, {1: 9, 440: 3}, DAY)
         second = register_user(connection, {}, DAY)
@@ -133,7 +133,7 @@ def test_the_table_refuses_what_makes_no_sense(engine: Engine, wrong: dict[str, 
         write_feedback(connection, [event("a", **wrong)])
 
 
-def test_all_traces_of_somebody_go_and_nobody_elses(engine: Engine) -> None:
+def test_all_traces_of_a_user_go_and_nobody_elses(engine: Engine) -> None:
     with engine.begin() as connection:
         refresh_preferences(connection, [7, 8])
         write_feedback(connection, [event("a"), event("b", user_id=8)])
