@@ -57,9 +57,7 @@ class SpellingIndex:
         if not query or not len(self.lengths):
             return np.empty(0, dtype=np.intp)
         signs = _code_points(query)
-        shared = np.zeros(len(self.lengths), dtype=np.uint8)
-        for group, count in Counter((signs % _GROUPS).tolist()).items():
-            shared += np.minimum(self.counts[group], np.uint8(count))
+        shared = self._count_shared(signs)
         jaro = (shared / self.lengths + shared / np.float32(len(query)) + 1) / 3
         equal = np.ones(len(self.lengths), dtype=bool)
         prefix = np.zeros(len(self.lengths), dtype=np.float32)
@@ -68,6 +66,26 @@ class SpellingIndex:
             prefix += equal
         bound = jaro + _PREFIX_WEIGHT * prefix * (1 - jaro)
         return np.flatnonzero(bound > threshold - _ROUNDING)
+
+    def prune_edits(self, query: str, edits: int) -> Positions:
+        """Return the spellings that may be at most so many edits away from a query of at most 255 characters.
+
+        None that is so near is missing: with `d` edits the longer text keeps all but `d` of its characters.
+        """
+        if not query or not len(self.lengths):
+            return np.empty(0, dtype=np.intp)
+        near = np.flatnonzero(np.abs(self.lengths - np.float32(len(query))) <= edits)
+        shared = self._count_shared(_code_points(query), near)
+        return near[shared >= np.maximum(self.lengths[near], np.float32(len(query))) - edits]
+
+    def _count_shared(
+        self, signs: npt.NDArray[np.int32], places: Positions | slice = slice(None)
+    ) -> npt.NDArray[np.uint8]:
+        """Count the characters that spellings share with a text, as an upper bound."""
+        shared = np.zeros(len(self.lengths[places]), dtype=np.uint8)
+        for group, count in Counter((signs % _GROUPS).tolist()).items():
+            shared += np.minimum(self.counts[group][places], np.uint8(count))
+        return shared
 
 
 def _code_points(text: str) -> npt.NDArray[np.int32]:
