@@ -17,6 +17,7 @@ _ENTITY = re.compile(r"&#?\w+;")
 # Katakana stand 0x60 above the hiragana of the same sound, the iteration marks included.
 _KATAKANA = {code: code - 0x60 for code in (*range(0x30A1, 0x30F7), 0x30FD, 0x30FE)}
 _SIGNS = str.maketrans({"×": "x", "✕": "x", "✖": "x", "⨯": "x", "√": " root "})
+_ASCII_SIGNS = {code: None if chr(code) in _APOSTROPHES else " " for code in range(128) if not chr(code).isalnum()}
 _LONG_VOWELS = re.compile(r"o[ou]+|u{2,}|a{2,}|e{2,}")
 _LONG_MARK = "ー"
 
@@ -30,6 +31,8 @@ def fold_width(text: str) -> str:
     for _ in range(2):  # files of crawled titles hold entities that were escaped twice
         if _ENTITY.search(clean):
             clean = html.unescape(clean)
+    if clean.isascii():
+        return " ".join(clean.lower().split())
     clean = clean.encode("utf-8", "replace").decode("utf-8")  # without lone surrogates
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", clean).casefold())
     return " ".join(folded.split())[:MAX_QUERY_LENGTH]
@@ -48,10 +51,11 @@ def fold_title(text: str) -> str:
     'okami to koshinryo'
     """
     text = with_signs = fold_width(text)
-    if not text.isascii():
-        split = unicodedata.normalize("NFKD", text.translate(_SIGNS))
-        text = "".join(sign for sign in split if sign in _KANA_VOICE_MARKS or unicodedata.category(sign)[0] != "M")
-        text = unicodedata.normalize("NFKC", text).translate(_KATAKANA)
+    if text.isascii():
+        return " ".join(text.translate(_ASCII_SIGNS).split()) or with_signs
+    split = unicodedata.normalize("NFKD", text.translate(_SIGNS))
+    text = "".join(sign for sign in split if sign in _KANA_VOICE_MARKS or unicodedata.category(sign)[0] != "M")
+    text = unicodedata.normalize("NFKC", text).translate(_KATAKANA)
     kept = (sign if _is_standalone(sign) else " " for sign in text if sign not in _APOSTROPHES)
     return " ".join("".join(kept).split())[:MAX_QUERY_LENGTH] or with_signs
 
