@@ -15,15 +15,18 @@ router = APIRouter(tags=["titles"])
 _PROBLEMS = document_problems(401, 403, 408, 422, 429, 503)
 _TITLE_PROBLEMS = _PROBLEMS | document_problems(404)
 ItemId = Annotated[int, Path(ge=0, lt=2**63, description="The MAL id of a title.")]
+Adult = Annotated[bool, Query(description="Whether titles for adults only are listed: genre Hentai or age rating Rx.")]
 Text = Annotated[str, Query(min_length=1, max_length=MAX_QUERY_LENGTH, description="What was typed so far.")]
 
 
 @router.get("/search", operation_id="search", responses=_PROBLEMS)
-async def get_search(service: ServiceDep, model: ModelDep, q: Text, limit: Limit = 10) -> SearchResponse:
+async def get_search(
+    service: ServiceDep, model: ModelDep, q: Text, limit: Limit = 10, adult: Adult = False
+) -> SearchResponse:
     """Autocomplete over all spellings of all titles, best match first, then most popular."""
     hits = [
         SearchHit(item_id=hit.item_id, title=hit.title, matched=hit.matched, match=hit.match)
-        for hit in await service.workers.run(lambda: model.titles.search(q, limit))
+        for hit in await service.workers.run(lambda: model.titles.search(q, limit, adult=adult))
     ]
     return SearchResponse(query=q, hits=hits)
 

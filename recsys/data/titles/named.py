@@ -59,11 +59,11 @@ class NameIndex:
         return is_minor and is_alias, step, is_minor, is_alias, self.works.ranks[name.position]
 
     def _find_series(self, name: Name, query: Query) -> list[Name]:
-        """Return the series of a recap or special that carries the name of the series as an alias."""
-        if not self.works.is_minor[name.position] or name.role == "exact" or query.parsed.kind:
-            return []
+        """Return the series of a film, recap or special that carries the bare name of the series as an alias."""
         default = parse_title(self.works.titles[name.position])
-        if not default.kind or not self._begins_others(name):
+        if name.role == "exact" or query.parsed.kind or not default.kind or default.subtitle:
+            return []
+        if not self._begins_others(name):
             return []
         found = self.series.find(join_words(default.base), ParsedTitle(default.base))
         return [other for other in found if not self.works.is_minor[other.position]]
