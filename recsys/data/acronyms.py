@@ -16,6 +16,7 @@ PARTICLES: Final = frozenset({"the", "of", "a", "an", "and", "to", "in", "no", "
 _MIN_WORDS = 2
 _MAX_WORDS = 8
 _MAX_LETTERS = 4  # a longer word is a word rather than letters of several
+_MAX_FOUND = 20  # names of the same initials, popular ones first
 _MAX_READ = 300  # names, popular ones first, in which letters are looked for
 
 
@@ -46,9 +47,9 @@ class AcronymIndex:
         """Yield the names that an acronym may stand for, each with a weight from 0 to 1, not sorted by it."""
         if not is_acronym(acronym):
             return
-        for place in self.whole.get(acronym, ()):
+        for place in self.whole.get(acronym, ())[:_MAX_FOUND]:
             yield place, INITIALS
-        for place in self.places.get(acronym, ()):
+        for place in self.places.get(acronym, ())[:_MAX_FOUND]:
             yield place, FIRST_INITIALS
         if len(acronym) > _MAX_LETTERS:
             return

@@ -17,6 +17,7 @@ from recsys.data.words import WordIndex
 
 _MAX_COMBINED = 200  # works of which all names are read together
 _AFTER_ALL = chr(0x10FFFF)
+_MANY_NAMES = 500
 _MIN_JOINED = 4  # letters without a space that may begin several words
 
 
@@ -68,7 +69,7 @@ class PartIndex:
     def find_prefix(self, folded: str) -> Iterator[Name]:
         """Yield the names that begin with a text, popular ones first."""
         if folded:
-            yield from (self.names[place] for place in self._scan("\n " + folded))
+            yield from (self.names[place] for place in self._scan_begins(folded))
 
     def find_whole(self, folded: str) -> Iterator[Name]:
         """Yield the names that contain the words of a text, whole and in a row, popular ones first."""
@@ -78,8 +79,8 @@ class PartIndex:
 
     def _stages(self, folded: str, whole_words: bool) -> Iterator[tuple[PartMatch, Iterable[int]]]:
         if self.contains(folded):
-            yield "prefix", self._scan("\n " + folded)
-            yield "substring", self._scan(" " + folded)
+            yield "prefix", self._scan_begins(folded)
+            yield "substring", self._scan_words(folded)
             yield "substring", self._scan(folded)
         else:
             yield "prefix", self._scan_joined(folded)
@@ -87,6 +88,27 @@ class PartIndex:
         if not whole_words or sum(token.rstrip() not in PARTICLES for token in tokens) > 1:
             yield "tokens", self._scan_tokens(tokens)
             yield "tokens", self._scan_combined(tokens)
+
+    def _scan_begins(self, folded: str) -> Iterator[int]:
+        """Yield the names that begin with a text, in order."""
+        leading = self._find_leading(folded)
+        if leading is None:
+            yield from self._scan("\n " + folded)
+        else:
+            yield from (place for place in leading if self.names[place].folded.startswith(folded))
+
+    def _scan_words(self, folded: str) -> Iterator[int]:
+        """Yield the names of which some words begin with a text, in order."""
+        leading = self._find_leading(folded)
+        if leading is None:
+            yield from self._scan(" " + folded)
+        else:
+            yield from (place for place in leading if self._holds(place, folded))
+
+    def _find_leading(self, folded: str) -> list[int] | None:
+        """Return the names that hold the first word of a text; None where they are so many that a scan finds enough."""
+        first = folded.split(" ", 1)[0]
+        return self.words.find(first) if self.words.count(first) < _MANY_NAMES else None
 
     def _scan(self, needle: str) -> Iterator[int]:
         """Yield the names that contain a text, in order; a space in it stands for the begin of a word."""
