@@ -35,6 +35,7 @@ _TITLES: list[tuple[int, str, str | None, list[str], str, str, int]] = [
 ]
 _FIGHT, _LOVE = ["Action", "Shounen", "Space"], ["Romance", "Drama", "Slice of Life"]
 N_ITEMS, N_USERS = 48, 160
+ADULT_ITEM = 10_039
 
 
 def tiny_catalog() -> Catalog:
@@ -44,8 +45,9 @@ def tiny_catalog() -> Catalog:
         genres = _FIGHT if number % 2 else _LOVE
         kind = "TV" if number % 3 else "Movie"
         name = f"{'Sword' if number % 2 else 'Heart'} of the {number}th Garden"
+        rating = "Rx - Hentai" if 10_000 + number == ADULT_ITEM else "PG-13"
         rows.append(
-            (10_000 + number, name, None, [genres[0], genres[2 - number % 2]], kind, "PG-13", 1990 + number % 30)
+            (10_000 + number, name, None, [genres[0], genres[2 - number % 2]], kind, rating, 1990 + number % 30)
         )
     items = pd.DataFrame({name: [None] * len(rows) for name in ItemColumns.All})
     shown = [Columns.Item, ItemColumns.Title, ItemColumns.TitleEnglish, ItemColumns.Genres, ItemColumns.Type]

@@ -102,7 +102,10 @@ class TypoIndex:
 
 
 def compute_confidence(edits: int, length: int) -> float:
-    """Return the share of misspellings of so many edits in so many letters that name this work."""
+    """Return a cautious probability that a text of so many letters, so many edits away, names a work.
+
+    Of generated misspellings more are right (docs/title-search.md), but a text may also name a work of no catalog.
+    """
     return max(0.5, 0.99 - 0.5 * edits / length)
 
 

@@ -1,4 +1,5 @@
 from tests.app.harness import TestClient
+from tests.factories import ADULT_ITEM
 
 
 def test_completion_names_titles_with_the_spelling_that_was_found(client: TestClient) -> None:
@@ -10,6 +11,22 @@ def test_completion_names_titles_with_the_spelling_that_was_found(client: TestCl
         (5, "Cowboy Bebop: The Movie", "prefix"),
     ]
     assert client.get("/search", params={"q": "qqqq"}).json()["hits"] == []
+
+
+def test_a_title_for_adults_is_listed_on_request_alone(client: TestClient) -> None:
+    query = {"q": "39th garden", "limit": 50}
+    by_default, on_request = (client.get("/search", params=query | extra).json() for extra in ({}, {"adult": "true"}))
+
+    assert ADULT_ITEM not in [hit["item_id"] for hit in by_default["hits"]]
+    assert ADULT_ITEM in [hit["item_id"] for hit in on_request["hits"]]
+    assert client.get("/search", params=query | {"adult": "perhaps"}).status_code == 422
+
+
+def test_an_unknown_season_is_answered_with_the_series(client: TestClient) -> None:
+    answer = client.post("/recommend/", json={"user_input": "Cowboy Bebop Season 2"})
+
+    assert answer.status_code == 404
+    assert answer.json()["suggestions"] == ["Cowboy Bebop", "Cowboy Bebop: Tengoku no Tobira"]
 
 
 def test_an_item_is_shown_whole_and_gaps_are_null(client: TestClient) -> None:

@@ -220,6 +220,14 @@ def test_pruning_loses_nothing_that_is_similar_enough(spellings: list[str], quer
         assert similar <= set(index.prune(query, threshold).tolist())
 
 
+@given(st.lists(similar_words | anything, min_size=1), similar_words | anything, st.integers(1, 4))
+def test_pruning_by_edits_loses_nothing_that_is_near_enough(spellings: list[str], query: str, most: int) -> None:
+    edits = [jellyfish.damerau_levenshtein_distance(query, spelling) for spelling in spellings]
+    near = {place for place, count in enumerate(edits) if count <= most}
+
+    assert near <= set(SpellingIndex.build(spellings).prune_edits(query, most).tolist())
+
+
 @pytest.mark.slow
 def test_a_folded_character_is_one_grapheme_alone_and_beside_any_other() -> None:
     # jellyfish counts graphemes; "b" + n others has one match of n + 1 only if nothing was joined.
