@@ -42,7 +42,7 @@ def run_step(name: str) -> Any:
     **DAG_POLICY,
     schedule=AssetOrTimeSchedule(timetable=CronDataIntervalTimetable("30 22 * * 0", timezone="UTC"), assets=[DRIFT]),
     params={
-        "preset": Param("default", enum=["default", "seed"], description="hyperparameters of the ranker"),
+        "preset": Param("default", enum=["default", "original"], description="hyperparameters of the ranker"),
         "dry_run": Param(False, type="boolean", description="train and judge, but promote nothing"),
     },
     tags=["otaku", "weekly", "training"],

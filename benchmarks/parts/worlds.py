@@ -64,7 +64,7 @@ def train_seed_forest(shape: Shape, rng: np.random.Generator) -> SeedForest:
     fit = np.einsum("ij,ij->i", tastes[rows[0]], titles[rows[1], :N_LIGHTFM])
     ratings = (means[rows[0]] + quality[rows[1]] + fit + rng.normal(0, 0.8, shape.n_rows)).clip(1, 10).round()
     table = np.hstack([users[rows[0]], titles[rows[1]]])
-    head = replace(get_preset("seed").rating, num_leaves=shape.n_leaves)
+    head = replace(get_preset("original").rating, num_leaves=shape.n_leaves)
     params = head.to_lightgbm(seed=0, n_threads=1)
     booster = lgb.train(params, lgb.Dataset(table, ratings, params=params), shape.n_trained)
     return SeedForest(repeat_trees(booster, shape.n_trees), users, titles)

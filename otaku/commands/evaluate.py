@@ -56,7 +56,7 @@ def evaluate(
     params: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Tuned hyper-parameters by model, JSON.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="Hyper-parameters of the ranker: default, seed.")] = "default",
+    preset: Annotated[str, typer.Option(help="Hyper-parameters of the ranker: default, original.")] = "default",
     seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a fit.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write all numbers here.")] = None,

@@ -10,7 +10,7 @@ import typer
 
 def retrain(
     as_of: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day of arrivals to learn from.")],
-    preset: Annotated[str, typer.Option(help="Hyper-parameters of the ranker: default, seed.")] = "default",
+    preset: Annotated[str, typer.Option(help="Hyper-parameters of the ranker: default, original.")] = "default",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Train and judge, but promote nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:

@@ -209,7 +209,7 @@ def fit_regressor(
         _build_table(entries, chosen[held_out[entries.row[chosen]] == side], profiles, vectors)
         for side in (False, True)
     ]
-    params = replace(get_preset("seed").rating, n_estimators=n_estimators, learning_rate=learning_rate)
+    params = replace(get_preset("original").rating, n_estimators=n_estimators, learning_rate=learning_rate)
     schema = FeatureSchema({"original": names})
     return train_head(params, schema, *tables, seed=seed, n_threads=n_threads).booster
 

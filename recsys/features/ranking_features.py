@@ -100,7 +100,7 @@ DEFAULT_GROUPS: Final = (
     "franchise",
     "tastes",
 )
-SEED_GROUPS: Final = ("user_profile", "lightfm_raw", "text_raw")
+ORIGINAL_GROUPS: Final = ("user_profile", "lightfm_raw", "text_raw")
 
 
 def compute_ranking_features(pairs: Pairs, groups: Sequence[str]) -> tuple[FeatureSchema, Floats]:

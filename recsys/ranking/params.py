@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from recsys.exceptions import ConfigurationError
-from recsys.features.ranking_features import DEFAULT_GROUPS, SEED_GROUPS
+from recsys.features.ranking_features import DEFAULT_GROUPS, ORIGINAL_GROUPS
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,13 @@ class Preset:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Preset":
-        """Read back what `dataclasses.asdict` and JSON made of a preset."""
+        """Read back what `dataclasses.asdict` and JSON made of a preset; earlier names of presets are mapped."""
+        name = RENAMED_PRESETS.get(stored["name"], stored["name"])
         heads = {name: HeadParams(**stored[name]) for name in ("relevance", "rating")}
-        return cls(**{**stored, "groups": tuple(stored["groups"]), **heads})
+        return cls(**{**stored, "name": name, "groups": tuple(stored["groups"]), **heads})
 
 
-def _seed_head(objective: str) -> HeadParams:
+def _original_head(objective: str) -> HeadParams:
     return HeadParams(
         objective=objective,
         n_estimators=2000,
@@ -99,6 +100,9 @@ def _default_head(objective: str) -> HeadParams:
     )
 
 
+# Recipes written before a preset was renamed carry its earlier name.
+RENAMED_PRESETS: Final[Mapping[str, str]] = {"seed": "original"}
+
 PRESETS: Final[Mapping[str, Preset]] = {
     "default": Preset(
         name="default",
@@ -109,14 +113,14 @@ PRESETS: Final[Mapping[str, Preset]] = {
         relevance=_default_head("lambdarank"),
         rating=_default_head("regression"),
     ),
-    "seed": Preset(
-        name="seed",
-        groups=SEED_GROUPS,
+    "original": Preset(
+        name="original",
+        groups=ORIGINAL_GROUPS,
         n_per_model=150,
         n_splits=1,
         negative_share=1.0,
-        relevance=_seed_head("lambdarank"),
-        rating=_seed_head("regression"),
+        relevance=_original_head("lambdarank"),
+        rating=_original_head("regression"),
     ),
 }
 

@@ -14,7 +14,7 @@ from recsys.data.splits import TEST, VALIDATION, select_group, split_history
 from recsys.data.users import build_users
 from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
-from recsys.features.ranking_features import DEFAULT_GROUPS, SEED_GROUPS, compute_ranking_features
+from recsys.features.ranking_features import DEFAULT_GROUPS, ORIGINAL_GROUPS, compute_ranking_features
 from recsys.recommender.retrieve import Retriever
 from recsys.retrieval.base import read_state, sparse_from_state
 from recsys.retrieval.first_stage import FirstStage
@@ -61,7 +61,7 @@ def see(settings: Settings, group: str, user_id: int, folder: Path) -> tuple[Pai
     users = build_users(select_group(snapshot.interactions, group), snapshot.catalog)
     user = users.select(np.flatnonzero(users.user_ids == user_id))
     pairs = Retriever(first_stage, items, 20).retrieve(user.history, user.tastes)
-    tables = {groups[0]: compute_ranking_features(pairs, groups)[1] for groups in (DEFAULT_GROUPS, SEED_GROUPS)}
+    tables = {groups[0]: compute_ranking_features(pairs, groups)[1] for groups in (DEFAULT_GROUPS, ORIGINAL_GROUPS)}
     return pairs, tables
 
 

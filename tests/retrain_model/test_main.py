@@ -31,7 +31,7 @@ def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     ("arguments", "sentence"),
     [
         (["--as-of", "yesterday"], "invalid fromisoformat value: 'yesterday'"),
-        (["--as-of", "2026-01-11", "--preset", "fast"], "invalid choice: 'fast' (choose from 'default', 'seed')"),
+        (["--as-of", "2026-01-11", "--preset", "fast"], "invalid choice: 'fast' (choose from 'default', 'original')"),
         (["train", "--as-of", "2026-01-11"], "invalid choice: 'train'"),
         ([], "required: --as-of"),
     ],

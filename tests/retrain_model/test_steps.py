@@ -64,7 +64,7 @@ def story(open_world: Callable[[], Settings], undisturbed: Settings) -> Story:
 
     def tell(name: str, day: date = SUNDAY, preset: str = "default", *, dry_run: bool = False) -> None:
         with open_context(day, preset, settings=settings) as context:
-            small = shrink(context, 3 if preset == "seed" else 60)
+            small = shrink(context, 3 if preset == "original" else 60)
             report = retrain(small, dry_run=dry_run)
         chapters[name] = Chapter(report, read_traces(settings))
 
@@ -76,7 +76,7 @@ def story(open_world: Callable[[], Settings], undisturbed: Settings) -> Story:
         tell("again")
         with engine.begin() as connection:
             connection.execute(text("UPDATE otaku.ratings SET rating = 8 WHERE rating = 1"))
-        tell("seed", preset="seed", dry_run=True)
+        tell("original", preset="original", dry_run=True)
         for day in range(1, 8):
             add_new_users(engine, SUNDAY + timedelta(days=day), cohort_size=(3, 6))
     tell("second", SUNDAY + WEEK)
@@ -177,15 +177,15 @@ def test_again_changes_nothing_even_if_the_tables_have_changed(story: Story) -> 
 
 
 def test_another_preset_has_a_key_of_its_own(story: Story) -> None:
-    seed, before = story["seed"], story["again"].traces
-    run_key = f"{SUNDAY.isoformat()}-seed"
-    assert seed.report.run_key == run_key
-    assert seed.report.evaluation["champion_version"] == 1
-    assert seed.report.evaluation["challenger_version"] == 2
-    assert seed.report.decision["reference"] == "champion"
-    assert finished_steps(seed.traces, run_key) == set(steps.STEPS)
-    assert (seed.traces.ledger, seed.traces.aliases) == (before.ledger, before.aliases)
-    assert before.manifests.items() <= seed.traces.manifests.items()
+    original, before = story["original"], story["again"].traces
+    run_key = f"{SUNDAY.isoformat()}-original"
+    assert original.report.run_key == run_key
+    assert original.report.evaluation["champion_version"] == 1
+    assert original.report.evaluation["challenger_version"] == 2
+    assert original.report.decision["reference"] == "champion"
+    assert finished_steps(original.traces, run_key) == set(steps.STEPS)
+    assert (original.traces.ledger, original.traces.aliases) == (before.ledger, before.aliases)
+    assert before.manifests.items() <= original.traces.manifests.items()
 
 
 def test_the_next_week_is_evaluated_against_the_champion_on_the_same_users(
@@ -208,7 +208,7 @@ def test_the_next_week_is_evaluated_against_the_champion_on_the_same_users(
 
 
 def test_ledger_and_alias_follow_the_verdict_of_the_next_week(story: Story) -> None:
-    before, after = story["seed"].traces, story["second"].traces
+    before, after = story["original"].traces, story["second"].traces
     action = story["second"].report.action
     assert [(key, act) for key, act, *_ in after.ledger] == [
         (SUNDAY.isoformat(), "promote"),
@@ -220,10 +220,10 @@ def test_ledger_and_alias_follow_the_verdict_of_the_next_week(story: Story) -> N
 
 def test_what_the_gate_did_not_say_is_refused(story: Story, context_of: OpenContext) -> None:
     before = read_traces(story.settings)
-    with context_of(preset="seed") as context:
-        said = story["seed"].report.decision["action"]
+    with context_of(preset="original") as context:
+        said = story["original"].report.decision["action"]
         assert said == "keep", "three trees do not beat sixty"
-        with pytest.raises(RetrainError, match=r"the gate of .*-seed says keep, not promote: "):
+        with pytest.raises(RetrainError, match=r"the gate of .*-original says keep, not promote: "):
             steps.promote(context)
     with context_of() as context, pytest.raises(RetrainError, match=r"says promote, not keep: "):
         steps.keep(context)
@@ -267,15 +267,15 @@ def test_a_decision_against_a_champion_of_yesterday_is_made_again(
 )
 def test_a_step_out_of_order_says_what_to_run_first(step: str, missing: str, context_of: OpenContext) -> None:
     day = date(2026, 3, 1)
-    command = f"`python -m retrain_model {missing} --as-of 2026-03-01 --preset seed`"
-    with context_of(day, "seed") as context, pytest.raises(RetrainError) as caught:
+    command = f"`python -m retrain_model {missing} --as-of 2026-03-01 --preset original`"
+    with context_of(day, "original") as context, pytest.raises(RetrainError) as caught:
         getattr(steps, step)(context)
     assert command in str(caught.value)
 
 
 def test_a_preset_that_does_not_exist_is_named(settings: Settings) -> None:
     with (
-        pytest.raises(ConfigurationError, match="'fast' is unknown; choose one of default, seed"),
+        pytest.raises(ConfigurationError, match="'fast' is unknown; choose one of default, original"),
         open_context(SUNDAY, "fast", settings=settings),
     ):
         pass

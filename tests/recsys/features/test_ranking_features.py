@@ -14,7 +14,7 @@ from recsys.data.users import build_users
 from recsys.exceptions import ArtifactError, SchemaMismatchError
 from recsys.features.neighbour_features import WEIGHT_SHRINKAGE
 from recsys.features.pairs import Pairs
-from recsys.features.ranking_features import DEFAULT_GROUPS, GROUPS, SEED_GROUPS, compute_ranking_features
+from recsys.features.ranking_features import DEFAULT_GROUPS, GROUPS, ORIGINAL_GROUPS, compute_ranking_features
 from recsys.features.schema import FeatureSchema
 from tests.factories import tiny_recommender, tiny_world
 
@@ -106,7 +106,7 @@ def test_groups_can_be_taken_alone_or_together(pairs: Pairs) -> None:
     whole = table_of(pairs, *DEFAULT_GROUPS)
     parts = pd.concat([table_of(pairs, group) for group in DEFAULT_GROUPS], axis=1)
     pd.testing.assert_frame_equal(whole, parts)
-    assert table_of(pairs, *SEED_GROUPS).shape[1] == len(pairs.items.catalog.genres) + 1 + 8 + 384
+    assert table_of(pairs, *ORIGINAL_GROUPS).shape[1] == len(pairs.items.catalog.genres) + 1 + 8 + 384
 
 
 def test_a_user_without_history_has_gaps_and_tastes(pairs: Pairs) -> None:

@@ -1,5 +1,7 @@
 """Two heads, trained and stored."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from recsys.exceptions import ArtifactError, ConfigurationError, SchemaMismatchError
 from recsys.features.schema import FeatureSchema
-from recsys.ranking.params import PRESETS, HeadParams, get_preset
+from recsys.ranking.params import PRESETS, HeadParams, Preset, get_preset
 from recsys.ranking.ranker import Ranker, TrainingTable, train_head
 
 SCHEMA = FeatureSchema({"made up": ("signal", "noise")})
@@ -112,15 +114,21 @@ def test_query_groups_must_cover_the_table() -> None:
         TrainingTable(np.zeros((4, 2), np.float32), np.zeros(4, np.float32), np.array([1, 2]))
 
 
-def test_the_seed_preset_is_the_original_one() -> None:
-    rating = PRESETS["seed"].rating
+def test_the_preset_original_has_the_parameters_of_the_original() -> None:
+    rating = PRESETS["original"].rating
     assert (rating.max_depth, rating.num_leaves, rating.n_estimators, rating.learning_rate) == (8, 255, 2000, 0.01)
     assert (rating.feature_fraction, rating.bagging_fraction, rating.early_stopping_rounds) == (0.8, 0.8, 20)
     assert rating.objective == "regression"
 
 
+@pytest.mark.parametrize("name", ["original", "seed"])
+def test_a_stored_preset_is_read_back_by_its_earlier_name_too(name: str) -> None:
+    stored = json.loads(json.dumps({**asdict(PRESETS["original"]), "name": name}))
+    assert Preset.from_dict(stored) == PRESETS["original"]
+
+
 def test_an_unknown_preset_is_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"'fast' is unknown; choose one of default, seed"):
+    with pytest.raises(ConfigurationError, match=r"'fast' is unknown; choose one of default, original"):
         get_preset("fast")
 
 
