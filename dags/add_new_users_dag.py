@@ -1,4 +1,4 @@
-"""The daily DAG: users arrive."""
+"""The daily DAG: new users."""
 
 from typing import Any
 
@@ -9,20 +9,21 @@ from otaku_policy import DAG_POLICY, RATINGS, day_of_run
 
 DOC = """
 ### What
-A cohort of users from the pool `future_users` enters `users`, `ratings` and `user_preferences`, in one transaction
-together with its row in `arrivals`.
+Adds a cohort of users from `future_users` to `users`, `ratings` and `user_preferences`, in one transaction with its
+row in `arrivals`.
 
 ### When
 Every day at 21:50 UTC, for the day that ends its data interval. Days can be backfilled in any order.
 
 ### Idempotency
-The cohort is a function of the day alone, and a day that has its row in `arrivals` is left as it is: running a day
-again, twice at once, or after being killed half-way ends in the same tables.
+The cohort is a function of the day alone, and a day that has its row in `arrivals` is left as it is: a second run,
+concurrent runs and a run after a crash end with the same tables.
 
 ### Triage
-* *a service is away*: nothing was written; the task tries again by itself, or clear it later;
+* *a service is down*: nothing was written; the task is retried, or clear it later;
 * *skipped*: nothing was ingested yet (`otaku ingest DIR`);
-* *what would it do?* trigger with `dry_run`, read the task's return value.
+* *cohort size*: set both `cohort_min` and `cohort_max`, the same for all days; empty takes the default of the job;
+* *preview*: trigger with `dry_run` and read the return value of the task.
 """
 
 
@@ -30,28 +31,27 @@ again, twice at once, or after being killed half-way ends in the same tables.
     **DAG_POLICY,
     schedule=CronDataIntervalTimetable("50 21 * * *", timezone="UTC"),
     params={
-        "dry_run": Param(False, type="boolean", description="tell who would arrive, write nothing"),
-        "cohort_min": Param(10, type="integer", minimum=1, maximum=1000, description="smallest cohort of a day"),
-        "cohort_max": Param(25, type="integer", minimum=1, maximum=1000, description="largest cohort of a day"),
+        "dry_run": Param(False, type="boolean", description="report who would arrive, write nothing"),
+        "cohort_min": Param(None, type=["null", "integer"], minimum=1, maximum=1000, description="smallest cohort"),
+        "cohort_max": Param(None, type=["null", "integer"], minimum=1, maximum=1000, description="largest cohort"),
     },
     tags=["otaku", "daily", "arrivals"],
-    description="Let a cohort of users arrive",
+    description="Add a cohort of new users",
     doc_md=DOC,
 )
 def add_new_users() -> None:
-    """Let users arrive in the database."""
+    """Add new users to the database."""
 
     @task(outlets=[RATINGS])
     def add_cohort() -> dict[str, Any]:
         """Add the cohort of the run's day."""
         context = get_current_context()
         params = context["params"]
-        bounds = (params["cohort_min"], params["cohort_max"])
         dry_run = ["--dry-run"] if params["dry_run"] else []
-        answer = run_job(
-            "simulate_new_users", "--json", "--day", day_of_run(context), "--cohort-size", *bounds, *dry_run
-        )
-        return dict(answer)
+        bounds = [params[name] for name in ("cohort_min", "cohort_max") if params[name] is not None]
+        # Last, so that one bound without the other is refused as wrong usage.
+        size = ["--cohort-size", *bounds] if bounds else []
+        return dict(run_job("simulate_new_users", "--json", "--day", day_of_run(context), *dry_run, *size))
 
     add_cohort()
 

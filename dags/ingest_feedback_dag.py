@@ -1,4 +1,4 @@
-"""The daily DAG before arrivals: what users rated in the service becomes what models learn from."""
+"""The daily DAG before arrivals: ratings given in the service become training data."""
 
 from typing import Any
 
@@ -10,42 +10,42 @@ from otaku_policy import DAG_POLICY, RATINGS, day_of_run
 
 DOC = """
 ### What
-Takes the ratings of the table `feedback` over into `ratings` and computes the `user_preferences` of these users anew,
-in one transaction. Dismissals stay in `feedback`, where the service reads them; so do clicks and impressions.
+Writes the new ratings of the table `feedback` into `ratings` and recomputes the `user_preferences` of these users, in
+one transaction. Dismissals, clicks and impressions stay in `feedback`; the service reads dismissals there.
 
 ### When
-Every day at 21:40 UTC, before the arrivals. A run takes over all that waits, whatever day it stands for.
+Every day at 21:40 UTC, before the arrivals. A run ingests all new feedback, whatever its day.
 
 ### Idempotency
-How far it came is written to `feedback_folds` in the same transaction: a second run finds nothing new, and of two at
-once the second waits for the first. Of several ratings of a title by one user the last one given holds.
+The last ingested event is written to `feedback_folds` in the same transaction: a second run finds nothing new, and of
+two concurrent runs the second waits for the first. Of several ratings of a title by one user the last one counts.
 
 ### Triage
-* *skipped*: no feedback was waiting;
-* *a service is away*: nothing was written; the task tries again by itself, or clear it later;
-* *what would it do?* trigger with `dry_run`, read the task's return value.
+* *skipped*: there was no new feedback;
+* *a service is down*: nothing was written; the task is retried, or clear it later;
+* *preview*: trigger with `dry_run` and read the return value of the task.
 """
 
 
 @dag(
     **DAG_POLICY,
     schedule=CronDataIntervalTimetable("40 21 * * *", timezone="UTC"),
-    params={"dry_run": Param(False, type="boolean", description="tell what would be taken over, write nothing")},
+    params={"dry_run": Param(False, type="boolean", description="report what would be ingested, write nothing")},
     tags=["otaku", "daily", "feedback"],
-    description="Take the ratings given in the service over into the data",
+    description="Ingest the ratings given in the service",
     doc_md=DOC,
 )
 def ingest_feedback() -> None:
-    """Learn from feedback."""
+    """Ingest feedback."""
 
     @task(outlets=[RATINGS])
     def fold_feedback() -> dict[str, Any]:
-        """Write waiting ratings into the tables that models learn from."""
+        """Write new ratings into the tables of the training data."""
         context = get_current_context()
         dry_run = ["--dry-run"] if context["params"]["dry_run"] else []
         report = run_job("retrain_model.feedback", "--day", day_of_run(context), *dry_run)
         if not report["n_feedback"]:
-            raise AirflowSkipException(f"no feedback is waiting after event {report['last_feedback_id']}")
+            raise AirflowSkipException(f"no new feedback after event {report['last_feedback_id']}")
         return dict(report)
 
     fold_feedback()

@@ -1,4 +1,4 @@
-"""The daily DAG after arrivals: tell whether the model in Production still fits the users."""
+"""The daily DAG after arrivals: measure drift and request a retraining if needed."""
 
 from typing import Any
 
@@ -10,20 +10,21 @@ from otaku_policy import DAG_POLICY, DRIFT, day_of_run
 
 DOC = """
 ### What
-Compares users who arrived lately with those the model in Production was trained on: how many titles they rate, how
-high, which genres; how many of their ratings are about titles the model does not know; how old it is. Leaves a page
-with a picture under `drift/<day>/` in S3 and a row in `drift_reports`. A breach asks for a retraining.
+Compares users who arrived recently with those the model in Production was trained on: number of ratings, rating
+values, genres; share of ratings of titles the model does not know; age of the model. Writes a report with a plot to
+`drift/<day>/` in S3 and a row to `drift_reports`. A breached limit requests a retraining.
 
 ### When
 Every day at 22:10 UTC, after the arrivals, for the day that ends its data interval.
 
 ### Idempotency
-A day that has its row is left as it is. A retraining that is asked for twice is one: it is named by the day.
+A day that has its row is left as it is. A retraining that is requested twice runs once: its key is the day.
 
 ### Triage
 * *measure is skipped*: nothing was ingested or promoted yet;
-* *request_retraining is skipped*: the model still fits, or a challenger was judged within `rest_days`; see its log;
-* *asks too often, or never*: change the params; 0.1 and 0.25 are the usual limits of the population stability index.
+* *request_retraining is skipped*: no limit is breached, or a challenger was evaluated within `rest_days`; see its log;
+* *too many requests, or none*: change the params; an empty param takes the default of the job, shown by
+  `otaku drift --help`. 0.1 and 0.25 are the usual limits of the population stability index.
 """
 
 
@@ -31,29 +32,31 @@ A day that has its row is left as it is. A retraining that is asked for twice is
     **DAG_POLICY,
     schedule=CronDataIntervalTimetable("10 22 * * *", timezone="UTC"),
     params={
-        "dry_run": Param(False, type="boolean", description="measure, but ask for nothing"),
-        "window_days": Param(28, type="integer", minimum=1, description="look at users of so many days"),
-        "rest_days": Param(3, type="integer", minimum=1, description="days after which another may be asked for"),
+        "dry_run": Param(False, type="boolean", description="measure, but request no retraining"),
+        "window_days": Param(None, type=["null", "integer"], minimum=1, description="compare users of these last days"),
+        "rest_days": Param(None, type=["null", "integer"], minimum=1, description="days between two requests"),
         "psi": Param(
-            0.25, type="number", exclusiveMinimum=0, description="population stability index that is too much"
+            None, type=["null", "number"], exclusiveMinimum=0, description="limit of the population stability index"
         ),
-        "unknown_share": Param(0.05, type="number", minimum=0, maximum=1, description="ratings about unknown titles"),
-        "age_days": Param(35, type="integer", minimum=1, description="age of the model that is too much"),
+        "unknown_share": Param(
+            None, type=["null", "number"], minimum=0, maximum=1, description="limit of the share of unknown titles"
+        ),
+        "age_days": Param(None, type=["null", "integer"], minimum=1, description="limit of the age of the model"),
     },
     tags=["otaku", "daily", "monitoring"],
-    description="Compare new users with those the model learned from; ask for a retraining if they differ",
+    description="Compare recent users with the training data; request a retraining if they differ",
     doc_md=DOC,
 )
 def monitor_drift() -> None:
-    """Measure, and ask for a retraining if it is time."""
+    """Measure drift; request a retraining if a limit is breached."""
 
     @task
     def measure() -> dict[str, Any]:
         """Measure drift as of the run's day."""
         context = get_current_context()
-        limits = ("window_days", "rest_days", "psi", "unknown_share", "age_days")
-        options = [(f"--{name.replace('_', '-')}", context["params"][name]) for name in limits]
-        row = run_job("retrain_model.drift", "--day", day_of_run(context), *(word for pair in options for word in pair))
+        given = {name: value for name, value in context["params"].items() if name != "dry_run" and value is not None}
+        options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+        row = run_job("retrain_model.drift", "--day", day_of_run(context), *options)
         return {name: row[name] for name in ("day", "retraining_wanted", "reason", "report_uri")}
 
     @task(outlets=[DRIFT])

@@ -1,8 +1,8 @@
-"""How a task runs a job of the platform: in its own process, or by another Python, with the same arguments.
+"""Run a job of the platform from a task: in its process, or with another Python, with the same arguments.
 
 Where `OTAKU_TASK_PYTHON` names an interpreter, tasks start `INTERPRETER -m JOB ...` there and Airflow's own environment
-needs nothing of the platform. Services come from the environment; where it names no database or S3 server, from the
-Airflow connections `otaku_db` and `otaku_s3`.
+needs none of the packages of the platform. Services come from the environment; where it names no database or S3
+server, from the Airflow connections `otaku_db` and `otaku_s3`.
 """
 
 import importlib
@@ -24,25 +24,25 @@ from airflow.sdk.exceptions import (
 log = logging.getLogger(__name__)
 
 TASK_PYTHON = "OTAKU_TASK_PYTHON"
-WRONG_USAGE, NOT_YET = 2, 99
+WRONG_USAGE, NOTHING_TO_DO = 2, 99
 
 
 def run_job(module: str, *arguments: object) -> Any:
-    """Run `python -m MODULE ARGUMENTS` and return what it answers.
+    """Run `python -m MODULE ARGUMENTS` and return its result.
 
     Raises
     ------
     AirflowSkipException
-        There is nothing to work on yet: nothing ingested, or nothing promoted.
+        Nothing to work on yet: nothing was ingested, or nothing promoted.
     """
     os.environ.update(read_connections())
     words = [str(argument) for argument in arguments]
     python = os.environ.get(TASK_PYTHON)
-    return _run_elsewhere(python, module, words) if python else _run_here(module, words)
+    return _run_subprocess(python, module, words) if python else _run_in_process(module, words)
 
 
 def read_connections() -> dict[str, str]:
-    """Read where the database and S3 are from Airflow's connections, for what has no address in the environment."""
+    """Read the addresses of database and S3 from Airflow connections if the environment has none."""
     found: dict[str, str | None] = {}
     if "OTAKU_DATABASE_URL" not in os.environ and (database := _find_connection("otaku_db")):
         found["OTAKU_DATABASE_URL"] = f"postgresql://{database.get_uri().split('://', 1)[1]}"
@@ -62,22 +62,22 @@ def _find_connection(name: str) -> Any:
         return None
 
 
-def _run_here(module: str, arguments: list[str]) -> Any:
+def _run_in_process(module: str, arguments: list[str]) -> Any:
     entry = importlib.import_module(f"{module}.__main__")
     from recsys.exceptions import RecsysError, compute_exit_code
 
     try:
         return entry.run(arguments)
     except SystemExit as stopped:
-        raise AirflowFailException(f"{module} does not take {' '.join(arguments)}") from stopped
+        raise AirflowFailException(f"wrong usage of {module}: {' '.join(arguments)}") from stopped
     except RecsysError as error:
-        if compute_exit_code(error) == NOT_YET:
+        if compute_exit_code(error) == NOTHING_TO_DO:
             raise AirflowSkipException(str(error)) from error
         raise
 
 
-def _run_elsewhere(python: str, module: str, arguments: list[str]) -> Any:
-    """Show what the job says line by line; its last line tells why it failed or had nothing to do."""
+def _run_subprocess(python: str, module: str, arguments: list[str]) -> Any:
+    """Log stderr of the job line by line; its last line is the reason of a failure or skip."""
     command = [python, "-m", module, *arguments]
     log.info("running %s", " ".join(command))
     last = ""
@@ -90,13 +90,13 @@ def _run_elsewhere(python: str, module: str, arguments: list[str]) -> Any:
                 last = line.strip() or last
                 log.info("%s", line.rstrip())
             code = process.wait()
-        except BaseException:  # a timeout, or a user who marks the task: the job ends with it
+        except BaseException:  # a timeout, or a task marked by a user: the job ends with the task
             process.kill()
             raise
         output.seek(0)
-        answer = output.read()
+        result = output.read()
     if code == 0:
-        return json.loads(answer)
-    if code == NOT_YET:
+        return json.loads(result)
+    if code == NOTHING_TO_DO:
         raise AirflowSkipException(last)
     raise (AirflowFailException if code == WRONG_USAGE else AirflowException)(last or f"{module} ended with {code}")

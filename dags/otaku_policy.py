@@ -1,4 +1,4 @@
-"""What the DAGs of the platform share: whose they are, what is tried again, which day a run stands for."""
+"""Defaults that all DAGs share: owner, retries, timeouts, callbacks, assets, and the day of a run."""
 
 import logging
 import os
@@ -9,19 +9,19 @@ from airflow.sdk import Asset, Context, ExceptionRetryPolicy, RetryAction, Retry
 
 log = logging.getLogger(__name__)
 
-# Day 0 of the queue of arrivals; no run stands for an earlier day.
+# First day of arrivals; no run has an earlier day.
 FIRST_DAY = datetime(2026, 1, 5, tzinfo=UTC)
 
-# Users or their ratings have changed; another model is in Production; a retraining is wanted before its time.
+# Users or ratings changed; another version is in Production; an early retraining is requested.
 RATINGS = Asset("otaku.ratings")
 PRODUCTION_MODEL = Asset("otaku.production_model")
 DRIFT = Asset("otaku.drift")
 
-# One training at a time on the machines that train: `airflow pools set training 1 "heavy steps"`.
+# Limits concurrent training tasks: `airflow pools set training 1 "heavy steps"`.
 TRAINING_POOL = "training"
 
-# A service that is away comes back; rows, settings and code that are wrong stay wrong however often one tries.
-# Errors of another interpreter come without their class, and Airflow's own need not have these.
+# A retry helps while a service is down, not against wrong data or settings. With another interpreter, errors arrive
+# without their class, and Airflow's own environment need not hold these classes.
 NON_RETRYABLE: list[str | type[BaseException]] = [
     "recsys.exceptions.DataContractError",
     "recsys.exceptions.ConfigurationError",
@@ -29,15 +29,15 @@ NON_RETRYABLE: list[str | type[BaseException]] = [
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[]
     if os.environ.get("OTAKU_TASK_PYTHON")
-    else [RetryRule(exception=NON_RETRYABLE, action=RetryAction.FAIL, reason="trying again cannot mend it")],
+    else [RetryRule(exception=NON_RETRYABLE, action=RetryAction.FAIL, reason="a retry cannot fix this error")],
 )
 
 
 def day_of_run(context: Context) -> date:
-    """Tell the day a run stands for, in UTC: the day on which its data interval ends.
+    """Return the day of a run, in UTC: the day on which its data interval ends.
 
-    A run without a logical date has no interval. If assets triggered it, their newest event names the day; else the
-    moment it was triggered for stands in, which does not move when the run is retried or cleared.
+    A run without a logical date has no interval. If assets triggered it, their newest event names the day; else
+    `run_after` does, which does not change when the run is retried or cleared.
     """
     events = context.get("triggering_asset_events") or {}
     days = [event.extra["day"] for found in events.values() for event in found if "day" in event.extra]
@@ -48,7 +48,7 @@ def day_of_run(context: Context) -> date:
 
 
 def log_failure(context: Context) -> None:
-    """Log one line that says what failed for which day, and why."""
+    """Log one line with the failed task, its day and the error."""
     instance, error = context["task_instance"], context.get("exception")
     day = day_of_run(context)
     log.error("%s.%s failed for %s: %s: %s", instance.dag_id, instance.task_id, day, type(error).__name__, error)

@@ -13,22 +13,22 @@ log = logging.getLogger(__name__)
 
 DOC = """
 ### What
-Trains a challenger and compares it with the champion on the same held-out users; only the gate's yes moves the
-alias `production`.
+Trains a challenger and compares it with the champion on the same held-out users; the alias `production` moves only
+if the gate decides to promote.
 
 ### When
-Every Sunday at 22:30 UTC, after the day's arrivals, with all that is known at the end of its data interval; and when
-`monitor_drift` asks for it, for the day of the report. Not with every change of the ratings: those come daily.
+Every Sunday at 22:30 UTC, after the day's arrivals, on the data as of the end of its data interval; and when
+`monitor_drift` requests it, for the day of the report. Not on every update of the ratings, which is daily.
 
 ### Idempotency
-Every step reads and writes under `retrain/<as_of>/` and leaves finished work as it is; a promotion is fenced by the
-run's key in `decisions`. Any task can be cleared, killed or run twice at once.
+Every step reads and writes under `retrain/<as_of>/` and skips finished work; a promotion is unique by the key of the
+run in `decisions`. Any task can be cleared, killed or run concurrently.
 
 ### Triage
-* *promote is skipped*: the gate said no; the reason is in the log of `gate` and in `decisions`;
-* *all is skipped*: nothing was ingested yet (`otaku ingest DIR`);
-* *a service is away*: the task tries again by itself, and goes on where it stopped;
-* *the verdict was wrong*: `otaku models rollback --reason TEXT` restores the previous version.
+* *promote is skipped*: the gate decided to keep the champion; the reason is in the log of `gate` and in `decisions`;
+* *all tasks are skipped*: nothing was ingested yet (`otaku ingest DIR`);
+* *a service is down*: the task is retried and continues where it stopped;
+* *the decision was wrong*: `otaku models rollback --reason TEXT` restores the previous version.
 """
 
 
@@ -42,36 +42,36 @@ def run_step(name: str) -> Any:
     **DAG_POLICY,
     schedule=AssetOrTimeSchedule(timetable=CronDataIntervalTimetable("30 22 * * 0", timezone="UTC"), assets=[DRIFT]),
     params={
-        "preset": Param("default", enum=["default", "original"], description="hyperparameters of the ranker"),
-        "dry_run": Param(False, type="boolean", description="train and judge, but promote nothing"),
+        "preset": Param("default", enum=["default", "original"], description="hyper-parameters of the ranker"),
+        "dry_run": Param(False, type="boolean", description="train and evaluate, but promote nothing"),
     },
     tags=["otaku", "weekly", "training"],
-    description="Train a challenger; promote it if the gate says yes",
+    description="Train a challenger; promote it if it passes the gate",
     doc_md=DOC,
 )
 def retrain_model() -> None:
-    """Train, judge, and promote or keep."""
+    """Train, evaluate, and promote or keep."""
 
     def step(name: str, doc: str, hours: int = 1, **options: Any) -> Any:
         return task(task_id=name, doc_md=doc, execution_timeout=timedelta(hours=hours), **options)(run_step)(name)
 
     @task.branch
     def gate() -> str | None:
-        """Judge the challenger and name the task that follows: none in a dry run."""
+        """Decide on the challenger and return the task that follows: none in a dry run."""
         decision = run_step("gate")
-        log.info("the gate says %s: %s", decision["action"], decision["reason"])
+        log.info("the gate decided %s: %s", decision["action"], decision["reason"])
         return None if get_current_context()["params"]["dry_run"] else str(decision["action"])
 
     chain(
-        step("snapshot", "Write the tables as of the run's day under the digest of their content."),
-        step("embed_text", "Encode the synopses that are new or changed.", 3, pool=TRAINING_POOL),
+        step("snapshot", "Write a snapshot of the tables as of the day of the run."),
+        step("embed_text", "Encode new and changed synopses.", 3, pool=TRAINING_POOL),
         step("fit_retrieval", "Fit the candidate generators on the training users.", 3, pool=TRAINING_POOL),
         step("train_ranker", "Train both heads of the ranker.", 3, pool=TRAINING_POOL),
-        step("evaluate", "Measure challenger and champion on the same held-out users."),
+        step("evaluate", "Evaluate challenger and champion on the same held-out users."),
         gate(),
         [
-            step("promote", "Move the alias and write the ledger.", outlets=[PRODUCTION_MODEL]),
-            step("keep", "Write in the ledger that the champion stays."),
+            step("promote", "Move the alias and write to the ledger.", outlets=[PRODUCTION_MODEL]),
+            step("keep", "Write to the ledger that the champion stays."),
         ],
     )
 

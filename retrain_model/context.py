@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from sqlalchemy import Engine
 
 import recsys
 from recsys.exceptions import ArtifactError, RetrainError
+from recsys.progress import OnProgress, ignore_progress
 from recsys.ranking.params import Preset
 from recsys.storage.artifacts import MANIFEST, ArtifactStore
 from recsys.storage.locks import hold_lock
@@ -47,18 +48,6 @@ INPUTS = "inputs.json"
 ROOT = "retrain"
 
 
-class Progress(Protocol):
-    """Receives how far long work is."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Report `done` of `total` units of a stage."""
-        ...
-
-
-def ignore_progress(stage: str, done: int, total: int) -> None:
-    """Report to nobody."""
-
-
 @dataclass(frozen=True)
 class RetrainContext:
     """One retraining: its key, its services and its sources of chance and time.
@@ -83,7 +72,7 @@ class RetrainContext:
     text_model: str
     seed: int = 0
     n_threads: int = 2
-    progress: Progress = ignore_progress
+    progress: OnProgress = ignore_progress
     place: str | None = None
 
     @property

@@ -1,6 +1,5 @@
-"""The steps in sequence, for a laptop, a pod or a user."""
+"""Run a retraining, whole or one step of it, without Airflow."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,13 +7,12 @@ from datetime import date
 from typing import Any
 
 from recsys.connections import open_engine, open_registry, open_store
+from recsys.progress import OnProgress, ignore_progress, track_stage
 from recsys.ranking.params import get_preset
 from recsys.settings import Settings, load_settings
 from recsys.storage.database import migrate
 from retrain_model import steps
-from retrain_model.context import Progress, RetrainContext, ignore_progress
-
-log = logging.getLogger(__name__)
+from retrain_model.context import RetrainContext
 
 
 @contextmanager
@@ -23,7 +21,7 @@ def open_context(
     preset: str = "default",
     *,
     settings: Settings | None = None,
-    progress: Progress = ignore_progress,
+    progress: OnProgress = ignore_progress,
 ) -> Iterator[RetrainContext]:
     """Connect to the services and yield what the steps need.
 
@@ -67,13 +65,18 @@ class RetrainReport:
         }
 
 
+def run_step(context: RetrainContext, name: str) -> Any:
+    """Run one step by its name and return what it returns: a URI, or the decision of `gate`."""
+    with track_stage(context.progress, f"{name} of {context.run_key}"):
+        return getattr(steps, name)(context)
+
+
 def retrain(context: RetrainContext, *, dry_run: bool = False) -> RetrainReport:
-    """Run all steps; a dry run trains and judges but leaves alias and ledger alone."""
+    """Run all steps; a dry run trains and evaluates but leaves alias and ledger alone."""
     for name in steps.STEPS:
-        log.info("%s: %s", context.run_key, name)
-        getattr(steps, name)(context)
+        run_step(context, name)
     decision = steps.gate(context)
     action = "none" if dry_run else str(decision["action"])
     if not dry_run:
-        (steps.promote if action == "promote" else steps.keep)(context)
+        run_step(context, action)
     return RetrainReport(context.run_key, action, decision, steps.read_evaluation(context))

@@ -7,13 +7,14 @@ import numpy as np
 
 from recsys.exceptions import ArrivalError
 from recsys.types import UserId
+from simulate_new_users.options import DEFAULT_COHORT_SIZE
 
 # Day 0 of the queue: the cohort of this day starts at position 0.
 EPOCH = dt.date(2026, 1, 5)
 # Ids of generated users: FIRST_GENERATED_ID + ordinal of the day * IDS_PER_DAY + place in the cohort.
 FIRST_GENERATED_ID = 10**12
 IDS_PER_DAY = 1000
-DEFAULT_COHORT_SIZE = (10, 25)
+
 
 CohortSize: TypeAlias = tuple[int, int]
 

@@ -18,8 +18,9 @@ from recsys.exceptions import ArrivalError, NothingIngestedError, ServiceUnavail
 from recsys.storage.database import advisory_lock, upsert_rows
 from recsys.storage.tables import arrivals, ratings, user_preferences, users
 from recsys.storage.users import read_genres
-from simulate_new_users.arrivals import DEFAULT_COHORT_SIZE, CohortSize, select_positions
+from simulate_new_users.arrivals import CohortSize, select_positions
 from simulate_new_users.cohorts import Cohort, read_cohort
+from simulate_new_users.options import DEFAULT_COHORT_SIZE
 
 logger = logging.getLogger(__name__)
 

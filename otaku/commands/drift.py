@@ -1,44 +1,72 @@
 """`otaku drift`: does the model in Production still fit the users."""
 
-from datetime import datetime
-from typing import Annotated
+import json
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from retrain_model.drift.options import (
+    DEFAULTS,
+    AgeDays,
+    Day,
+    Psi,
+    RestDays,
+    UnknownShare,
+    WindowDays,
+    build_rules,
+)
+
+if TYPE_CHECKING:
+    from retrain_model.drift.job import DriftRow
+
 
 def drift(
-    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day, like 2026-01-12.")],
-    window_days: Annotated[int, typer.Option(min=1, help="Look at users who arrived within so many days.")] = 28,
+    day: Day,
+    window_days: WindowDays = DEFAULTS.window_days,
+    rest_days: RestDays = DEFAULTS.rest_days,
+    psi: Psi = DEFAULTS.limits.psi_drifted,
+    unknown_share: UnknownShare = DEFAULTS.limits.unknown_share,
+    age_days: AgeDays = DEFAULTS.limits.age_days,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Compare users who arrived lately with those the model in Production was trained on.
+    """Compare recent users with those the model in Production was trained on.
 
-    A day that was measured before shows what was found then.
+    A day that was measured before shows its stored report.
     """
-    import json
-
-    from rich.table import Table
-
-    from otaku.console import console, running_settings
+    from otaku.console import running_settings, show_progress
     from recsys.connections import open_engine, open_registry, open_store
+    from recsys.progress import track_stage
     from recsys.storage.database import migrate
-    from retrain_model.drift.job import DriftRules, monitor_drift
+    from retrain_model.drift.job import monitor_drift
 
+    rules = build_rules(window_days, rest_days, psi, unknown_share, age_days)
     settings = running_settings()
     store, registry = open_store(settings), open_registry(settings)
-    with open_engine(settings) as engine:
+    with (
+        open_engine(settings) as engine,
+        show_progress() as on_progress,
+        track_stage(on_progress, f"drift of {day:%Y-%m-%d}"),
+    ):
         migrate(engine)
-        row = monitor_drift(engine, store, registry, day.date(), DriftRules(window_days=window_days))
+        row = monitor_drift(engine, store, registry, day.date(), rules)
     if as_json:
         typer.echo(json.dumps(row.to_dict(), indent=2))
-        return
+    else:
+        _show(row, window_days)
+
+
+def _show(row: "DriftRow", window_days: int) -> None:
+    from rich.table import Table
+
+    from otaku.console import console
+
     report = row.report
     table = Table(
         "distribution",
-        title=f"{report['n_current']} users of {window_days} days beside {report['n_reference']} of the training",
+        title=f"{report['n_current']} users of {window_days} days, {report['n_reference']} users of the training data",
         title_justify="left",
     )
-    for name in ("PSI", "by chance up to", "KS", "p"):
+    for name in ("PSI", "PSI by chance", "KS", "p"):
         table.add_column(name, justify="right")
     table.add_column("level")
     for found in report["features"]:
@@ -46,7 +74,7 @@ def drift(
         table.add_row(found["name"], *("-" if value is None else f"{value:.3g}" for value in numbers), found["level"])
     console.print(table)
     console.print(
-        f"ratings about unknown titles: {report['unknown_share']:.2%}; age of the model: {report['age_days']} days"
+        f"ratings of unknown titles: {report['unknown_share']:.2%}; age of the model: {report['age_days']} days"
     )
-    colour = "yellow" if row.breached else "green"
-    console.print(f"[{colour}]{row.reason}[/]; the whole report is at {row.report_uri}", soft_wrap=True)
+    color = "yellow" if row.breached else "green"
+    console.print(f"[{color}]{row.reason}[/]; the report is at {row.report_uri}", soft_wrap=True)

@@ -100,7 +100,7 @@ def _evaluate_models(
     leaky: bool,
 ) -> "Evaluation":
     """Judge the wanted models on a folder, or on the database as of a day, while showing how far that is."""
-    from otaku.commands.ingest import show_progress
+    from otaku.console import show_progress
     from otaku.evaluation.harness import build_harness
     from otaku.evaluation.leaky import evaluate_leaky
     from otaku.evaluation.run import evaluate_heldout

@@ -1,8 +1,6 @@
 """`otaku ingest`: files into the database and the object store."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +26,7 @@ def ingest(
     Layouts: Kaggle 2020 (anime.csv, anime_with_synopsis.csv, rating_complete.csv) and CooperUnion (anime.csv,
     rating.csv with -1 for unrated), as .csv, .csv.gz or .parquet.
     """
-    from otaku.console import console, running_settings
+    from otaku.console import console, running_settings, show_progress
     from recsys.connections import open_engine, open_store
     from recsys.storage.database import migrate
     from recsys.storage.ingestion import ingest_directory
@@ -44,30 +42,6 @@ def ingest(
     else:
         console.print(build_file_table(report))
         console.print(describe(report), soft_wrap=True)
-
-
-@contextmanager
-def show_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show the stages of a long command as they pass; yield what is called with stage, done and total."""
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-    from otaku.console import error_console
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f}%"),
-        TimeElapsedColumn(),
-    )
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=error_console, transient=True) as bars:
-
-        def on_progress(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield on_progress
 
 
 def build_file_table(report: "IngestReport") -> "Table":

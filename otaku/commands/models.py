@@ -145,15 +145,16 @@ def reproduce_model(
 
     Exit code 1 if they are not identical.
     """
-    from otaku.console import console, error_console, running_settings
-    from otaku.demo.narrator import Narrator
+    from otaku.console import console, running_settings, show_progress
     from retrain_model.job import open_context
     from retrain_model.reproduce import reproduce
 
-    narrator = Narrator(error_console if as_json else console)
     # The day and the preset come from the version; what is given here is not looked at.
     day = datetime.now(UTC).date()
-    with narrator.watching(), open_context(day, settings=running_settings(), progress=narrator.progress) as context:
+    with (
+        show_progress() as on_progress,
+        open_context(day, settings=running_settings(), progress=on_progress) as context,
+    ):
         found = reproduce(context, version)
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))

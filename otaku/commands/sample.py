@@ -1,4 +1,4 @@
-"""`otaku sample`: a synthetic world to try everything on."""
+"""`otaku sample`: a synthetic data set."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +13,11 @@ def sample(
     ratings: Annotated[int, typer.Option(min=1, help="How many ratings.")] = 40_000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same files.")] = 0,
 ) -> None:
-    """Write a synthetic world in the layout that `otaku ingest` reads: invented titles, learnable tastes."""
-    from otaku.console import console
+    """Write a synthetic data set that `otaku ingest` reads: made-up titles and users with learnable preferences."""
+    from otaku.console import console, show_progress
     from recsys.data.sample_world import write_sample_world
+    from recsys.progress import track_stage
 
-    with console.status("Inventing a world ..."):
+    with show_progress() as on_progress, track_stage(on_progress, "sample data"):
         write_sample_world(directory, n_users=users, n_items=items, n_ratings=ratings, seed=seed)
     console.print(f"Wrote {users:,} users, {items:,} anime and {ratings:,} ratings to {directory}.")

@@ -1,1 +1,1 @@
-"""The whole loop once, told as it happens: `otaku demo`."""
+"""The whole platform from ingest to recommendations, end to end: `otaku demo`."""

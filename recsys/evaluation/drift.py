@@ -19,6 +19,7 @@ from recsys.columns import Columns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.data.preferences import MEAN_RATING, N_RATINGS, compute_preferences
+from recsys.evaluation.drift_limits import DriftLimits
 
 Counts = npt.NDArray[np.float64]
 
@@ -35,29 +36,6 @@ class Level(StrEnum):
     Shifting = "shifting"
     Drifted = "drifted"
     TooFew = "too few users"
-
-
-@dataclass(frozen=True)
-class DriftLimits:
-    """From where on a model no longer fits the users.
-
-    Parameters
-    ----------
-    psi_shifting, psi_drifted
-        Population stability indices.
-    unknown_share
-        Share 0..1 of the ratings that are about items the model does not know.
-    age_days
-        Days since the last day that the model learned from.
-    min_people
-        Fewer users of the last days give no verdict on distributions.
-    """
-
-    psi_shifting: float = 0.1
-    psi_drifted: float = 0.25
-    unknown_share: float = 0.05
-    age_days: int = 35
-    min_users: int = 50
 
 
 @dataclass(frozen=True)

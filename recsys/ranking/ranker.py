@@ -82,7 +82,7 @@ def train_head(
     Parameters
     ----------
     on_iteration
-        Called with trees grown and trees at most.
+        Called with trees grown and trees at most; after an early stop with trees grown twice.
     """
     metric = {"metric": "ndcg", "eval_at": [10]} if params.objective == "lambdarank" else {"metric": "l1"}
     # Threads that share few rows wait for one another more than they work.
@@ -109,6 +109,8 @@ def train_head(
             report,
         ],
     )
+    if booster.current_iteration() < params.n_estimators:
+        on_iteration(booster.current_iteration(), booster.current_iteration())
     return TrainedHead(booster, curves)
 
 

@@ -1,1 +1,1 @@
-"""The daily job after arrivals: tell whether the model in Production still fits the users."""
+"""The daily job after arrivals: does the model in Production still fit the users."""

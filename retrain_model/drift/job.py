@@ -5,7 +5,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from recsys.columns import Columns
 from recsys.data.interactions import Interactions
-from recsys.evaluation.drift import DriftLimits, DriftReport, build_profile, compute_drift
+from recsys.evaluation.drift import DriftReport, build_profile, compute_drift
 from recsys.evaluation.drift_plots import describe_drift, plot_drift
 from recsys.exceptions import NoProductionModelError
 from recsys.storage.artifacts import ArtifactStore
@@ -24,35 +24,18 @@ from recsys.storage.promotion import GATE
 from recsys.storage.registry import Registry
 from recsys.storage.snapshots import read_snapshot
 from recsys.storage.tables import decisions, drift_reports, ratings, users
+from retrain_model.drift.options import DriftRules
 from retrain_model.evidence import read_recipe
 
 log = logging.getLogger(__name__)
 
 PREFIX: Final = "drift"
-PICTURE: Final = "drift.png"
-
-
-@dataclass(frozen=True)
-class DriftRules:
-    """Which users are looked at, how far they may move, and how often a model may be asked for.
-
-    Parameters
-    ----------
-    window_days
-        Users who arrived on this many days up to the day are compared.
-    rest_days
-        A breach asks for a retraining unless one has learned from these last days already: judged and refused today, a
-        challenger of tomorrow would be refused too.
-    """
-
-    window_days: int = 28
-    rest_days: int = 3
-    limits: DriftLimits = field(default_factory=DriftLimits)
+PLOT: Final = "drift.png"
 
 
 @dataclass(frozen=True)
 class DriftRow:
-    """A row of `drift_reports`; `reason` says why a retraining is wanted or why not."""
+    """A row of `drift_reports`; `reason` states why a retraining is requested or not."""
 
     day: dt.date
     model_version: int
@@ -70,17 +53,17 @@ class DriftRow:
 def monitor_drift(
     engine: Engine, store: ArtifactStore, registry: Registry, day: dt.date, rules: DriftRules
 ) -> DriftRow:
-    """Measure drift as of a day, keep page, numbers and picture in S3 and a row in `drift_reports`.
+    """Measure drift as of a day; write report and plot to S3 and a row to `drift_reports`.
 
-    A day that has its row is left as it is. Killed half-way there is no row, and the day is measured again; run twice
-    at the same time, the first row stands.
+    A day that has its row is left as it is. Killed half-way there is no row, and the day is measured again; of two
+    runs at the same time, the second waits and returns the row of the first.
 
     Raises
     ------
     NoProductionModelError
         If nothing was promoted yet.
     RetrainError
-        If the version in Production does not say what it was trained on.
+        If the version in Production has no recipe that names its training data.
     """
     with hold_lock(engine, f"{PREFIX}/{day}"):
         known = _read_row(engine, day)
@@ -96,52 +79,52 @@ def monitor_drift(
 def _measure(
     engine: Engine, store: ArtifactStore, recipe: Mapping[str, Any], version: int, day: dt.date, rules: DriftRules
 ) -> DriftRow:
-    """Compare, decide, and leave page, numbers and picture in S3."""
-    learnt_until = dt.date.fromisoformat(recipe["as_of"])
+    """Compare, decide, and write report and plot to S3."""
+    trained_until = dt.date.fromisoformat(recipe["as_of"])
     reference = read_snapshot(store, recipe["snapshot"])
     first = day - dt.timedelta(days=rules.window_days - 1)
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         catalog = read_catalog(connection)
         current = _read_cold_start_users(connection, first, day)
-        last_judged = _find_last_evaluated(connection, day)
+        last_evaluated = _find_last_evaluated(connection, day)
     before, now = build_profile(reference.interactions, catalog), build_profile(current, catalog)
     is_known = reference.catalog.contains(current.table[Columns.Item].to_numpy())
     report = compute_drift(
         before,
         now,
         unknown_share=float((~is_known).mean()) if len(is_known) else 0.0,
-        age_days=max(0, (day - learnt_until).days),
+        age_days=max(0, (day - trained_until).days),
         limits=rules.limits,
     )
-    wanted, reason = decide(report, day, last_judged, rules)
-    facts = {"day": day, "users arrived since": first, "model": f"version {version}, trained on {learnt_until}"}
+    wanted, reason = decide(report, day, last_evaluated, rules)
+    facts = {"day": day, "users arrived since": first, "model": f"version {version}, trained on {trained_until}"}
     content = {**facts, **report.to_dict(), "rules": asdict(rules), "retraining wanted": wanted, "reason": reason}
     with tempfile.TemporaryDirectory(prefix="otaku-") as folder:
         (Path(folder) / "report.json").write_text(json.dumps(content, indent=1, default=str))
-        (Path(folder) / "report.md").write_text(describe_drift(report, facts, picture=PICTURE))
-        plot_drift(before, now, report).savefig(Path(folder) / PICTURE, dpi=110)
+        (Path(folder) / "report.md").write_text(describe_drift(report, facts, picture=PLOT))
+        plot_drift(before, now, report).savefig(Path(folder) / PLOT, dpi=110)
         uri = store.write_directory(f"{PREFIX}/{day}", Path(folder))
     return DriftRow(day, version, bool(report.breaches), wanted, reason, report.to_dict(), uri)
 
 
-def decide(report: DriftReport, day: dt.date, last_judged: dt.date | None, rules: DriftRules) -> tuple[bool, str]:
-    """Tell whether a retraining is wanted, and why or why not."""
+def decide(report: DriftReport, day: dt.date, last_evaluated: dt.date | None, rules: DriftRules) -> tuple[bool, str]:
+    """Return whether a retraining is requested, and the reason."""
     if not report.breaches:
         return False, "the model still fits the users"
     found = "; ".join(report.breaches)
-    if last_judged is not None and (day - last_judged).days < rules.rest_days:
-        return False, f"{found}; but a challenger that learned until {last_judged} was judged already"
+    if last_evaluated is not None and (day - last_evaluated).days < rules.rest_days:
+        return False, f"{found}; but a challenger trained until {last_evaluated} was evaluated already"
     return True, found
 
 
 def _read_cold_start_users(connection: Connection, first: dt.date, last: dt.date) -> Interactions:
-    """Read the ratings of everyone who arrived on these days, both included."""
+    """Read the ratings of all users who arrived on these days, both included."""
     rated = select(*(ratings.c[name] for name in Columns.Interactions)).join(users)
     return Interactions(read_frame(connection, rated.where(users.c.arrived_on.between(first, last))))
 
 
 def _find_last_evaluated(connection: Connection, day: dt.date) -> dt.date | None:
-    """Find the newest day up to this one that a judged challenger has learned from."""
+    """Find the newest day up to this one as of which an evaluated challenger was trained."""
     keys = connection.scalars(select(decisions.c.run_key).where(decisions.c.actor == GATE))
     days = (dt.date.fromisoformat(key[:10]) for key in keys)  # a run key begins with its day
     return max((found for found in days if found <= day), default=None)
@@ -155,7 +138,7 @@ def _read_row(engine: Engine, day: dt.date) -> DriftRow | None:
 
 
 def _write_row(engine: Engine, row: DriftRow) -> DriftRow:
-    """Write the row unless the day has one, and return the one that stands."""
+    """Write the row if missing, and return the stored one."""
     with engine.begin() as connection:
         connection.execute(insert(drift_reports).values(asdict(row)).on_conflict_do_nothing())
     log.info("drift of %s: %s", row.day, row.reason)

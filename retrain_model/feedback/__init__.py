@@ -1,1 +1,1 @@
-"""The daily job before arrivals: ratings that users gave in the service become what models learn from."""
+"""The daily job before arrivals: ratings that users gave in the service become training data."""

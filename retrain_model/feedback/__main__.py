@@ -1,41 +1,49 @@
-"""`python -m retrain_model.feedback --day 2026-01-05`: take the waiting feedback over into the ratings."""
+"""`python -m retrain_model.feedback --day 2026-01-05`: write new feedback into the ratings."""
 
-import argparse
-import datetime as dt
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-from recsys.exceptions import RecsysError, compute_exit_code
+import typer
+
+from recsys.jobs import call_job, run_main
+
+PROG = "retrain_model.feedback"
 
 
-def run(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """Do the job and return its report, JSON-ready; wrong usage exits with 2."""
-    parser = argparse.ArgumentParser(prog="python -m retrain_model.feedback", description="Learn from feedback.")
-    parser.add_argument("--day", type=dt.date.fromisoformat, required=True, help="names the row, like 2026-01-05")
-    parser.add_argument("--dry-run", action="store_true", help="tell what would be taken over and write nothing")
-    options = parser.parse_args(arguments)
+def ingest_feedback(
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Day of the report, like 2026-01-05.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report what would be ingested and write nothing.")
+    ] = False,
+) -> dict[str, Any]:
+    """Write the feedback that arrived since the last run into the ratings, once."""
     from recsys.connections import open_engine
+    from recsys.progress import log_progress, track_stage
     from recsys.settings import load_settings
     from recsys.storage.database import migrate
     from recsys.storage.feedback_folds import fold_feedback
 
-    with open_engine(load_settings()) as engine:
+    with (
+        open_engine(load_settings()) as engine,
+        log_progress() as on_progress,
+        track_stage(on_progress, f"feedback of {day:%Y-%m-%d}"),
+    ):
         migrate(engine)
-        report = fold_feedback(engine, options.day, dry_run=options.dry_run)
+        report = fold_feedback(engine, day.date(), dry_run=dry_run)
     return {**asdict(report), "day": report.day.isoformat()}
 
 
+def run(arguments: Sequence[str] | None = None) -> Any:
+    """Run the job and return its report, JSON-ready; wrong usage exits with 2."""
+    return call_job(ingest_feedback, arguments, prog=f"python -m {PROG}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and print its report; 1 after a sentence on stderr."""
-    try:
-        sys.stdout.write(json.dumps(run(arguments)) + "\n")
-    except RecsysError as error:
-        sys.stderr.write(f"retrain_model.feedback: {' '.join(str(error).split())}\n")
-        return compute_exit_code(error)
-    return 0
+    """Run and return the exit code: 0 done, 1 failed with one sentence, 2 wrong usage."""
+    return run_main(ingest_feedback, arguments, prog=PROG)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """What the DAG files hold, read by Airflow itself: structure, schedule and the policy that every task obeys."""
 
 import ast
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from retrain_model.drift.__main__ import build_parser
-from retrain_model.drift.job import DriftRules
+from recsys.ranking.params import PRESETS
+from retrain_model.drift.options import build_rules
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 
@@ -100,15 +101,17 @@ def test_assets_tell_what_changed(bag: dict[str, Any]) -> None:
     assert {task_id: task["outlets"] for task_id, task in tasks.items() if task["outlets"]} == OUTLETS
 
 
-def test_limits_of_the_dag_are_those_of_the_job(bag: dict[str, Any]) -> None:
-    offered = {name: found["default"] for name, found in bag["dags"]["monitor_drift"]["params"].items()}
-    rules = DriftRules()
-    names = {"psi": "psi_drifted", "unknown_share": "unknown_share", "age_days": "age_days"}
-    expected = {name: getattr(rules.limits, field) for name, field in names.items()}
-    assert offered == {"dry_run": False, "window_days": rules.window_days, "rest_days": rules.rest_days, **expected}
-    assert vars(build_parser().parse_args(["--day", "2026-01-05"])).items() >= {
-        (name, value) for name, value in offered.items() if name != "dry_run"
-    }
+def test_defaults_of_a_job_stand_in_the_job_alone(bag: dict[str, Any]) -> None:
+    drift = {name: found["default"] for name, found in bag["dags"]["monitor_drift"]["params"].items()}
+    assert drift == {"dry_run": False, **dict.fromkeys(inspect.signature(build_rules).parameters)}
+    arrivals = {name: found["default"] for name, found in bag["dags"]["add_new_users"]["params"].items()}
+    assert arrivals == {"dry_run": False, "cohort_min": None, "cohort_max": None}
+
+
+def test_presets_of_the_dag_are_those_of_the_ranker(bag: dict[str, Any]) -> None:
+    preset = bag["dags"]["retrain_model"]["params"]["preset"]
+    assert preset["enum"] == list(PRESETS)
+    assert preset["default"] in PRESETS
 
 
 def test_parsing_is_quick_and_imports_nothing_heavy(bag: dict[str, Any]) -> None:

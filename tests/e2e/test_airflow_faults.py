@@ -73,7 +73,7 @@ def test_a_no_of_the_gate_skips_promote_and_says_why(promoted: World) -> None:
     }
     entry = read_traces(promoted.settings).ledger[-1]
     assert entry[:2] == (SECOND.isoformat(), "keep")
-    assert f"the gate says keep: {entry[2]}" in promoted.log_of("retrain_model", SECOND, "gate")
+    assert f"the gate decided keep: {entry[2]}" in promoted.log_of("retrain_model", SECOND, "gate")
 
     # The same weeks again, and one task cleared: nothing is added, nothing moves.
     before: Traces = read_traces(promoted.settings)

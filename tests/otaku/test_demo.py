@@ -47,21 +47,21 @@ def find_processes(home: Path) -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_the_whole_story_of_one_week(home: Path, tmp_path: Path) -> None:
-    world, file = tmp_path / "world", tmp_path / "story.json"
+def test_one_week_end_to_end(home: Path, tmp_path: Path) -> None:
+    world, file = tmp_path / "world", tmp_path / "report.json"
     write_tiny_world(world)
     result = run(home, "demo", "--weeks", "1", "--data", str(world), "--json", str(file))
     assert result.returncode == 0, result.stderr
     assert find_processes(home) == []
     assert list(home.glob("demo-*")) == []
 
-    story = json.loads(file.read_text())
-    ingest = story["ingest"]
+    report = json.loads(file.read_text())
+    ingest = report["ingest"]
     assert all(
         part["rows"] == part["ingested"] + part["unrated"] + sum(part["quarantined"].values())
         for part in ingest["files"]
     )
-    (week,) = story["weeks"]
+    (week,) = report["weeks"]
     assert [day["day"] for day in week["arrivals"]] == [f"2026-01-{day:02}" for day in range(5, 12)]
     assert all(day["n_users"] for day in week["arrivals"])
     assert week["run_key"] == "2026-01-11"
@@ -70,7 +70,7 @@ def test_the_whole_story_of_one_week(home: Path, tmp_path: Path) -> None:
     assert models["challenger"]["ndcg_at_10"] > models["popular"]["ndcg_at_10"]
     difference = week["decision"]["criteria"][0]["difference"]
     assert 0 < difference["low"] < difference["mean"] < difference["high"]
-    assert set(story["seconds"]) == {
+    assert set(report["seconds"]) == {
         "platform up",
         "ingest",
         "week 1: arrivals",
@@ -78,10 +78,13 @@ def test_the_whole_story_of_one_week(home: Path, tmp_path: Path) -> None:
         "service ready",
         "all",
     }
-    assert story["seconds"]["all"] >= story["seconds"]["week 1: retrain"] > 0
-    check_answers(story["answers"])
-    for chapter in ("The platform comes up", "Data come in", "Week 1", "The service answers"):
-        assert chapter in result.stdout
+    assert report["seconds"]["all"] >= report["seconds"]["week 1: retrain"] > 0
+    check_answers(report["answers"])
+    for step in ("snapshot of 2026-01-11", "gate of 2026-01-11", "fit retrieval"):
+        assert f"INFO {step}: started" in result.stderr
+        assert f"INFO {step}: finished" in result.stderr
+    for section in ("Platform", "Data", "Week 1", "Service"):
+        assert section in result.stdout
     assert f"PROMOTE: {week['decision']['reason']}" in result.stdout.replace("\n", " ").replace("  ", " ")
 
 
@@ -105,12 +108,12 @@ def test_a_folder_that_is_no_data_is_one_sentence(home: Path, tmp_path: Path) ->
     folder = tmp_path / "holiday"
     folder.mkdir()
     (folder / "photos.csv").write_text("name\nbeach\n")
-    result = run(home, "demo", "--weeks", "1", "--data", str(folder), "--json", str(tmp_path / "story.json"))
+    result = run(home, "demo", "--weeks", "1", "--data", str(folder), "--json", str(tmp_path / "report.json"))
     assert result.returncode == 1
     assert result.stderr.startswith("otaku: ")
     assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.stdout
-    assert not (tmp_path / "story.json").exists()
+    assert not (tmp_path / "report.json").exists()
     assert find_processes(home) == []
     assert list(home.glob("demo-*")) == []
 

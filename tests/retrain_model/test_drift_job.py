@@ -25,7 +25,8 @@ from recsys.settings import Settings
 from recsys.storage.database import create_database_engine, upsert_rows
 from recsys.storage.tables import decisions, drift_reports, items, ratings, users
 from retrain_model.drift import __main__
-from retrain_model.drift.job import DriftRow, DriftRules, monitor_drift
+from retrain_model.drift.job import DriftRow, monitor_drift
+from retrain_model.drift.options import DriftRules
 from tests.factories import tiny_world
 from tests.recipes import put_into_production
 from tests.retrain_model.worlds import to_environment
@@ -99,7 +100,7 @@ def test_the_same_users_ask_for_nothing(world: World) -> None:
     assert row.report["unknown_share"] == 0
 
 
-def test_other_users_ask_once_and_a_evaluated_challenger_gives_rest(world: World) -> None:
+def test_other_users_request_once_and_not_within_the_rest_days(world: World) -> None:
     world.add_users(DAY, rating=2)
     row = world.monitor(DAY)
     assert row.retraining_wanted
@@ -113,7 +114,7 @@ def test_other_users_ask_once_and_a_evaluated_challenger_gives_rest(world: World
     world.evaluated(f"{DAY}")
     tomorrow = world.monitor(DAY + timedelta(days=1))
     assert (tomorrow.breached, tomorrow.retraining_wanted) == (True, False)
-    assert f"learned until {DAY} was evaluated" in tomorrow.reason
+    assert f"trained until {DAY} was evaluated" in tomorrow.reason
     assert world.monitor(DAY + timedelta(days=3)).retraining_wanted
     # A challenger of later is no reason for an earlier day to rest.
     assert world.monitor(DAY - timedelta(days=1)).report["n_current"] == 0

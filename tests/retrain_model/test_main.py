@@ -30,10 +30,10 @@ def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--as-of", "yesterday"], "invalid fromisoformat value: 'yesterday'"),
-        (["--as-of", "2026-01-11", "--preset", "fast"], "invalid choice: 'fast' (choose from 'default', 'original')"),
-        (["train", "--as-of", "2026-01-11"], "invalid choice: 'train'"),
-        ([], "required: --as-of"),
+        (["--as-of", "yesterday"], "'yesterday' does not match the formats '%Y-%m-%d'"),
+        (["--as-of", "2026-01-11", "--preset", "fast"], "'fast' is not one of 'default', 'original'"),
+        (["train", "--as-of", "2026-01-11"], "'train' is not one of 'snapshot', 'embed_text'"),
+        ([], "Missing option '--as-of'"),
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +51,7 @@ def test_a_missing_setting_is_one_sentence(
     assert __main__.main(["--as-of", "2026-01-11"]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith(f"{variable} is not set; ")
+    assert captured.err.startswith(f"retrain_model: {variable} is not set; ")
     assert captured.err.count("\n") == 1
 
 
@@ -98,7 +98,7 @@ def context(settings: Settings) -> Iterator[RetrainContext]:
         yield context
 
 
-def test_a_step_that_two_run_at_once_is_built_once(context: RetrainContext, tmp_path: Path) -> None:
+def test_of_two_concurrent_runs_of_a_step_one_builds(context: RetrainContext, tmp_path: Path) -> None:
     built: list[str] = []
     run_in_threads(
         *(lambda name=name: publish_once(context, "step", {"n": 1}, write_slowly(built, name)) for name in ("a", "b"))

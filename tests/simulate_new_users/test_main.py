@@ -40,7 +40,7 @@ def test_generated_users_are_told_apart(capsys: pytest.CaptureFixture[str]) -> N
         (["--day", "yesterday"], "yesterday"),
         (["--day", "2026-01-04"], "the queue starts on 2026-01-05"),
         (["--day", "2026-01-05", "--cohort-size", "9", "3"], "9..3"),
-        (["--day", "2026-01-05", "--cohort-size", "9"], "expected 2 arguments"),
+        (["--day", "2026-01-05", "--cohort-size", "9"], "requires 2 arguments"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Four questions to the running service, over HTTP like any client's."""
+"""Four example requests to the running service, over HTTP."""
 
 import time
 from contextlib import suppress
@@ -15,23 +15,23 @@ from recsys.settings import Settings
 from recsys.storage.tables import items, ratings, users
 
 READY_SECONDS: Final = 180.0
-NOBODY: Final = 1_234_567_890
+UNKNOWN_USER: Final = 1_234_567_890
 LIST_LENGTH: Final = 10
 
 
 @dataclass(frozen=True)
-class RequestModel:
-    """What is asked, in words and as the body of `POST /recommend/`."""
+class ExampleRequest:
+    """A title to print, and the body of `POST /recommend/`."""
 
     title: str
     body: dict[str, Any]
 
 
-def build_questions(settings: Settings) -> list[RequestModel]:
-    """Choose the questions from the data: a user who arrived last, nobody, a user with tastes, a misspelt title."""
+def build_example_requests(settings: Settings) -> list[ExampleRequest]:
+    """Build requests from the data: the newest user, an unknown user, one with preferences, a misspelt title."""
     with open_engine(settings) as engine, engine.connect() as connection:
         n_titles = select(func.count()).select_from(items).scalar_subquery()
-        # In a tiny world a user may have watched nearly everything; a list for them would show nothing.
+        # In a tiny catalog a user may have rated nearly every title and would get an empty list.
         lacks_titles = func.count() > n_titles - LIST_LENGTH
         newest = (
             select(users.c.user_id)
@@ -49,12 +49,12 @@ def build_questions(settings: Settings) -> list[RequestModel]:
     wanted = dict.fromkeys(common[1::2][:2], 1)
     typo = misspell(next((title for title in titles if len(title) >= 12), titles[0]))
     return [
-        RequestModel(f"Existing user {user}, who has just arrived", {"user_input": user}),
-        RequestModel("A user unknown", {"user_input": NOBODY}),
-        RequestModel(
-            f"A user unknown who likes {' and '.join(wanted)}", {"user_input": NOBODY, "user_preferences": wanted}
+        ExampleRequest(f"Existing user {user}, the most recent arrival", {"user_input": user}),
+        ExampleRequest("Unknown user", {"user_input": UNKNOWN_USER}),
+        ExampleRequest(
+            f"Unknown user who likes {' and '.join(wanted)}", {"user_input": UNKNOWN_USER, "user_preferences": wanted}
         ),
-        RequestModel(f"Something like “{typo}” (misspelt)", {"user_input": typo}),
+        ExampleRequest(f"Titles similar to “{typo}” (misspelt)", {"user_input": typo}),
     ]
 
 
@@ -71,43 +71,43 @@ def misspell(title: str) -> str:
 
 
 def wait_until_ready(settings: Settings) -> dict[str, Any]:
-    """Wait until the service has loaded the Production model and return what it says about it.
+    """Wait until the service has loaded the Production model and return what `GET /model` returns.
 
     Raises
     ------
     ServiceUnavailableError
-        If it does not get there in time.
+        If it is not ready in time.
     """
     deadline = time.monotonic() + READY_SECONDS
     with _open_client(settings) as client:
         while time.monotonic() < deadline:
-            # A busy machine may keep a probe waiting; the deadline is what counts.
+            # On a busy machine a probe may time out; the deadline decides.
             with suppress(httpx.TransportError):
                 if client.get("/health/ready").is_success:
                     model: dict[str, Any] = client.get("/model").raise_for_status().json()
                     return model
             time.sleep(0.2)
-    raise ServiceUnavailableError(f"the service has no model after {READY_SECONDS:.0f} seconds; see its log")
+    raise ServiceUnavailableError(f"the service is not ready after {READY_SECONDS:.0f} seconds; see its log")
 
 
-def ask(settings: Settings, question: RequestModel) -> dict[str, Any]:
-    """Ask and return the answer with the milliseconds it took.
+def send(settings: Settings, request: ExampleRequest) -> dict[str, Any]:
+    """Send a request and return it with its response and latency in milliseconds.
 
     Raises
     ------
     ServiceUnavailableError
-        If the service refuses or does not answer.
+        If the service answers with an error or does not respond.
     """
     start = time.perf_counter()
     try:
         with _open_client(settings) as client:
-            response = client.post("/recommend/", json=question.body)
+            response = client.post("/recommend/", json=request.body)
     except httpx.TransportError as error:
-        raise ServiceUnavailableError(f"the service does not answer: {error}") from error
+        raise ServiceUnavailableError(f"the service does not respond: {error}") from error
     milliseconds = 1000 * (time.perf_counter() - start)
     if response.is_error:
         raise ServiceUnavailableError(f"the service answered {response.status_code}: {response.text[:300]}")
-    return {"question": question.body, "answer": response.json(), "milliseconds": round(milliseconds, 1)}
+    return {"question": request.body, "answer": response.json(), "milliseconds": round(milliseconds, 1)}
 
 
 def _open_client(settings: Settings) -> httpx.Client:

@@ -1,4 +1,4 @@
-"""The same weeks through the real scheduler: days are backfilled, Airflow runs them, the story is read afterwards."""
+"""The same weeks run by Airflow: days are backfilled, and the results are read from the database afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from otaku.demo.loop import WEEK, Story, Storyteller, describe
+from otaku.demo.steps import WEEK, DemoReport, Output, describe
 from otaku.platform import airflow
 from otaku.platform.airflow_client import AirflowClient
 from otaku.platform.local import LocalPlatform
 from recsys.exceptions import RetrainError
+from recsys.progress import OnProgress
 from recsys.settings import Settings
 from recsys.storage.tables import drift_reports
 from retrain_model import steps
@@ -21,9 +22,9 @@ from simulate_new_users.arrivals import EPOCH
 from simulate_new_users.job import add_new_users
 
 ARRIVALS, DRIFT, RETRAINING = "add_new_users", "monitor_drift", "retrain_model"
-# Far beyond what any of them takes; a task that hangs is ended by its own timeout before.
+# Far beyond what any of them takes: a task that hangs is ended by its execution timeout before.
 _TIMEOUT_SECONDS = 12 * 3600.0
-_WELL = frozenset({"success", "skipped"})
+_SUCCEEDED = frozenset({"success", "skipped"})
 
 
 @contextmanager
@@ -35,35 +36,42 @@ def open_scheduler(platform: LocalPlatform) -> Iterator[AirflowClient]:
         yield client
 
 
-def live_a_week(settings: Settings, client: AirflowClient, week: int, story: Story, teller: Storyteller) -> None:
-    """Let Airflow live through seven days of arrivals, a look at drift and a retraining.
+def run_week(
+    settings: Settings,
+    client: AirflowClient,
+    week: int,
+    demo: DemoReport,
+    output: Output,
+    on_progress: OnProgress,
+) -> None:
+    """Let Airflow run seven days of arrivals, the drift monitor and a retraining.
 
     Parameters
     ----------
     client
         Of an Airflow whose schedules are off, so that nothing else runs.
     week
-        Counted from 1, as in `otaku.demo.loop.live_a_week`.
+        Counted from 1, as in `otaku.demo.steps.run_week`.
     """
     monday = EPOCH + (week - 1) * WEEK
     sunday = monday + timedelta(days=6)
-    with story.timed(f"week {week}: arrivals"):
-        run_days(client, ARRIVALS, monday, sunday, teller)
+    with demo.timed(f"week {week}: arrivals"):
+        run_days(client, ARRIVALS, monday, sunday, on_progress)
     with open_context(sunday, settings=settings) as context:
         days = [monday + timedelta(days=offset) for offset in range(7)]
-        # The days are there: this only looks them up.
+        # The days have arrived: this only reads their reports.
         arrivals = [add_new_users(context.engine, day) for day in days]
-        teller.arrived(week, arrivals)
-        with story.timed(f"week {week}: drift"):
-            run_days(client, DRIFT, sunday, sunday, teller)
+        output.arrived(week, arrivals)
+        with demo.timed(f"week {week}: drift"):
+            run_days(client, DRIFT, sunday, sunday, on_progress)
         drift = _read_drift(context.engine, sunday)
-        teller.drifted(drift)
-        with story.timed(f"week {week}: retrain") as elapsed:
-            run_days(client, RETRAINING, sunday, sunday, teller, period=WEEK)
+        output.drifted(drift)
+        with demo.timed(f"week {week}: retrain") as elapsed:
+            run_days(client, RETRAINING, sunday, sunday, on_progress, period=WEEK)
             seconds = elapsed()
         report = _read_report(context).to_dict()
-    story.weeks.append({"arrivals": [describe(arrival) for arrival in arrivals], "drift": drift, **report})
-    teller.retrained(report, seconds)
+    demo.weeks.append({"arrivals": [describe(arrival) for arrival in arrivals], "drift": drift, **report})
+    output.retrained(report, seconds)
 
 
 def run_days(
@@ -71,28 +79,28 @@ def run_days(
     dag_id: str,
     first: date,
     last: date,
-    teller: Storyteller,
+    on_progress: OnProgress,
     *,
     period: timedelta = timedelta(days=1),
 ) -> None:
-    """Backfill the runs of some days and wait for them, telling how many tasks are through.
+    """Backfill the runs of some days and wait for them; progress counts finished tasks.
 
     Raises
     ------
     RetrainError
-        A task failed for good; names it and where its log is.
+        A task failed after its retries; names it and the address of its log.
     """
     n_runs = (last - first) // period + 1
 
-    def tell() -> None:
+    def report_states() -> None:
         states = _read_states(client, dag_id, first, last)
         total = max(len(states), n_runs)
-        teller.progress(f"Airflow: {dag_id}", sum(state in _WELL for state in states.values()), total)
+        on_progress(f"Airflow: {dag_id}", sum(state in _SUCCEEDED for state in states.values()), total)
 
     backfill = client.backfill(dag_id, first, last, period=period)
-    client.wait_for_backfill(backfill, timeout=_TIMEOUT_SECONDS, on_poll=tell)
+    client.wait_for_backfill(backfill, timeout=_TIMEOUT_SECONDS, on_poll=report_states)
     states = _read_states(client, dag_id, first, last)
-    failed = [f"{task_id} of {day}" for (day, task_id), state in states.items() if state not in _WELL]
+    failed = [f"{task_id} of {day}" for (day, task_id), state in states.items() if state not in _SUCCEEDED]
     if failed or not states:
         what = ", ".join(failed) or "no task ran"
         raise RetrainError(f"{dag_id} did not succeed ({what}); its logs are at {client.url}/dags/{dag_id}")
@@ -108,12 +116,12 @@ def _read_states(client: AirflowClient, dag_id: str, first: date, last: date) ->
 
 
 def _read_drift(engine: Engine, day: date) -> str | None:
-    """Read what drift was found on a day; None while there was no model to compare with."""
+    """Read the drift verdict of a day; None while there was no model to compare with."""
     with engine.connect() as connection:
         return connection.execute(select(drift_reports.c.reason).where(drift_reports.c.day == day)).scalar_one_or_none()
 
 
 def _read_report(context: RetrainContext) -> RetrainReport:
-    """Read what the finished steps of a retraining have left."""
+    """Read the results of the finished steps of a retraining."""
     decision: dict[str, Any] = steps.gate(context)
     return RetrainReport(context.run_key, str(decision["action"]), decision, steps.read_evaluation(context))

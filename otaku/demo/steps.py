@@ -1,4 +1,4 @@
-"""Weeks of the platform's life: users arrive every day, a challenger is trained and judged every Sunday."""
+"""Weeks of the platform: users arrive every day, a challenger is trained and evaluated every Sunday."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from recsys.connections import open_engine, open_store
+from recsys.progress import OnProgress
 from recsys.settings import Settings
 from recsys.storage.ingestion import IngestReport
 from simulate_new_users.arrivals import EPOCH
@@ -17,33 +18,29 @@ from simulate_new_users.job import ArrivalReport, add_new_users
 WEEK = timedelta(days=7)
 
 
-class Storyteller(Protocol):
-    """Hears what happens; `otaku.demo.narrator` shows it on a terminal."""
+class Output(Protocol):
+    """Receives the result of each step; `otaku.demo.console_output` prints it."""
 
     def ingested(self, report: IngestReport) -> None:
-        """Hear that rows are in PostgreSQL and S3."""
+        """Receive what was written to PostgreSQL and S3."""
         ...
 
     def arrived(self, week: int, reports: list[ArrivalReport]) -> None:
-        """Hear of a week of days."""
+        """Receive the arrivals of a week."""
         ...
 
     def drifted(self, reason: str | None) -> None:
-        """Hear whether the model still fits the users; None while there is no model."""
+        """Receive the drift verdict; None while there is no model."""
         ...
 
     def retrained(self, report: dict[str, Any], seconds: float) -> None:
-        """Hear of a challenger that was trained and judged."""
-        ...
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Hear how far long work is."""
+        """Receive evaluation and decision of a retraining."""
         ...
 
 
 @dataclass
-class Story:
-    """What happened, JSON-ready."""
+class DemoReport:
+    """Results of all steps and their wall time in seconds, JSON-ready."""
 
     ingest: dict[str, Any] = field(default_factory=dict)
     weeks: list[dict[str, Any]] = field(default_factory=list)
@@ -62,21 +59,21 @@ class Story:
         self.seconds[name] = round(time.perf_counter() - start, 2)
 
 
-def ingest(settings: Settings, directory: Path, story: Story, teller: Storyteller) -> None:
+def ingest(settings: Settings, directory: Path, demo: DemoReport, output: Output, on_progress: OnProgress) -> None:
     """Load the files, with the default share of users held back."""
     from recsys.storage.database import migrate
     from recsys.storage.ingestion import ingest_directory
 
     store = open_store(settings)
     store.ensure_bucket()
-    with open_engine(settings) as engine, story.timed("ingest"):
+    with open_engine(settings) as engine, demo.timed("ingest"):
         migrate(engine)
-        report = ingest_directory(directory, engine, store, on_progress=teller.progress)
-    story.ingest = report.to_dict()
-    teller.ingested(report)
+        report = ingest_directory(directory, engine, store, on_progress=on_progress)
+    demo.ingest = report.to_dict()
+    output.ingested(report)
 
 
-def live_a_week(settings: Settings, week: int, story: Story, teller: Storyteller) -> None:
+def run_week(settings: Settings, week: int, demo: DemoReport, output: Output, on_progress: OnProgress) -> None:
     """Let seven days of users arrive, then retrain as of the last of them.
 
     Parameters
@@ -88,16 +85,16 @@ def live_a_week(settings: Settings, week: int, story: Story, teller: Storyteller
 
     monday = EPOCH + (week - 1) * WEEK
     sunday = monday + timedelta(days=6)
-    with open_context(sunday, settings=settings, progress=teller.progress) as context:
-        with story.timed(f"week {week}: arrivals"):
+    with open_context(sunday, settings=settings, progress=on_progress) as context:
+        with demo.timed(f"week {week}: arrivals"):
             days = [monday + timedelta(days=offset) for offset in range(7)]
             arrivals = [add_new_users(context.engine, day) for day in days]
-        teller.arrived(week, arrivals)
-        with story.timed(f"week {week}: retrain") as elapsed:
+        output.arrived(week, arrivals)
+        with demo.timed(f"week {week}: retrain") as elapsed:
             report = retrain(context).to_dict()
             seconds = elapsed()
-    story.weeks.append({"arrivals": [describe(arrival) for arrival in arrivals], **report})
-    teller.retrained(report, seconds)
+    demo.weeks.append({"arrivals": [describe(arrival) for arrival in arrivals], **report})
+    output.retrained(report, seconds)
 
 
 def describe(report: ArrivalReport) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""Print the results of the demo and of a retraining: ingest, arrivals, metrics, decision, recommendations."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from otaku.commands.ingest import build_file_table, describe
+from recsys.storage.ingestion import IngestReport
+from simulate_new_users.job import ArrivalReport
+
+# Shown in this order; the names are those of the models in the evaluation.
+_MODELS = ("challenger", "champion", "ease", "als", "item_knn", "lightfm", "popular")
+_COLUMNS = {
+    "ndcg_at_10": "NDCG@10",
+    "recall_at_10": "recall@10",
+    "mae": "MAE",
+    "catalog_coverage": "coverage",
+    "novelty": "novelty",
+}
+N_SHOWN = 5
+
+
+class ConsoleOutput:
+    """Prints each result to a console."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def section(self, title: str) -> None:
+        """Print a heading."""
+        self.console.print()
+        self.console.rule(f"[bold]{escape(title)}", align="left")
+
+    def print(self, line: str) -> None:
+        """Print a line, which may hold markup."""
+        self.console.print(line, soft_wrap=True)
+
+    def ingested(self, report: IngestReport) -> None:
+        """Print rows in, ingested and quarantined."""
+        self.console.print(build_file_table(report))
+        self.print(describe(report))
+
+    def arrived(self, week: int, reports: list[ArrivalReport]) -> None:
+        """Print users per day."""
+        table = Table(title=f"Arrivals of week {week}", title_justify="left", title_style="bold", box=None)
+        table.add_column("")
+        for report in reports:
+            table.add_column(f"{report.day:%d %b}", justify="right")
+        table.add_row("users", *(str(report.n_users) for report in reports))
+        table.add_row("ratings", *(str(report.n_ratings) for report in reports))
+        self.console.print(table)
+        n_generated = sum(report.n_generated for report in reports)
+        if n_generated:
+            self.print(f"{n_generated} of them are generated, because no held-back users are left.")
+
+    def drifted(self, reason: str | None) -> None:
+        """Print the drift verdict."""
+        if reason is not None:
+            self.print(f"Drift: {escape(reason)}.")
+
+    def retrained(self, report: dict[str, Any], seconds: float) -> None:
+        """Print the metrics of all models on the held-out users, and the decision of the gate."""
+        evaluation, decision = report["evaluation"], report["decision"]
+        self.console.print(build_model_table(evaluation))
+        versions = f"challenger = version {evaluation['challenger_version']}"
+        if evaluation["champion_version"] is not None:
+            versions += f", champion = version {evaluation['champion_version']}"
+        self.print(f"{versions}; trained and evaluated in {seconds:.0f} s")
+        color = "green" if decision["action"] == "promote" else "yellow"
+        self.print(f"[bold {color}]{decision['action'].upper()}[/]: {escape(decision['reason'])}")
+        difference = decision["criteria"][0]["difference"]
+        if difference is not None:
+            self.print(
+                f"  paired difference of NDCG@10 to {decision['reference']}: {difference['mean']:+.4f}, 95 % interval "
+                f"{difference['low']:+.4f} … {difference['high']:+.4f}, {_format_p_value(difference['p_value'])}, "
+                f"{difference['n']} users"
+            )
+
+    def recommended(self, title: str, exchange: Mapping[str, Any]) -> None:
+        """Print one response of the service as a table."""
+        response = exchange["answer"]
+        self.console.print()
+        self.print(f"[bold]{escape(title)}[/]  [dim]{response['kind']}, {exchange['milliseconds']:.0f} ms[/]")
+        resolved = response.get("resolved")
+        if resolved:
+            name, confidence = escape(resolved["title"]), resolved["confidence"]
+            self.print(f"  resolved to [bold]{name}[/] ({resolved['match']}, confidence {confidence:.0%})")
+        best = [f"{escape(item['title'])} ({item['rating']})" for item in (response.get("watched") or [])[:3]]
+        if best:
+            self.print(f"  rated highest: {', '.join(best)}")
+        table = Table("#", "title", "genres", "type", box=None, padding=(0, 2, 0, 2))
+        table.add_column("predicted rating", justify="right")
+        for item in response["recommendations"][:N_SHOWN]:
+            rating = item["predicted_rating"]
+            shown = "-" if rating is None else f"{rating:.1f}"
+            table.add_row(str(item["rank"]), escape(item["title"]), ", ".join(item["genres"][:3]), item["type"], shown)
+        self.console.print(table)
+
+
+def _format_p_value(p_value: float | None) -> str:
+    if p_value is None:
+        return "p undefined"
+    return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.4f}"
+
+
+def build_model_table(evaluation: Mapping[str, Any]) -> Table:
+    """Build a table with the metrics of all evaluated models."""
+    n_users = evaluation["n_test_users"]
+    table = Table(title=f"{n_users} held-out users, run {evaluation['run_key']}", title_justify="left")
+    table.add_column("model")
+    for title in _COLUMNS.values():
+        table.add_column(title, justify="right")
+    for name in _MODELS:
+        found = evaluation["models"].get(name)
+        if found is not None:
+            cells = (f"{found[key]:.3f}" if key in found else "-" for key in _COLUMNS)
+            table.add_row(name.replace("_", "-"), *cells, style="bold" if name == "challenger" else None)
+    return table
