@@ -1,6 +1,7 @@
 # Two images from one builder: `app` answers HTTP, `jobs` holds the whole platform (daily job, weekly job, otaku).
-#   docker build --target app  --tag my-otaku-friend-app:0.1.0 .
-#   docker build --target jobs --tag my-otaku-friend-jobs:0.1.0 .
+#   docker build --target app  --tag my-otaku-friend-app .
+#   docker build --target jobs --tag my-otaku-friend-jobs .
+# For labels and recipes: --build-arg VERSION=… --build-arg REVISION=$(git rev-parse HEAD)
 # For a build that can be repeated, name the base by digest: --build-arg PYTHON_IMAGE=python:3.11-slim@sha256:…
 ARG PYTHON_IMAGE=python:3.11-slim
 
@@ -45,8 +46,9 @@ ENV PATH=/opt/otaku/bin:$PATH \
     PYTHONUNBUFFERED=1
 WORKDIR /tmp
 USER 10001:10001
-ARG VERSION=0.1.0
-ARG REVISION=unknown
+ARG VERSION=unknown
+ARG REVISION=""
+ENV OTAKU_REVISION=${REVISION}
 LABEL org.opencontainers.image.title="My Otaku Friend" \
       org.opencontainers.image.description="An anime recommender platform that retrains itself" \
       org.opencontainers.image.licenses="MIT" \

@@ -6,12 +6,12 @@ import math
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import APIRouter, FastAPI, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 
+import recsys
 from app.api import items, operations, recommendations, users
 from app.api.openapi import build_openapi
 from app.api.problem_handlers import install_problem_handlers
@@ -59,7 +59,7 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
     service = _build_service(settings, source or open_registry(settings))
     app = FastAPI(
         title="My Otaku Friend",
-        version=_find_version(),
+        version=recsys.__version__,
         description=DESCRIPTION,
         lifespan=_build_lifespan(service, watch_seconds or settings.watch_seconds),
         redirect_slashes=False,
@@ -162,10 +162,3 @@ def _document(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _find_version() -> str:
-    try:
-        return version("my-otaku-friend")
-    except PackageNotFoundError:
-        return "0"

@@ -10,4 +10,9 @@ gate        per-user metrics, intervals, guardrails and the promotion gate
 storage     PostgreSQL, S3 and the MLflow registry: the only place that does I/O
 """
 
-__version__ = "0.1.0"
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("my-otaku-friend")
+except PackageNotFoundError:  # imported from a source tree that was not installed
+    __version__ = "0+unknown"

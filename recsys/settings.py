@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from recsys.exceptions import ConfigurationError
 
 # Variables that begin like settings and are read by others: the DAGs, and the supervisor of the local platform.
-READ_ELSEWHERE: Final = ("OTAKU_TASK_PYTHON", "OTAKU_SERVICE")
+READ_ELSEWHERE: Final = ("OTAKU_TASK_PYTHON", "OTAKU_SERVICE", "OTAKU_REVISION")
 
 
 class Settings(BaseSettings):

@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any, Final
@@ -47,18 +46,6 @@ def compute_lock_hash(root: Path = _ROOT) -> str:
         return hashlib.sha256(lock.read_bytes()).hexdigest()
     installed = {f"{entry.name.lower()}=={entry.version}" for entry in distributions()}
     return hashlib.sha256("\n".join(sorted(installed)).encode()).hexdigest()
-
-
-def find_commit(root: Path = _ROOT) -> str | None:
-    """Name the commit that the package is run from, marked `-dirty` if files differ; None if it is no checkout."""
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
 
 
 def _find_version(package: str) -> str | None:

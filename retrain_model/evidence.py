@@ -25,10 +25,10 @@ from recsys.evaluation.reliability import ReliabilityBin, compute_calibration_er
 from recsys.evaluation.training_plots import plot_importance, plot_learning_curves, plot_reliability
 from recsys.exceptions import ArtifactError, RetrainError
 from recsys.gate.decision import Decision
+from recsys.revision import find_revision
 from recsys.storage.artifacts import MANIFEST
 from recsys.storage.registry import Registry
 from retrain_model.context import RetrainContext
-from retrain_model.environment import find_commit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +50,7 @@ def build_recipe(context: RetrainContext, snapshot_uri: str, environment: Mappin
         "seed": context.seed,
         "text_model": context.text_model,
         "snapshot": snapshot_uri,
-        "code": {"recsys": recsys.__version__, "commit": find_commit()},
+        "code": {"recsys": recsys.__version__, "commit": find_revision()},
         "environment": dict(environment),
         "files": {step: read_file_digests(context, step) for step in FITTED},
     }

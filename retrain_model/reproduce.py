@@ -21,9 +21,10 @@ from recsys.data.splits import TEST, select_group
 from recsys.data.users import Users, build_users
 from recsys.ranking.params import Preset
 from recsys.recommender import Recommender
+from recsys.revision import find_revision
 from recsys.storage.snapshots import Snapshot
 from retrain_model.context import RetrainContext, fetch, publish_once
-from retrain_model.environment import describe_environment, find_commit
+from retrain_model.environment import describe_environment
 from retrain_model.evidence import FITTED, read_file_digests, read_recipe
 from retrain_model.steps.fit import embed_text, fit_retrieval, load_snapshot, train_ranker
 
@@ -136,7 +137,7 @@ def find_other_circumstances(recipe: Mapping[str, Any]) -> Iterator[str]:
     """Say in which way code and environment are not those of the recipe."""
     before = recipe["environment"]
     now = describe_environment(before["n_threads"])
-    code = {"recsys": recsys.__version__, "commit": find_commit()}
+    code = {"recsys": recsys.__version__, "commit": find_revision()}
     for name, value in code.items():
         if value != recipe["code"][name]:
             yield f"code ({name}): {recipe['code'][name]} then, {value} now"

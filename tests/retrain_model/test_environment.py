@@ -1,12 +1,8 @@
 import hashlib
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
-from retrain_model.environment import compute_lock_hash, describe_environment, find_commit
+from retrain_model.environment import compute_lock_hash, describe_environment
 
 
 def test_the_lock_beside_the_package_counts(tmp_path: Path) -> None:
@@ -18,27 +14,6 @@ def test_the_lock_beside_the_package_counts(tmp_path: Path) -> None:
 def test_without_a_lock_what_is_installed_counts(tmp_path: Path) -> None:
     assert compute_lock_hash(tmp_path) == compute_lock_hash(tmp_path / "elsewhere")
     assert len(compute_lock_hash(tmp_path)) == 64
-
-
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-def test_a_commit_is_found_and_changes_are_marked(tmp_path: Path) -> None:
-    assert find_commit(tmp_path) is None
-
-    def git(*arguments: str) -> str:
-        own = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
-        done = subprocess.run(
-            ["git", "-C", str(tmp_path), *own, *arguments], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    git("init", "--quiet")
-    (tmp_path / "a.txt").write_text("a")
-    git("add", "a.txt")
-    git("commit", "--quiet", "-m", "first")
-    commit = git("rev-parse", "HEAD")
-    assert find_commit(tmp_path) == commit
-    (tmp_path / "a.txt").write_text("b")
-    assert find_commit(tmp_path) == f"{commit}-dirty"
 
 
 def test_the_environment_is_told_in_json() -> None:
