@@ -15,7 +15,7 @@ from recsys.features.item_side import ItemSide
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import get_preset
 from recsys.recommender import Recommender
-from recsys.recommender.retrieve import Retriever
+from recsys.recommender.retriever import Retriever
 from recsys.recommender.training import build_tables, train_ranker
 from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.first_stage import fit_first_stage
@@ -99,8 +99,7 @@ def tiny_recommender(seed: int = 0) -> Recommender:
 
     first_stage = fit_first_stage(users.history, catalog, make_models)
     vectors = np.random.default_rng(seed).normal(size=(len(catalog), 384)).astype(np.float32)
-    state = first_stage.models["lightfm"].state()
-    items = ItemSide(catalog, vectors, compute_title_neighbours(catalog), state["vectors"].astype(np.float32))
+    items = ItemSide(catalog, vectors, compute_title_neighbours(catalog), first_stage.item_vectors)
     preset = get_preset("default")
     small = {"n_estimators": 20, "num_leaves": 7, "min_data_in_leaf": 5}
     preset = replace(

@@ -1,8 +1,8 @@
 """`POST /recommend/`: the request and the response."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
 from app.schemas.base import (
     MAX_CHOICES,
@@ -25,9 +25,18 @@ from app.schemas.base import (
 from app.schemas.operations import ServedModel
 from recsys.data.titles import Match
 from recsys.ranking.explanations import Kind as ReasonKind
+from recsys.recommender.retriever import RANKER
+from recsys.retrieval.registry import list_algorithms
 
 Kind = Literal["existing_user", "new_user", "new_user_with_preferences", "new_user_with_history", "similar_items"]
-Algorithm = Literal["ranker", "user-user", "content", "hybrid", "two-tower", "popular"]
+
+
+def _list_algorithms(schema: dict[str, Any]) -> None:
+    schema["enum"] = [RANKER, *list_algorithms()]
+
+
+# Any name is accepted here; a version that does not hold it refuses it with the names of those it holds.
+Algorithm = Annotated[str, StringConstraints(strict=True, max_length=100), Field(json_schema_extra=_list_algorithms)]
 
 
 class Filters(RequestModel):
@@ -66,7 +75,8 @@ class RecommendRequest(RequestModel):
     ratings: dict[ItemKey, Rating] = Field({}, max_length=MAX_RATINGS, description="MAL id to rating 1..10.")
     liked: list[Id | Title] = Field([], max_length=MAX_LIKED, description="Titles or MAL ids.")
     algorithm: Algorithm = Field(
-        "ranker", description="The whole recommender, or one of its models alone; a version may lack some."
+        RANKER,
+        description="The whole recommender, or one of its models alone; not every version holds all of them.",
     )
     k: int = Field(10, strict=True, ge=1, le=MAX_K, description="How many recommendations.")
     filters: Filters = Filters()

@@ -17,9 +17,11 @@ from recsys.features.item_side import ItemSide, normalise_rows
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import get_preset
 from recsys.recommender import Recommender
-from recsys.recommender.retrieve import Retriever
-from recsys.recommender.training import add_cold_start_users, build_tables, make_models, train_ranker
+from recsys.recommender.retriever import Retriever
+from recsys.recommender.training import add_cold_start_users, build_tables, train_ranker
 from recsys.retrieval.first_stage import fit_first_stage
+from recsys.retrieval.registry import make_first_stage
+from recsys.retrieval.spec import ModelInputs
 from recsys.types import Floats
 
 N_GENRES = 44
@@ -103,10 +105,9 @@ def train_default_model(
     source = read_source(folder)
     catalog, interactions = Catalog(source.items), Interactions(source.ratings)
     users = build_users(interactions, catalog)
-    first_stage = fit_first_stage(users.history, catalog, lambda: make_models(0))
+    first_stage = fit_first_stage(users.history, catalog, lambda: make_first_stage(ModelInputs()))
     texts = np.random.default_rng(0).normal(size=(len(catalog), N_TEXT)).astype(np.float32)
-    vectors = first_stage.models["lightfm"].state()["vectors"].astype(np.float32)
-    items = ItemSide(catalog, texts, compute_title_neighbours(catalog), vectors)
+    items = ItemSide(catalog, texts, compute_title_neighbours(catalog), first_stage.item_vectors)
     preset = get_preset("default")
     heads = {
         name: replace(getattr(preset, name), n_estimators=n_trees, early_stopping_rounds=n_trees)

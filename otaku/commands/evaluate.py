@@ -7,37 +7,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 if TYPE_CHECKING:
     from otaku.evaluation.run import Evaluation
 
 
+class EvaluateCommand(TyperCommand):
+    """Lists the models of the registry in its help page; they are read when it is shown, since that takes a second."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Format the help page."""
+        from recsys.retrieval.registry import list_names
+
+        for param in self.params:
+            if isinstance(param, TyperOption) and param.name == "models":
+                param.help = _describe_models(list_names())
+        return super().get_help(ctx)
+
+
+def _describe_models(names: Sequence[str]) -> str:
+    return (
+        f"Comma-separated: {', '.join(names)}, ranker, ranker-without-GROUP, v7 for version 7. "
+        "Default: popular, item-knn, als, ease and what is in Production."
+    )
+
+
 class Protocol(StrEnum):
-    """How models are judged; the second one is shown beside the first, never instead of it."""
+    """How models are evaluated; the second one is shown beside the first, never instead of it."""
 
     HELDOUT = "heldout"
     SEED004 = "seed004"
 
 
 class Group(StrEnum):
-    """Who judges."""
+    """Users of the evaluation set."""
 
     TEST = "test"
     VALIDATION = "validation"
 
 
-_MODELS = (
-    "popular, item-knn, als, ease, ease-franchise, lightfm, text, genre, seed004, ranker, "
-    "ranker-without-GROUP, v7 for version 7"
-)
-
-
 def evaluate(
     models: Annotated[
         str | None,
-        typer.Option(
-            help=f"Comma-separated: {_MODELS}. [default: popular,item-knn,als,ease and what is in Production]"
-        ),
+        typer.Option(help="Comma-separated; see --help."),
     ] = None,
     version: Annotated[list[int] | None, typer.Option(min=1, help="A registered version; may be repeated.")] = None,
     reference: Annotated[str | None, typer.Option(help="Pair the others with this model. [default: ease]")] = None,
@@ -47,12 +60,12 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="A folder instead of the database.")
     ] = None,
-    group: Annotated[Group, typer.Option(help="Who judges; validation users are for tuning.")] = Group.TEST,
+    group: Annotated[Group, typer.Option(help="Users to evaluate on; validation users are for tuning.")] = Group.TEST,
     protocol: Annotated[
         Protocol, typer.Option(help="seed004 adds the leaky protocols of the original, for side by side.")
     ] = Protocol.HELDOUT,
     cold: Annotated[bool, typer.Option("--cold", help="Add users with few ratings, and titles without any.")] = False,
-    max_users: Annotated[int | None, typer.Option(min=2, help="Judge by so many users only: a quick look.")] = None,
+    max_users: Annotated[int | None, typer.Option(min=2, help="Evaluate on so many users only: a quick look.")] = None,
     params: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Tuned hyper-parameters by model, JSON.")
     ] = None,
@@ -63,7 +76,7 @@ def evaluate(
     plots: Annotated[Path | None, typer.Option(file_okay=False, help="Write the plots to this folder.")] = None,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Log numbers and plots to MLflow.")] = False,
 ) -> None:
-    """Judge models on held-out users: their hidden ratings, the same ones for every model.
+    """Evaluate models on held-out users: their hidden ratings, the same ones for every model.
 
     Every metric comes with its 95 % interval over users, by slice, for discovery, and paired with a reference.
     """
@@ -99,14 +112,14 @@ def _evaluate_models(
     cold: bool,
     leaky: bool,
 ) -> "Evaluation":
-    """Judge the wanted models on a folder, or on the database as of a day, while showing how far that is."""
+    """Evaluate models on a folder, or on the database as of a day, with progress bars."""
     from otaku.console import show_progress
     from otaku.evaluation.harness import build_harness
     from otaku.evaluation.leaky import evaluate_leaky
     from otaku.evaluation.run import evaluate_heldout
     from otaku.evaluation.sources import choose_models, open_database, open_folder, open_version
-    from recsys.evaluation.baselines import Materials
     from recsys.evaluation.tuning import read_best_params
+    from recsys.retrieval.spec import ModelInputs
 
     params, seed, threads = making
     tuned: Mapping[str, Mapping[str, Any]] = {} if params is None else read_best_params(params)
@@ -116,8 +129,8 @@ def _evaluate_models(
             opened = open_folder(source, report)
         else:
             opened = open_database(None if source is None else source.date(), report)
-        materials = Materials(opened.text_vectors, seed, threads, tuned)
-        harness = build_harness(opened.world, materials, open_version=open_version, on_progress=report, **eval_set)
+        inputs = ModelInputs(opened.text_vectors, seed, threads, tuned)
+        harness = build_harness(opened.world, inputs, open_version=open_version, on_progress=report, **eval_set)
         described = {
             "data": opened.uri,
             "digest": opened.world.name,

@@ -11,8 +11,6 @@ from otaku.commands.ingest import build_file_table, describe
 from recsys.storage.ingestion import IngestReport
 from simulate_new_users.job import ArrivalReport
 
-# Shown in this order; the names are those of the models in the evaluation.
-_MODELS = ("challenger", "champion", "ease", "als", "item_knn", "lightfm", "popular")
 _COLUMNS = {
     "ndcg_at_10": "NDCG@10",
     "recall_at_10": "recall@10",
@@ -108,12 +106,14 @@ def _format_p_value(p_value: float | None) -> str:
 
 def build_model_table(evaluation: Mapping[str, Any]) -> Table:
     """Build a table with the metrics of all evaluated models."""
+    from recsys.retrieval.registry import list_first_stage  # takes a second
+
     n_users = evaluation["n_test_users"]
     table = Table(title=f"{n_users} held-out users, run {evaluation['run_key']}", title_justify="left")
     table.add_column("model")
     for title in _COLUMNS.values():
         table.add_column(title, justify="right")
-    for name in _MODELS:
+    for name in ("challenger", "champion", *(spec.key for spec in list_first_stage())):
         found = evaluation["models"].get(name)
         if found is not None:
             cells = (f"{found[key]:.3f}" if key in found else "-" for key in _COLUMNS)

@@ -1,1 +1,1 @@
-"""What `otaku evaluate` is made of: where the data come from, how models are made and judged, and how it is told."""
+"""Parts of `otaku evaluate`: data sources, fitting and evaluating models, tables and plots."""

@@ -1,4 +1,4 @@
-"""Make models by name and let the evaluation set judge them: single ones, the whole ranker, registered versions."""
+"""Fit models by name and evaluate them on one evaluation set: single models, the ranker, registered versions."""
 
 import hashlib
 import re
@@ -13,7 +13,6 @@ import numpy as np
 import recsys
 from otaku.evaluation.training_data_store import read_training_data, write_training_data
 from recsys.data.splits import TEST, TRAIN, hash_ids, select_group
-from recsys.evaluation.baselines import BASELINE_NAMES, Materials, make_baseline, normalise_name
 from recsys.evaluation.evaluate import DEEP, EvaluationResult, evaluate_generator, evaluate_recommender
 from recsys.evaluation.evaluation_set import EvaluationData, EvaluationSet, build_evaluation_set
 from recsys.exceptions import EvaluationError
@@ -22,25 +21,27 @@ from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import Preset, get_preset
 from recsys.recommender import Recommender
 from recsys.recommender.fitting import OnProgress, TrainingData, build_retriever, build_training_data, train_heads
-from recsys.recommender.training import N_FOLDS, make_models
+from recsys.recommender.retriever import RANKER
+from recsys.recommender.training import N_FOLDS
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.first_stage import FirstStage, cross_fit
+from recsys.retrieval.registry import get_spec, list_names, make_first_stage, make_model
+from recsys.retrieval.spec import ModelInputs, normalise_name
 from recsys.types import Mask, RatingMatrix
 
-RANKER: Final = "ranker"
-_WITHOUT: Final = "_without_"
-_VERSION: Final = re.compile(r"v(\d+)")
+_WITHOUT: Final = "-without-"
+VERSION: Final = re.compile(r"v(\d+)")
 
 Model = CandidateGenerator | Recommender
 
 
 def ignore(_stage: str, _done: int, _total: int) -> None:
-    """Report to nobody."""
+    """Report nothing."""
 
 
 @dataclass(frozen=True)
 class EvaluationHarness:
-    """A world with its training ratings and its evaluation set, and how models are made.
+    """Data with training ratings and evaluation set, and how models are made.
 
     Parameters
     ----------
@@ -49,24 +50,24 @@ class EvaluationHarness:
     scratch
         Keeps what several rankers share (fitted first stages, described candidates); None to keep nothing.
     refit
-        Whether to make anew what is kept there, so that the time that a ranker takes is its own.
+        Whether to fit again what is kept there, so that the time of a ranker is its own.
     first_stage
-        Makes the unfitted models that the ranker stands on from a seed.
+        Makes the unfitted first-stage models of the ranker.
     """
 
     world: EvaluationData
     training: RatingMatrix
     eval_set: EvaluationSet
-    materials: Materials
+    inputs: ModelInputs
     preset: Preset
     open_version: Callable[[int], Recommender] | None = None
     scratch: Path | None = None
     refit: bool = False
     on_progress: OnProgress = ignore
-    first_stage: Callable[[int], Sequence[CandidateGenerator]] = make_models
+    first_stage: Callable[[ModelInputs], Sequence[CandidateGenerator]] = make_first_stage
 
     def check(self, name: str) -> str:
-        """Return the name as the code spells it.
+        """Return the public name of a model.
 
         Raises
         ------
@@ -75,35 +76,40 @@ class EvaluationHarness:
         """
         spelled = normalise_name(name)
         base, _, group = spelled.partition(_WITHOUT)
-        known = spelled in BASELINE_NAMES or (base == RANKER and (not group or group in self.preset.groups))
-        if known or (_VERSION.fullmatch(spelled) and self.open_version is not None):
+        if base == RANKER and (not group or group in map(normalise_name, self.preset.groups)):
             return spelled
-        also = "" if self.open_version is None else ", v1 for version 1"
-        raise EvaluationError(f"there is no model {name!r}; choose among {', '.join((*BASELINE_NAMES, RANKER))}{also}")
+        if VERSION.fullmatch(spelled) and self.open_version is not None:
+            return spelled
+        try:
+            return get_spec(name).name
+        except EvaluationError as error:
+            also = "" if self.open_version is None else ", v1 for version 1"
+            known = ", ".join((*list_names(), RANKER))
+            raise EvaluationError(f"there is no model {name!r}; choose among {known}{also}") from error
 
     def make(self, name: str) -> Model:
         """Fit a model on the training users, or load a registered version."""
         spelled = self.check(name)
-        version = _VERSION.fullmatch(spelled)
+        version = VERSION.fullmatch(spelled)
         if version and self.open_version is not None:
             return self.open_version(int(version[1]))
         base, _, group = spelled.partition(_WITHOUT)
         if base == RANKER:
-            return self._fit_ranker(tuple(kept for kept in self.preset.groups if kept != group))
-        return make_baseline(spelled, self.materials).fit(self.training, self.world.catalog)
+            return self._fit_ranker(tuple(kept for kept in self.preset.groups if normalise_name(kept) != group))
+        return make_model(spelled, self.inputs).fit(self.training, self.world.catalog)
 
     def evaluate(
         self, name: str, model: Model, eval_set: EvaluationSet | None = None, *, allowed: Mask | None = None
     ) -> EvaluationResult:
-        """Let the evaluation set, or another one over the same catalog, judge a model that stands."""
+        """Evaluate a fitted model on the evaluation set, or on another one over the same catalog."""
 
         def report(done: int, total: int) -> None:
-            self.on_progress(f"judge {name}", done, total)
+            self.on_progress(f"evaluate {name}", done, total)
 
-        judges = eval_set or self.eval_set
+        chosen = eval_set or self.eval_set
         if isinstance(model, Recommender):
-            return evaluate_recommender(name, model, judges, depth=DEEP, allowed=allowed, on_progress=report)
-        return evaluate_generator(model, judges, name=name, depth=DEEP, allowed=allowed, on_progress=report)
+            return evaluate_recommender(name, model, chosen, depth=DEEP, allowed=allowed, on_progress=report)
+        return evaluate_generator(model, chosen, name=name, depth=DEEP, allowed=allowed, on_progress=report)
 
     def _fit_ranker(self, groups: tuple[str, ...]) -> Recommender:
         # A table with all columns is used as it is; a part of it is a copy.
@@ -111,16 +117,16 @@ class EvaluationHarness:
         return train_heads(
             training_data,
             replace(self.preset, groups=groups),
-            seed=self.materials.seed,
-            n_threads=self.materials.n_threads,
+            seed=self.inputs.seed,
+            n_threads=self.inputs.n_threads,
             on_progress=self.on_progress,
         ).recommender
 
     @cached_property
     def training_data(self) -> TrainingData:
-        """What a ranker of this preset learns from, with the features of all groups; kept where there is a scratch."""
+        """Training data of this preset with the features of all groups; kept if there is a scratch folder."""
         world = self.world
-        titles = (world.catalog, self.materials.text_vectors(), compute_title_neighbours(world.catalog))
+        titles = (world.catalog, self.inputs.text_vectors(), compute_title_neighbours(world.catalog))
         full, *folds = self._stages
         folder = self._place("training data", self._describe_preset() + hashlib.sha256(titles[1].tobytes()).hexdigest())
         if folder is not None and not self.refit:
@@ -133,13 +139,18 @@ class EvaluationHarness:
         return built
 
     def _describe_preset(self) -> str:
-        """Tell what of a preset decides about its training data; the trees do not."""
+        """Describe the part of a preset that decides about its training data; the trees do not."""
         preset = self.preset
         return f"{preset.groups} {preset.n_per_model} {preset.n_splits} {preset.negative_share}"
 
+    @property
+    def _first_stage_inputs(self) -> ModelInputs:
+        """Inputs without tuned hyper-parameters: those are for the single models."""
+        return replace(self.inputs, params={})
+
     def _place(self, kind: str, made_of: str = "") -> Path | None:
-        """Name a folder in the scratch by everything that went into what it keeps."""
-        models = self.first_stage(self.materials.seed)
+        """Name a folder in the scratch by the digest of everything that its content was made from."""
+        models = self.first_stage(self._first_stage_inputs)
         content = f"{self.world.name} {len(self.world.interactions)} {models} {compute_code_digest()} {made_of}"
         key = hashlib.sha256(content.encode()).hexdigest()[:12]
         return None if self.scratch is None else self.scratch / f"{kind}-{key}"
@@ -156,9 +167,9 @@ class EvaluationHarness:
             self.training,
             select_group(self.world.interactions, TRAIN).user_ids,
             self.world.catalog,
-            lambda: self.first_stage(self.materials.seed),
+            lambda: self.first_stage(self._first_stage_inputs),
             n_folds=N_FOLDS,
-            n_threads=self.materials.n_threads,
+            n_threads=self.inputs.n_threads,
         )
         for name, stage in zip(names, fitted, strict=True):
             stages.append(stage)
@@ -173,7 +184,7 @@ class EvaluationHarness:
 
 def build_harness(
     world: EvaluationData,
-    materials: Materials,
+    inputs: ModelInputs,
     *,
     group: str = TEST,
     preset: str = "default",
@@ -182,17 +193,17 @@ def build_harness(
     scratch: Path | None = None,
     on_progress: OnProgress = ignore,
 ) -> EvaluationHarness:
-    """Split a world and build its evaluation set.
+    """Split the data and build the evaluation set.
 
     Parameters
     ----------
     max_users
-        Judges taken at most, always the same ones; None for all.
+        Evaluation users at most, always the same ones; None for all.
 
     Raises
     ------
     EvaluationError
-        If there is nobody to learn from or nobody to be judged by.
+        If there are no training users or no evaluation users.
     """
     training = select_group(world.interactions, TRAIN)
     if not len(training):
@@ -205,7 +216,7 @@ def build_harness(
         world,
         ratings,
         eval_set,
-        materials,
+        inputs,
         get_preset(preset),
         open_version,
         scratch=scratch,
@@ -214,7 +225,7 @@ def build_harness(
 
 
 def compute_code_digest() -> str:
-    """Tell whether what was fitted and described before is what the code of today would give."""
+    """Compute the digest of the code that fits first stages and features, to detect stale ones."""
     package = Path(recsys.__file__).parent
     paths = sorted(
         path for part in ("data", "features", "retrieval", "recommender") for path in (package / part).rglob("*.py")
@@ -223,7 +234,7 @@ def compute_code_digest() -> str:
 
 
 def select_evaluation_users(eval_set: EvaluationSet, n_users: int) -> EvaluationSet:
-    """Keep some members of an evaluation set, chosen by a hash of their ids."""
+    """Keep some users of an evaluation set, chosen by a hash of their ids."""
     order = np.argsort(hash_ids(eval_set.users.user_ids, salt=8), kind="stable")
     rows = np.sort(order[:n_users])
     return eval_set.select(rows)

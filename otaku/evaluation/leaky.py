@@ -3,18 +3,19 @@
 from typing import Any
 
 from otaku.evaluation.harness import EvaluationHarness
+from recsys.retrieval.registry import get_spec
 
 
 def evaluate_leaky(harness: EvaluationHarness) -> dict[str, Any]:
     """Measure what the original would have reported on these data."""
     from recsys.evaluation.original_protocols import OriginalSettings, measure_original
 
-    own = dict(harness.materials.params.get("seed004", {}))
-    settings = OriginalSettings(n_threads=harness.materials.n_threads, **own)
+    own = dict(get_spec("original").select_params(harness.inputs.params))
+    settings = OriginalSettings(n_threads=harness.inputs.n_threads, **own)
     return measure_original(
         harness.world.catalog,
         harness.world.interactions,
-        harness.materials.text_vectors(),
+        harness.inputs.text_vectors(),
         settings,
         on_progress=lambda done, total: harness.on_progress("leaky protocols", done, total),
     )

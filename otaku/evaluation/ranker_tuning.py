@@ -1,4 +1,4 @@
-"""Search the trees of the relevance head on validation users, and keep a search where engineers look for it."""
+"""Search the trees of the relevance head on validation users, and log a search to MLflow."""
 
 import hashlib
 import json
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from otaku.evaluation.harness import RANKER, EvaluationHarness
-from recsys.evaluation.tuning import METRIC, OnTrial, Range, ignore_trial, search
+from otaku.evaluation.harness import EvaluationHarness
+from recsys.evaluation.tuning import METRIC, OnTrial, ignore_trial, search
 from recsys.ranking.ranker import train_head
 from recsys.recommender.fitting import train_heads
+from recsys.recommender.retriever import RANKER
+from recsys.retrieval.spec import Range
 from recsys.storage.registry import Registry
 
 if TYPE_CHECKING:
@@ -31,18 +33,18 @@ SPACE: Final[Mapping[str, Range]] = {
 def tune_ranker(
     harness: EvaluationHarness, *, n_trials: int, seed: int, journal: Path, on_trial: OnTrial = ignore_trial
 ) -> dict[str, Any]:
-    """Search the parameters of the relevance head; candidates are described once for all trials.
+    """Search the parameters of the relevance head; candidates are featurised once for all trials.
 
     Parameters
     ----------
-    bench
-        Whose evaluation set are validation users.
+    harness
+        Its evaluation set are validation users.
     n_trials, journal, on_trial
         As in `recsys.evaluation.tuning.tune`, and so is what is returned.
     """
     head = harness.preset.relevance
-    n_threads, training_data = harness.materials.n_threads, harness.training_data
-    fitted = train_heads(training_data, harness.preset, seed=harness.materials.seed, n_threads=n_threads).recommender
+    n_threads, training_data = harness.inputs.n_threads, harness.training_data
+    fitted = train_heads(training_data, harness.preset, seed=harness.inputs.seed, n_threads=n_threads).recommender
 
     def measure(params: Mapping[str, Any]) -> float:
         trained = train_head(
@@ -50,7 +52,7 @@ def tune_ranker(
             training_data.train.schema,
             training_data.train.relevance,
             training_data.validation.relevance,
-            seed=harness.materials.seed,
+            seed=harness.inputs.seed,
             n_threads=n_threads,
         )
         model = replace(fitted, ranker=replace(fitted.ranker, relevance=trained.booster))
@@ -61,7 +63,7 @@ def tune_ranker(
 
 
 def log_study(registry: Registry, name: str, found: Mapping[str, Any], seed: int) -> str:
-    """Keep a search in MLflow: best parameters, every trial, a picture; the same search again is the same run.
+    """Log a search to MLflow: best parameters, every trial, a plot; the same search again is the same run.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Judge a list of models under the held-out protocol, and in the cold-start slices."""
+"""Evaluate a list of models under the held-out protocol, and in the cold-start slices."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from otaku.evaluation.harness import EvaluationHarness, Model
+from otaku.evaluation.harness import VERSION, EvaluationHarness, Model
 from recsys.data.splits import TRAIN, select_group
 from recsys.evaluation.cold_start import build_cold_start_slices, build_unrated_evaluation_set, hide_titles, summarise
 from recsys.evaluation.comparison import Result, compare
@@ -63,7 +63,7 @@ class Evaluation:
 def evaluate_heldout(
     harness: EvaluationHarness, names: Sequence[str], reference: str, *, cold: bool, describe: Mapping[str, Any]
 ) -> Evaluation:
-    """Judge models one after another; only one is in memory at a time.
+    """Evaluate models one after another; only one is in memory at a time.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def evaluate_heldout(
         "n_items": len(harness.world.catalog),
         "n_training_users": harness.eval_set.n_training_users,
         "n_test_users": len(harness.eval_set.users.user_ids),
-        "seed": harness.materials.seed,
+        "seed": harness.inputs.seed,
         **describe,
     }
     evaluation = Evaluation({"name": "heldout", **facts})
@@ -93,22 +93,22 @@ def evaluate_heldout(
         model = harness.make(name)
         made = time.perf_counter()
         result = harness.evaluate(name, model)
-        seconds = {"fit_seconds": made - start, "judge_seconds": time.perf_counter() - made}
+        seconds = {"fit_seconds": made - start, "evaluate_seconds": time.perf_counter() - made}
         evaluation.results.append(Result.of(result, harness.eval_set, seconds))
         if cold:
             slices[name] = evaluate_cold_start(harness, name, model)
     harness.on_progress("models", len(spelled), len(spelled))
-    evaluation.comparison = compare(evaluation.results, against, seed=harness.materials.seed)
+    evaluation.comparison = compare(evaluation.results, against, seed=harness.inputs.seed)
     if cold:
         evaluation.cold = {"models": slices}
-        evaluation.unrated = evaluate_unrated(harness, [name for name in spelled if not name.startswith("v")])
+        evaluation.unrated = evaluate_unrated(harness, [name for name in spelled if not VERSION.fullmatch(name)])
     return evaluation
 
 
 def evaluate_cold_start(harness: EvaluationHarness, name: str, model: Model) -> dict[str, Any]:
-    """Judge a model by users of whom less and less is known."""
+    """Evaluate a model on users with shorter and shorter histories."""
     return {
-        slice_name: dict(summarise(harness.evaluate(name, model, eval_set), seed=harness.materials.seed))
+        slice_name: dict(summarise(harness.evaluate(name, model, eval_set), seed=harness.inputs.seed))
         for slice_name, eval_set in build_cold_start_slices(harness.eval_set).items()
     }
 
@@ -124,11 +124,11 @@ def evaluate_unrated(harness: EvaluationHarness, names: Sequence[str]) -> dict[s
 
 
 def evaluate_on_unrated(harness: EvaluationHarness, name: str, eval_set: EvaluationSet, hidden: Mask) -> dict[str, Any]:
-    """Judge one model on hidden titles: among the whole catalog, and among the hidden titles alone."""
+    """Evaluate one model on hidden titles: among the whole catalog, and among the hidden titles alone."""
     model = harness.make(name)
 
     def spell(result: EvaluationResult, suffix: str) -> dict[str, Any]:
-        kept = summarise(result, seed=harness.materials.seed)
+        kept = summarise(result, seed=harness.inputs.seed)
         return {f"{metric}{suffix}": value for metric, value in kept.items() if metric != "ndcg_at_10"}
 
     whole = harness.evaluate(name, model, eval_set)
@@ -154,6 +154,6 @@ def write_json(evaluation: Evaluation, path: Path) -> None:
 
 
 def compute_run_key(evaluation: Evaluation) -> str:
-    """Name an evaluation by what was judged on what, so that a repetition is found again."""
+    """Name an evaluation by models and data, so that a repetition is found again."""
     content = json.dumps([evaluation.protocol, evaluation.comparison["reference"], *evaluation.comparison["models"]])
     return f"evaluate-{hashlib.sha256(content.encode()).hexdigest()[:12]}"

@@ -16,7 +16,7 @@ from recsys.recommender import Recommender
 from recsys.types import Floats
 from retrain_model import text_cache
 
-BASELINES = ("popular", "item_knn", "als", "ease")
+BASELINES = ("popular", "item-knn", "als", "ease")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def open_version(version: int) -> Recommender:
 
 
 def choose_models(models: str | None, versions: Sequence[int], *, from_database: bool) -> list[str]:
-    """List the models to judge, each once; by default the baselines and, for the database, what is in Production."""
+    """List the models to evaluate, each once; by default the baselines and, for the database, what is in Production."""
     names = [name for name in (models or "").split(",") if name.strip()]
     if models is None and not versions:
         names = list(BASELINES)

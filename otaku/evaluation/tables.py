@@ -126,9 +126,9 @@ def _open_table(title: str) -> Table:
 
 
 def build_cold_table(cold: Mapping[str, Any]) -> Table:
-    """Lay the cold-start slices out: a row per model, a column per corner, NDCG@10 with intervals."""
+    """Lay the cold-start slices out: a row per model, a column per slice, NDCG@10 with intervals."""
     slices = list(dict.fromkeys(name for model in cold["models"].values() for name in model))
-    table = _open_table("Cold corners: NDCG@10 of users of whom little is known")
+    table = _open_table("Cold start: NDCG@10 of users with short histories")
     for slice_name in slices:
         table.add_column(slice_name.replace(" ", "\n", 1), justify="right")
     for name, found in cold["models"].items():
@@ -137,7 +137,7 @@ def build_cold_table(cold: Mapping[str, Any]) -> Table:
 
 
 def build_unrated_table(unrated: Mapping[str, Any]) -> Table:
-    """Lay the titles that nobody rated out: recall of each model on them."""
+    """Lay the titles without a rating out: recall of each model on them."""
     title = (
         f"Titles without a rating: {unrated['n_hidden']:,} titles hidden from training, "
         f"{unrated['n_users']:,} users who like one"

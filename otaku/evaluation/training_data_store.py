@@ -8,7 +8,7 @@ import numpy as np
 from recsys.features.schema import FeatureSchema
 from recsys.ranking.ranker import HEADS, TrainingTable
 from recsys.recommender.fitting import TrainingData
-from recsys.recommender.retrieve import Retriever
+from recsys.recommender.retriever import Retriever
 from recsys.recommender.training import HeadTables
 
 _PARTS: Final = ("train", "validation")

@@ -150,7 +150,7 @@ def evaluate_generator(
     def answer(batch: Users) -> Positions:
         # Without a history a personal score says nothing: there every single model shows what is popular.
         scores = np.array(model.score(batch.history))
-        if not getattr(model, "serves_newcomers", False):
+        if not model.serves_cold_start_users:
             scores[np.diff(batch.history.indptr) == 0] = popularity
         shown = np.ones(batch.history.shape, dtype=bool) if allowed is None else np.tile(allowed, (len(scores), 1))
         shown[batch.history.nonzero()] = False

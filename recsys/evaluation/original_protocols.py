@@ -20,7 +20,8 @@ from scipy.sparse import csr_matrix
 
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
-from recsys.evaluation.original import (
+from recsys.features.item_side import normalise_rows
+from recsys.retrieval.original import (
     describe_users,
     fit_embeddings,
     fit_lightfm_on_everything,
@@ -28,7 +29,6 @@ from recsys.evaluation.original import (
     make_predictor,
     order_as_shown,
 )
-from recsys.features.item_side import normalise_rows
 from recsys.types import Floats, Mask, RatingMatrix
 
 K: Final = 10
@@ -209,10 +209,10 @@ def evaluate_lists(
         favourites = seen[given >= given.max() - 1]
         n_hits = np.isin(shown, favourites).sum()
         found.append((n_hits / K, n_hits / len(favourites)))
-    precision, load_last_good = np.mean(found, axis=0)
+    precision, recall = np.mean(found, axis=0)
     return {
         "median_absolute_error": float(np.median(np.concatenate(errors))),
         "median_absolute_error_of_mean": float(np.median(np.concatenate(trivial))),
         "lists_precision_at_10": float(precision),
-        "lists_recall_at_10": float(load_last_good),
+        "lists_recall_at_10": float(recall),
     }

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,65 +12,16 @@ from recsys.data.catalog import Catalog
 from recsys.evaluation.evaluate import evaluate_generator
 from recsys.evaluation.evaluation_set import EvaluationSet
 from recsys.exceptions import ArtifactError, EvaluationError
-from recsys.retrieval.base import CandidateGenerator
-from recsys.retrieval.embedding import Als, LightFm
-from recsys.retrieval.item_item import PUBLISHED_EASE, Ease, ItemKnn
+from recsys.retrieval import registry
+from recsys.retrieval.spec import Range
 from recsys.types import RatingMatrix
 
 METRIC: Final = "ndcg_at_10"
 
 
-@dataclass(frozen=True)
-class Range:
-    """Values between two bounds, whole numbers where the bounds are; `log` looks at orders of magnitude."""
-
-    low: float
-    high: float
-    log: bool = False
-    step: int = 1
-
-    def suggest(self, trial: Any, name: str) -> float:
-        """Let a trial of Optuna choose."""
-        if isinstance(self.low, int):
-            return int(trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log))
-        return float(trial.suggest_float(name, self.low, self.high, log=self.log))
-
-
-# Where each baseline is searched; the defaults lie inside and are tried first.
-SPACES: Final[Mapping[str, tuple[CandidateGenerator, Mapping[str, Range]]]] = {
-    "als": (
-        Als(),
-        {
-            "n_factors": Range(64, 256, step=32),
-            "regularisation": Range(0.1, 200.0, True),
-            "alpha": Range(0.5, 50.0, True),
-        },
-    ),
-    "ease": (
-        PUBLISHED_EASE,
-        {"regularisation": Range(5.0, 2000.0, True), "n_kept": Range(50, 1000, True)},
-    ),
-    "ease_extended": (
-        Ease(),
-        {
-            "regularisation": Range(5.0, 2000.0, True),
-            "n_kept": Range(50, 1000, True),
-            "franchise_weight": Range(1.0, 200.0, True),
-            "dropout": Range(0.0, 0.5),
-            "discount": Range(0.0, 1.0),
-        },
-    ),
-    "item_knn": (ItemKnn(), {"n_kept": Range(10, 500, True), "shrinkage": Range(0.5, 500.0, True)}),
-    "lightfm": (
-        LightFm(),
-        {
-            "n_components": Range(32, 128, step=32),
-            "n_epochs": Range(5, 40, step=5),
-            "unseen_weight": Range(0.001, 0.1, True),
-            "regularisation": Range(1.0, 100.0, True),
-        },
-    ),
-}
+def list_tunable() -> tuple[str, ...]:
+    """List the models that have hyper-parameters to tune."""
+    return tuple(spec.name for spec in registry.MODELS if spec.space)
 
 
 # Called with number, value and parameters of each finished trial.
@@ -78,7 +29,7 @@ OnTrial = Callable[[int, float, Mapping[str, Any]], None]
 
 
 def ignore_trial(_number: int, _value: float, _params: Mapping[str, Any]) -> None:
-    """Report to nobody."""
+    """Report nothing."""
 
 
 def tune(
@@ -94,13 +45,13 @@ def tune(
 ) -> dict[str, Any]:
     """Search hyper-parameters by NDCG@10 on validation users with Optuna's TPE.
 
-    The first trial is the default, so that tuning cannot hurt. A search that was killed goes on where it stood: its
-    journal keeps every finished trial.
+    The first trial is the default, so that the result is never worse. A search that was killed resumes: its journal
+    keeps every finished trial.
 
     Parameters
     ----------
-    evaluation set
-        Validation users. Test users have no place here.
+    eval_set
+        Validation users, never test users.
     n_trials
         Trials in total, those of earlier runs included.
     journal
@@ -117,16 +68,18 @@ def tune(
     EvaluationError
         If there is nothing to tune about the model.
     """
-    if name not in SPACES:
-        raise EvaluationError(f"{name!r} has no hyper-parameters to tune; choose among {', '.join(SPACES)}")
-    base, space = SPACES[name]
+    spec = registry.get_spec(name)
+    if not spec.space:
+        raise EvaluationError(f"{name!r} has no hyper-parameters to tune; choose among {', '.join(list_tunable())}")
 
     def measure(params: Mapping[str, Any]) -> float:
-        model = replace(base, **params).fit(training, catalog)  # type: ignore[type-var]
+        model = replace(spec.unfitted, **params).fit(training, catalog)  # type: ignore[type-var]
         return float(np.nanmean(evaluate_generator(model, eval_set).metrics[METRIC]))
 
-    defaults = {key: getattr(base, key) for key in space}
-    return search(name, space, defaults, measure, n_trials=n_trials, seed=seed, journal=journal, on_trial=on_trial)
+    defaults = {key: getattr(spec.unfitted, key) for key in spec.space}
+    return search(
+        spec.name, spec.space, defaults, measure, n_trials=n_trials, seed=seed, journal=journal, on_trial=on_trial
+    )
 
 
 def search(
@@ -167,7 +120,7 @@ def _open_study(name: str, journal: Path, seed: int) -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
     study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction="maximize")
-    # A sampler that goes on must not draw again what an earlier run has drawn.
+    # A resumed sampler must not draw again what an earlier run has drawn.
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
     return study
 

@@ -33,6 +33,8 @@ class Pairs:
         The item side.
     supporters
         By item-item model, CSR `(n_items, n_items)`: row j holds the weight of each watched title for title j.
+    impersonal
+        Models of `scores` that score the same for every user.
     """
 
     history: RatingMatrix
@@ -41,6 +43,7 @@ class Pairs:
     tastes: Floats
     items: ItemSide
     supporters: Mapping[str, RatingMatrix] = field(default_factory=dict)
+    impersonal: frozenset[str] = frozenset()
 
     @cached_property
     def counts(self) -> npt.NDArray[np.intp]:

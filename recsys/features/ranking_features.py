@@ -49,7 +49,7 @@ def _retrieval(pairs: Pairs) -> FeatureColumns:
         values = scores[pairs.rows, pairs.columns]
         best = np.maximum(scores.max(axis=1), 1e-9)
         features[f"{name}_score"] = values
-        if name != "popular":
+        if name not in pairs.impersonal:
             features[f"{name}_relative"] = values / best[pairs.rows]
     return features
 

@@ -13,9 +13,8 @@ from recsys.types import Floats, ItemId
 
 Kind = Literal["liked_title", "genres", "collaborative", "popularity", "audience", "synopsis"]
 
-# Feature families by the prefix of their names; other features are not given as reasons.
+# Feature family by the prefix of its names; those of first-stage models come from the registry.
 GENRES: Final = ("genre_",)
-COLLABORATIVE: Final = ("ease_", "als_", "item_knn_", "lightfm_", "user_user_", "two_tower_", "slim_")
 
 
 @dataclass(frozen=True)

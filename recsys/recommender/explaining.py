@@ -8,17 +8,10 @@ from scipy.sparse import vstack
 
 from recsys.data.interactions import POSITIVE_RATING
 from recsys.features.pairs import Pairs
-from recsys.ranking.explanations import (
-    COLLABORATIVE,
-    GENRES,
-    Reason,
-    compute_contributions,
-)
-from recsys.recommender.algorithms import RANKER
-from recsys.recommender.cold_start import score_cold_start
+from recsys.ranking.explanations import GENRES, Reason, compute_contributions
 from recsys.recommender.model import Recommender
 from recsys.recommender.profile import Recommendations, UserProfile
-from recsys.retrieval.popular import Popular
+from recsys.recommender.retriever import RANKER
 from recsys.types import Floats, Ids, ItemId, Positions, RatingMatrix
 
 MAX_REASONS: Final = 3
@@ -31,9 +24,9 @@ FAVOURITE_GENRES: Final = 5
 def explain(
     recommender: Recommender, profile: UserProfile, found: Recommendations, algorithm: str = RANKER
 ) -> list[tuple[Reason, ...]]:
-    """Give up to three reasons for each recommendation, the weightiest first.
+    """Give up to three reasons for each recommendation, the strongest first.
 
-    Liked titles are cited only if the score falls without them: they are taken out of the history one by one and the
+    Liked titles are cited only if the score falls without them: they are removed from the history one by one and the
     recommendation is scored again. What remains of the ranker's score is attributed to genres and to users with a
     similar history by the Shapley values of its trees; without a history popularity and stated genres are all there is.
     """
@@ -42,7 +35,7 @@ def explain(
     positions = recommender.catalog.positions(found.item_ids)
     history, tastes = profile.to_history(recommender.catalog), profile.to_tastes(recommender.catalog)
     reasons: list[list[Reason]] = [[] for _ in positions]
-    if algorithm == Popular.name:
+    if algorithm != RANKER and not recommender.retriever.get_generator(algorithm).personal:
         # In a diverse list a score may be no more than the price of variety.
         reasons = [[Reason("popularity", _POPULAR, score)] if score > 0 else [] for score in found.scores.tolist()]
     elif history.nnz:
@@ -55,7 +48,7 @@ def explain(
 
 
 def explain_similar(recommender: Recommender, item_id: ItemId, item_ids: Ids) -> list[tuple[Reason, ...]]:
-    """Name the parts of the likeness of titles to one title; the contributions are the summands of its score."""
+    """Explain why titles are similar to one title; the contributions add up to the score."""
     items, title = recommender.retriever.items, recommender.catalog.title(item_id)
     position = int(recommender.catalog.positions([item_id])[0])
     positions = recommender.catalog.positions(item_ids)
@@ -63,8 +56,8 @@ def explain_similar(recommender: Recommender, item_id: ItemId, item_ids: Ids) ->
     synopsis = items.text_units[positions] @ items.text_units[position] / 2
     found = [
         [
-            Reason("audience", f"Much the same users like it as {title}.", float(one), item_id),
-            Reason("synopsis", f"Its story is told in words like those for {title}.", float(other), item_id),
+            Reason("audience", f"Liked by the same users as {title}.", float(one), item_id),
+            Reason("synopsis", f"Similar synopsis to {title}.", float(other), item_id),
         ]
         for one, other in zip(audience, synopsis, strict=True)
     ]
@@ -74,8 +67,8 @@ def explain_similar(recommender: Recommender, item_id: ItemId, item_ids: Ids) ->
     ]
 
 
-_POPULAR: Final = "Many users have watched it and liked it."
-_COLLABORATIVE: Final = "Users who like what you like are fond of it."
+_POPULAR: Final = "Popular with many users."
+_COLLABORATIVE: Final = "Liked by users with similar taste."
 
 Placed = tuple[int, Reason]
 
@@ -105,7 +98,7 @@ def _cite(
 
 
 def _describe_liked(title: str, rating: float) -> str:
-    return f"You liked {title}." if rating >= POSITIVE_RATING else f"{title} is among what you rated best."
+    return f"You liked {title}." if rating >= POSITIVE_RATING else f"{title} is among your highest ratings."
 
 
 def _choose_trials(recommender: Recommender, history: RatingMatrix, positions: Positions) -> dict[int, list[int]]:
@@ -123,7 +116,7 @@ def _choose_trials(recommender: Recommender, history: RatingMatrix, positions: P
 
 
 def _compare(recommender: Recommender, positions: Positions, liked: Positions) -> Floats:
-    """Tell how much liked titles speak for recommendations, `(n_positions, n_liked)`: item-item weights and cosines."""
+    """Add item-item weights and cosines of recommendations and liked titles up, `(n_positions, n_liked)`."""
     items = recommender.retriever.items
     parts = [units[positions] @ units[liked].T for units in (items.lightfm_units, items.text_units)]
     parts += [matrix[positions][:, liked].toarray() for matrix in recommender.retriever.first_stage.supporters.values()]
@@ -147,7 +140,7 @@ def _attribute(recommender: Recommender, history: RatingMatrix, tastes: Floats, 
     for place, position in enumerate(positions):
         shared = [genre for genre in favourites if carried[position, recommender.catalog.genres.index(genre)]]
         if genres[place] > 0 and shared:
-            text = f"It is {' and '.join(shared[:2])}, which you like."
+            text = f"Matches genres you like: {' and '.join(shared[:2])}."
             attributed.append((place, Reason("genres", text, genres[place])))
         if collaborative[place] > 0:
             attributed.append((place, Reason("collaborative", _COLLABORATIVE, collaborative[place])))
@@ -157,13 +150,14 @@ def _attribute(recommender: Recommender, history: RatingMatrix, tastes: Floats, 
 
 
 def _split_scores(recommender: Recommender, pairs: Pairs) -> tuple[npt.NDArray[np.floating], ...]:
-    """Tell what genres, users with a similar history and popularity contribute to scores, `(n_pairs,)` each."""
+    """Compute what genres, users with a similar history and popularity contribute to scores, `(n_pairs,)` each."""
     if not pairs.history.nnz:
-        popularity, genres = score_cold_start(pairs)
+        popularity, genres = recommender.retriever.score_cold_start(pairs)
         return genres, np.zeros_like(genres), popularity
     ranker = recommender.ranker
+    collaborative = tuple(f"{name}_" for name in recommender.retriever.first_stage.collaborative)
     contributions = compute_contributions(
-        ranker.relevance, ranker.schema, recommender.featurise(pairs), (GENRES, COLLABORATIVE)
+        ranker.relevance, ranker.schema, recommender.featurise(pairs), (GENRES, collaborative)
     )
     return contributions[:, 0], contributions[:, 1], np.zeros(len(contributions))
 

@@ -13,19 +13,20 @@ from recsys.features.item_side import ItemSide
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import Preset
 from recsys.recommender.model import Recommender
-from recsys.recommender.retrieve import Retriever
+from recsys.recommender.retriever import Retriever
 from recsys.recommender.training import (
     N_FOLDS,
     HeadTables,
     TrainedRanker,
     build_tables,
     build_training_users,
-    make_models,
     swap_item_vectors,
     train_ranker,
 )
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.first_stage import FirstStage, cross_fit
+from recsys.retrieval.registry import make_first_stage
+from recsys.retrieval.spec import ModelInputs
 from recsys.types import Floats, RatingMatrix
 
 # Called with a stage, how much of it is done and out of how much.
@@ -34,7 +35,7 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class FittedRecommender:
-    """A recommender and how its heads were learned."""
+    """A recommender and the training history of its heads."""
 
     recommender: Recommender
     trained: TrainedRanker
@@ -49,7 +50,7 @@ def fit_recommender(
     *,
     seed: int,
     n_threads: int,
-    models: Callable[[int], Sequence[CandidateGenerator]] = make_models,
+    models: Callable[[ModelInputs], Sequence[CandidateGenerator]] = make_first_stage,
     on_progress: OnProgress = lambda _stage, _done, _total: None,
 ) -> FittedRecommender:
     """Fit on the training users of some ratings and stop early on the validation users; test users are not looked at.
@@ -59,14 +60,15 @@ def fit_recommender(
     text_vectors
         Synopsis embeddings in catalog order, `(n_items, 384)`.
     models
-        Makes the unfitted first-stage models from a seed.
+        Makes the unfitted first-stage models.
     """
     training = select_group(interactions, TRAIN)
+    inputs = ModelInputs(lambda: text_vectors, seed)
     stages = cross_fit(
         training.to_matrix(catalog),
         training.user_ids,
         catalog,
-        lambda: models(seed),
+        lambda: models(inputs),
         n_folds=N_FOLDS,
         n_threads=n_threads,
     )
@@ -92,14 +94,14 @@ def _count(stages: Iterable[FirstStage], report: Callable[[int], None]) -> Itera
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What both heads learn from.
+    """Feature tables that both heads are trained on.
 
     Parameters
     ----------
     retriever
         Stands on the first stage of all training users; serves, and has described the validation users.
     n_users
-        How many users teach, each as often as their ratings are hidden in another way.
+        Training rows of users: each counts once for every split of its ratings.
     """
 
     retriever: Retriever
@@ -141,7 +143,7 @@ def train_recommender(
 def build_retriever(full: FirstStage, titles: tuple[Catalog, Floats, RatingMatrix], preset: Preset) -> Retriever:
     """Put the first stage and what is known of titles together."""
     catalog, text_vectors, neighbours = titles
-    items = ItemSide(catalog, text_vectors, neighbours, full.models["lightfm"].state()["vectors"])
+    items = ItemSide(catalog, text_vectors, neighbours, full.item_vectors)
     return Retriever(full, items, preset.n_per_model)
 
 

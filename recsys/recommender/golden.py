@@ -1,41 +1,39 @@
-"""Golden requests: questions and the answers a version gave when it was made, stored with it.
+"""Golden requests: requests with the responses that a version gave when it was trained, stored with it.
 
-Whoever loads the version asks them again. Other answers mean that files were exchanged, that the code computes features
-differently by now, or that a library ranks differently: whatever the reason, it is not the model that was judged.
+They are repeated when the version is loaded. Another response means that files were exchanged, that the code computes
+features differently by now, or that a library ranks differently: it is not the model that was evaluated.
 """
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from recsys.exceptions import ArtifactError
+from recsys.recommender.model import Recommender
 from recsys.recommender.profile import Recommendations, UserProfile
-
-if TYPE_CHECKING:
-    from recsys.recommender.model import Recommender
 
 FILE: Final = "golden_requests.json"
 _LENGTH = 20
 _TOLERANCE = 1e-3  # of a score or 1 if that is larger; far above what another processor changes
 
 
-def write_golden_requests(recommender: "Recommender", directory: Path) -> None:
-    """Ask a recommender for a new user, for a user with tastes, for three histories and for similar titles."""
+def write_golden_requests(recommender: Recommender, directory: Path) -> None:
+    """Record responses for a new user, a user with tastes, three histories and similar titles; a step of training."""
     content = [
-        {"request": request, "answer": _answer(recommender, request)} for request in _build_requests(recommender)
+        {"request": request, "answer": _respond(recommender, request)} for request in _build_requests(recommender)
     ]
     (directory / FILE).write_text(json.dumps(content, indent=1))
 
 
-def check_golden_requests(recommender: "Recommender", directory: Path) -> int:
-    """Ask the golden requests of a version again and return how many there are, 0 if it was stored without any.
+def check_golden_requests(recommender: Recommender, directory: Path) -> int:
+    """Repeat the golden requests of a version and return how many there are, 0 if it was stored without any.
 
     Raises
     ------
     ArtifactError
-        If the file cannot be read or an answer differs by more than rounding.
+        If the file cannot be read or a response differs by more than rounding.
     """
     path = directory / FILE
     if not path.exists():
@@ -43,18 +41,18 @@ def check_golden_requests(recommender: "Recommender", directory: Path) -> int:
     try:
         content = json.loads(path.read_text())
         pairs = [(entry["request"], entry["answer"]) for entry in content]
-        wrong = [request for request, answer in pairs if not is_same_answer(_answer(recommender, request), answer)]
+        wrong = [request for request, answer in pairs if not is_same_response(_respond(recommender, request), answer)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{FILE} cannot be read: {error}") from error
     if wrong:
         raise ArtifactError(
-            f"{len(wrong)} of {len(pairs)} golden requests are answered otherwise than when the version was made, "
-            f"the first is {json.dumps(wrong[0])}; train it anew with the code that runs here"
+            f"{len(wrong)} of {len(pairs)} golden requests differ from the recorded response, "
+            f"the first is {json.dumps(wrong[0])}; train a new version with the code that runs here"
         )
     return len(pairs)
 
 
-def _build_requests(recommender: "Recommender") -> list[dict[str, Any]]:
+def _build_requests(recommender: Recommender) -> list[dict[str, Any]]:
     """Choose titles evenly over the catalog, so that equal catalogs get equal requests."""
     catalog = recommender.catalog
     item_ids = catalog.item_ids[np.linspace(0, len(catalog) - 1, 24).astype(np.intp)].tolist()
@@ -66,7 +64,7 @@ def _build_requests(recommender: "Recommender") -> list[dict[str, Any]]:
     return [*requests, {"similar_to": item_ids[0]}]
 
 
-def _answer(recommender: "Recommender", request: dict[str, Any]) -> dict[str, Any]:
+def _respond(recommender: Recommender, request: dict[str, Any]) -> dict[str, Any]:
     if "similar_to" in request:
         return _round(recommender.similar_items(int(request["similar_to"]), k=_LENGTH))
     given = {int(item_id): float(rating) for item_id, rating in request.get("ratings", {}).items()}
@@ -86,8 +84,8 @@ def _round(found: Recommendations) -> dict[str, Any]:
     }
 
 
-def is_same_answer(found: dict[str, Any], expected: dict[str, Any]) -> bool:
-    """Compare two answers title by title: titles of equal score may change places, at the end of the list too."""
+def is_same_response(found: dict[str, Any], expected: dict[str, Any]) -> bool:
+    """Compare two responses title by title: titles of equal score may change places, at the end of the list too."""
     if len(found["item_ids"]) != len(expected["item_ids"]):
         return False
     for name in ("scores", "predicted_ratings"):

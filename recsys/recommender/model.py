@@ -1,7 +1,7 @@
 """Retrieve, featurise, rank: the one deployable artefact."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,28 +16,23 @@ from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import compute_ranking_features
 from recsys.ranking.diversity import select_diverse
 from recsys.ranking.ranker import Ranker
-from recsys.recommender.algorithms import RANKER, find_generators, get_generator
-from recsys.recommender.cold_start import score_cold_start
-from recsys.recommender.golden import write_golden_requests
 from recsys.recommender.profile import Recommendations, UserProfile
-from recsys.recommender.retrieve import Retriever, find_allowed
-from recsys.recommender.stored_items import load_items, save_items
+from recsys.recommender.retriever import RANKER, Retriever, find_allowed
 from recsys.retrieval.base import CandidateGenerator, select_top
-from recsys.retrieval.first_stage import FirstStage
 from recsys.types import Floats, Ids, ItemId, Mask, Positions, RatingMatrix
 
 if TYPE_CHECKING:
     from recsys.retrieval.sketch import Sketch
 
 FORMAT: Final = 3
-# How many candidates a diverse list is picked from: so many titles, and so many times its length, at least.
+# A diverse list is picked from at least so many candidates, and at least so many times its length.
 MIN_POOL: Final = 100
 POOL_FACTOR: Final = 5
 
 
 @dataclass(frozen=True)
 class Recommender:
-    """Everything that answers for one model version; immutable, safe to share among threads.
+    """One model version; immutable, safe to share among threads.
 
     Parameters
     ----------
@@ -55,19 +50,14 @@ class Recommender:
         return self.retriever.items.catalog
 
     def accelerate(self) -> "Recommender":
-        """Return the same recommender that answers many times faster, after seconds of preparation."""
-        # Compiles when it is imported; those who rank a few users need not wait for that.
+        """Return the same recommender, many times faster after seconds of preparation."""
+        # Compiled on import, which takes seconds that ranking a few users does not need.
         from recsys.retrieval.sketch import Sketch
 
         sketch = Sketch.of(self.retriever.items.join_units(np.arange(len(self.catalog))))
         fast = replace(self, ranker=self.ranker.accelerate(), sketch=sketch)
-        fast.newcomer_ratings.setflags(write=False)
+        fast.cold_start_ratings.setflags(write=False)
         return fast
-
-    @cached_property
-    def generators(self) -> Mapping[str, CandidateGenerator]:
-        """The models that can answer alone, by algorithm."""
-        return find_generators(self.retriever)
 
     def recommend(
         self,
@@ -87,7 +77,7 @@ class Recommender:
         allowed
             `(n_items,)`; False for filtered titles.
         algorithm
-            "ranker", or one of `generators` to be asked alone.
+            "ranker", or one of the retriever's `generators` alone.
         diversity
             0..1, see `select_diverse`; the scores are its values then.
 
@@ -103,14 +93,25 @@ class Recommender:
             features = self.featurise(pairs)
             top = self._rank_pairs(pairs, features, depth, allowed)[0]
         else:
-            scores = get_generator(self.generators, algorithm).score(history)
-            mask = find_allowed(history, tastes, self.retriever.items, allowed)
-            best = select_top(scores, mask & (scores != 0), depth)[0]
-            top = self._fill((best, scores[0, best]), history, tastes[0], depth, allowed)
-            pairs, features = self.retriever.describe(history, tastes, [best[:0]]), None
+            top = self._rank_alone(self.retriever.get_generator(algorithm), history, tastes, depth, allowed)
+            pairs, features = self.retriever.describe(history, tastes, [top[0][:0]]), None
         diverse = self.diversify(*top, diversity=diversity, k=k)
         positions, values = self._fill(diverse, history, None, k, allowed)
         return Recommendations(self.catalog.item_ids[positions], values, self._rate_again(pairs, features, positions))
+
+    def _rank_alone(
+        self, generator: CandidateGenerator, history: RatingMatrix, tastes: Floats, depth: int, allowed: Mask | None
+    ) -> tuple[Positions, Floats]:
+        """Rank for one user by one model, titles of a stated genre first."""
+        scores, items = generator.score(history), self.retriever.items
+        mask = find_allowed(history, tastes, items, allowed)
+        if generator.personal:
+            best = select_top(scores, mask & (scores != 0), depth)[0]
+            return self._fill((best, scores[0, best]), history, tastes[0], depth, allowed)
+        order = np.argsort(-scores[0], kind="stable")
+        order = order[find_allowed(history, np.zeros_like(tastes), items, allowed)[0, order]]
+        order = order[np.argsort(~mask[0, order], kind="stable")][:depth]
+        return order, scores[0, order]
 
     def rank(
         self, history: RatingMatrix, tastes: Floats | None = None, *, k: int = 10, allowed: Mask | None = None
@@ -142,7 +143,7 @@ class Recommender:
         self, pairs: Pairs, features: Floats, k: int, allowed: Mask | None
     ) -> list[tuple[Positions, Floats]]:
         known = pairs.lengths[pairs.rows] > 0
-        scores = self.ranker.score(features) if known.all() else np.add(*score_cold_start(pairs))
+        scores = self.ranker.score(features) if known.all() else np.add(*self.retriever.score_cold_start(pairs))
         if known.any() and not known.all():
             scores[known] = self.ranker.score(features[known])
         parts = np.split(scores, np.cumsum(pairs.counts)[:-1])
@@ -163,7 +164,7 @@ class Recommender:
         wanted = np.zeros(len(self.catalog.genres), dtype=np.float32) if tastes is None else tastes
         mask = find_allowed(history, wanted[None], self.retriever.items, allowed)[0]
         mask[positions] = False
-        popularity = self.retriever.first_stage.models["popular"].score(history)[0]
+        popularity = self.retriever.score_popularity(history)[0]
         rest = np.flatnonzero(mask)
         rest = rest[np.lexsort((rest, -popularity[rest]))][: k - len(positions)]
         floor = scores.min(initial=0.0)
@@ -196,7 +197,7 @@ class Recommender:
         return ratings
 
     def predict_ratings(self, profile: UserProfile, item_ids: Ids) -> Floats:
-        """Predict what the user would rate these titles, `(n,)`, 1..10."""
+        """Predict the user's ratings of these titles, `(n,)`, 1..10."""
         history, tastes = profile.to_history(self.catalog), profile.to_tastes(self.catalog)
         return self.rate(history, tastes, [self.catalog.positions(item_ids)])
 
@@ -223,11 +224,11 @@ class Recommender:
         """Score given positions for many users by one algorithm, flat in their order.
 
         Lists are in the order of these scores, but for those of the ranker where there is no history; see
-        `score_cold_start`.
+        `Retriever.score_cold_start`.
         """
         if algorithm == RANKER:
             return self.ranker.score(self.featurise(self.retriever.describe(history, tastes, candidates)))
-        scores = get_generator(self.generators, algorithm).score(history)
+        scores = self.retriever.get_generator(algorithm).score(history)
         return np.concatenate([row[positions] for row, positions in zip(scores, candidates, strict=True)])
 
     def similar_items(
@@ -251,24 +252,22 @@ class Recommender:
         scores = (audience + synopsis) / np.float32(2)
         order = np.lexsort((near, -scores))[:depth]
         positions, values = self.diversify(near[order], scores[order], diversity=diversity, k=k)
-        return Recommendations(self.catalog.item_ids[positions], values, self.newcomer_ratings[positions])
+        return Recommendations(self.catalog.item_ids[positions], values, self.cold_start_ratings[positions])
 
     @cached_property
-    def newcomer_ratings(self) -> Floats:
-        """What a user without a history is predicted to rate each title, `(n_items,)`, 1..10."""
-        nobody = UserProfile()
+    def cold_start_ratings(self) -> Floats:
+        """Predicted ratings of a user without a history, `(n_items,)`, 1..10."""
+        empty = UserProfile()
         everything = np.arange(len(self.catalog))
-        return self.rate(nobody.to_history(self.catalog), nobody.to_tastes(self.catalog), [everything])
+        return self.rate(empty.to_history(self.catalog), empty.to_tastes(self.catalog), [everything])
 
     def save(self, directory: Path) -> None:
-        """Write the whole version in open formats: Parquet, NPZ, JSON, LightGBM text; and its golden requests."""
+        """Write the whole version in open formats: Parquet, NPZ, JSON, LightGBM text."""
         directory.mkdir(parents=True, exist_ok=True)
-        save_items(self.retriever.items, directory)
-        self.retriever.first_stage.save(directory)
+        self.retriever.save(directory)
         self.ranker.save(directory)
         settings = {"format": FORMAT, "n_per_model": self.retriever.n_per_model}
         (directory / "recommender.json").write_text(json.dumps(settings, indent=1))
-        write_golden_requests(self, directory)
 
     @classmethod
     def load(cls, directory: Path) -> "Recommender":
@@ -290,10 +289,9 @@ class Recommender:
             raise OtherFormatError(
                 f"the version has format {written}; this code reads format {FORMAT}, train a new one"
             )
-        retriever = Retriever(FirstStage.load(directory), load_items(directory), n_per_model)
-        return cls(retriever, Ranker.load(directory))
+        return cls(Retriever.load(directory, n_per_model), Ranker.load(directory))
 
 
 def _choose_depth(k: int, diversity: float) -> int:
-    """Tell how many titles a list of k is picked from."""
+    """Choose how many titles a list of k is picked from."""
     return k if diversity <= 0 else max(MIN_POOL, POOL_FACTOR * k)

@@ -21,12 +21,8 @@ from recsys.features.ranking_features import compute_ranking_features
 from recsys.features.schema import FeatureSchema
 from recsys.ranking.params import Preset
 from recsys.ranking.ranker import Ranker, TrainedHead, TrainingTable, compute_rating_offsets, train_head
-from recsys.recommender.retrieve import Retriever
-from recsys.retrieval.base import CandidateGenerator
-from recsys.retrieval.embedding import Als, LightFm
+from recsys.recommender.retriever import Retriever
 from recsys.retrieval.first_stage import FirstStage
-from recsys.retrieval.item_item import Ease, ItemKnn
-from recsys.retrieval.popular import Popular
 from recsys.types import Floats, Positions, RatingMatrix
 
 N_FOLDS = 4
@@ -34,11 +30,6 @@ N_FOLDS = 4
 COLD_LENGTHS = (0, 1, 2, 5, 10)
 COLD_SHARE = 4
 STATED_GENRES = 3
-
-
-def make_models(seed: int) -> Sequence[CandidateGenerator]:
-    """Return the first-stage models of this version, unfitted."""
-    return [Ease(), Als(seed=seed), ItemKnn(), LightFm(seed=seed), Popular()]
 
 
 def add_cold_start_users(users: Users, catalog: Catalog) -> Users:
@@ -78,7 +69,7 @@ class HeadTables:
 
 
 def build_training_users(interactions: Interactions, catalog: Catalog, n_splits: int) -> Users:
-    """Let every training user teach several times, with other ratings hidden each time, and some as new users."""
+    """Use every training user several times, with other ratings hidden each time, and some as new users."""
     users = add_cold_start_users(build_users(interactions, catalog), catalog)
     return join_users(users, *(build_users(interactions, catalog, variant=split) for split in range(1, n_splits)))
 
@@ -115,13 +106,13 @@ def build_tables(
 def _choose(pairs: Pairs, users: Users, negative_share: float) -> tuple[Pairs, Floats]:
     """Label candidates 1 where they are liked targets, and keep some of the others, picked by a hash.
 
-    Users without a liked target among the candidates lose them all: they teach no order.
+    Users without a liked target among the candidates lose them all: their rows have no order to learn.
     """
     values = np.asarray(users.targets[pairs.rows, pairs.columns]).ravel()
     liked = values >= POSITIVE_RATING
-    teaches = np.bincount(pairs.rows, weights=liked, minlength=len(pairs.candidates)) > 0
+    has_liked = np.bincount(pairs.rows, weights=liked, minlength=len(pairs.candidates)) > 0
     places = hash_ids(users.user_ids[pairs.rows], pairs.columns, salt=9).astype(np.float64) / 2.0**64
-    kept = teaches[pairs.rows] & (liked | (places < negative_share))
+    kept = has_liked[pairs.rows] & (liked | (places < negative_share))
     counts = np.bincount(pairs.rows[kept], minlength=len(pairs.candidates))
     candidates = np.split(pairs.columns[kept], np.cumsum(counts)[:-1])
     return replace(pairs, candidates=candidates), liked[kept].astype(np.float32)
@@ -137,7 +128,7 @@ def _rate(pairs: Pairs, targets: RatingMatrix, groups: Sequence[str]) -> tuple[F
 
 @dataclass(frozen=True)
 class TrainedRanker:
-    """A ranker and how its heads were learned."""
+    """A ranker and the training history of its heads."""
 
     ranker: Ranker
     heads: dict[str, TrainedHead]
@@ -178,6 +169,5 @@ def _subtract_offsets(tables: HeadTables) -> TrainingTable:
 
 
 def swap_item_vectors(items: ItemSide, first_stage: FirstStage) -> ItemSide:
-    """Give the item side the LightFM vectors of another first stage, as cross-fitting needs."""
-    vectors = first_stage.models["lightfm"].state()["vectors"]
-    return ItemSide(items.catalog, items.text_vectors, items.title_neighbours, np.asarray(vectors, dtype=np.float32))
+    """Return the item side with the item vectors of another first stage, as cross-fitting needs."""
+    return replace(items, lightfm_vectors=np.asarray(first_stage.item_vectors, dtype=np.float32))

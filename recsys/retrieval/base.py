@@ -1,5 +1,6 @@
 """The contract of a first-stage model: from a history to scores over the whole catalog."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
@@ -19,11 +20,26 @@ State: TypeAlias = Mapping[str, npt.NDArray[Any]]
 class CandidateGenerator(Protocol):
     """A model that needs a history only, so that users who arrived a minute ago are served without a refit.
 
-    Hyper-parameters are given to the constructor; `fit` learns from training users and returns self; `state` and
-    `from_state` carry what was learned through plain arrays.
+    Implementations are dataclasses of hyper-parameters; what `fit` learns is stored by `save`. `ArrayModel` is the
+    shared part of models whose learned part is arrays.
     """
 
+    # Of files, scores and features within a version: lower case with underscores.
     name: ClassVar[str]
+    # Whether scores depend on the history; otherwise every user gets the same order.
+    personal: ClassVar[bool]
+    # Whether scores mean something for an empty history.
+    serves_cold_start_users: ClassVar[bool]
+
+    @property
+    def supporters(self) -> RatingMatrix | None:
+        """CSR `(n_items, n_items)`, row j the weights of the titles that support title j; None if it has none."""
+        ...
+
+    @property
+    def item_vectors(self) -> Floats | None:
+        """Learned vectors of the titles, `(n_items, n_factors)`; None if it has none."""
+        ...
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
         """Learn from ratings 1..10 of training users, CSR `(n_users, n_items)`; refits from scratch."""
@@ -33,14 +49,65 @@ class CandidateGenerator(Protocol):
         """Score the whole catalog for each row of a history, `(n_users, n_items)`; higher is better."""
         ...
 
-    def state(self) -> State:
-        """Return what was learned as named arrays."""
+    def save(self, folder: Path) -> None:
+        """Write files of any open format whose names start with `{name}.`; nothing that needs a pickle."""
         ...
 
     @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ArtifactError
+            If a file is missing, truncated or altered.
+        """
+        ...
+
+
+class ArrayModel(ABC):
+    """A candidate generator whose learned part is named arrays, stored as `{name}.npz`."""
+
+    name: ClassVar[str]
+    personal: ClassVar[bool] = True
+    serves_cold_start_users: ClassVar[bool] = False
+
+    @property
+    def supporters(self) -> RatingMatrix | None:
+        """No title supports another."""
+        return None
+
+    @property
+    def item_vectors(self) -> Floats | None:
+        """No vectors."""
+        return None
+
+    @abstractmethod
+    def state(self) -> State:
+        """Return what was learned as named arrays."""
+
+    @classmethod
+    @abstractmethod
     def from_state(cls, state: State) -> Self:
         """Rebuild a fitted model."""
-        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays."""
+        write_state(self.state(), folder / f"{self.name}.npz")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the arrays.
+
+        Raises
+        ------
+        ArtifactError
+            If the file is missing, truncated or altered, or lacks an array.
+        """
+        try:
+            return cls.from_state(read_state(folder / f"{cls.name}.npz"))
+        except KeyError as error:
+            raise ArtifactError(f"{cls.name}.npz holds no array {error}") from error
 
 
 def write_state(state: State, path: Path) -> None:

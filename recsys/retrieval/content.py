@@ -1,4 +1,4 @@
-"""Content models: a user is the weighted sum of the titles of the history, a candidate is as good as it is near."""
+"""Content models: a user is the weighted sum of the titles of the history, a candidate scores by its cosine."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
@@ -8,12 +8,12 @@ import numpy as np
 from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
 from recsys.features.item_side import normalise_rows
-from recsys.retrieval.base import State, map_values
+from recsys.retrieval.base import ArrayModel, State, map_values
 from recsys.retrieval.item_item import EVIDENCE
 from recsys.types import Floats, RatingMatrix
 
 
-class Content:
+class Content(ArrayModel):
     """Shared part: item vectors of unit length `(n_items, n_dimensions)` and cosines of a profile with them."""
 
     units_: Floats | None = None
@@ -41,19 +41,20 @@ class Content:
 
 @dataclass
 class TextProfile(Content):
-    """Nearness of synopses.
+    """Cosine between synopses.
 
     Parameters
     ----------
     text_vectors
-        Synopsis embeddings `(n_items, 384)` in catalog order; a zero row, a title without a synopsis, is near nothing.
+        Synopsis embeddings `(n_items, 384)` in catalog order; a title without a synopsis is a zero row and
+        scores 0.
     """
 
     text_vectors: Floats | None = field(default=None, repr=False)
-    name: ClassVar[str] = "text"
+    name: ClassVar[str] = "content"
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
-        """Learn nothing from ratings: the encoder has learned from other texts."""
+        """Keep the vectors; ratings are not read."""
         if self.text_vectors is None:
             raise NotFittedError(self)
         self.units_ = normalise_rows(self.text_vectors)
@@ -62,16 +63,16 @@ class TextProfile(Content):
 
 @dataclass
 class GenreTfidf(Content):
-    """Nearness of genres, rare ones counting for more.
+    """Cosine between genres, weighted by TF-IDF.
 
     The weight of a genre is `log(n_items / n_carrying)`, the inverse document frequency of Spärck Jones, "A statistical
     interpretation of term specificity and its application in retrieval" (1972).
     """
 
-    name: ClassVar[str] = "genre"
+    name: ClassVar[str] = "content_genre"
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
-        """Weigh the genres of the catalog; ratings teach it nothing."""
+        """Compute the weights of genres; ratings are not read."""
         carried = catalog.genre_matrix
         frequency = np.log(len(catalog) / np.maximum(carried.sum(axis=0), 1.0))
         self.units_ = normalise_rows(np.asarray(carried * frequency, dtype=np.float32))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
-from recsys.retrieval.base import State, map_values
+from recsys.retrieval.base import ArrayModel, State, map_values
 from recsys.types import Floats, RatingMatrix
 
 
@@ -42,7 +42,7 @@ def fold_in(vectors: Floats, gram: Floats, confidences: RatingMatrix, regularisa
 
 
 @dataclass
-class Als:
+class Als(ArrayModel):
     """Weighted matrix factorisation fitted by alternating least squares (`implicit`).
 
     Parameters
@@ -95,6 +95,11 @@ class Als:
         users = fold_in(self.vectors_, self._gram, self._confidences(history), self.regularisation)
         return np.asarray(users @ self.vectors_.T, dtype=np.float32)
 
+    @property
+    def item_vectors(self) -> Floats | None:
+        """Item vectors, `(n_items, n_factors)`; None before `fit`."""
+        return self.vectors_
+
     def state(self) -> State:
         """Return the item vectors and what the fold-in needs."""
         if self.vectors_ is None:
@@ -111,7 +116,7 @@ class Als:
 
 
 @dataclass
-class LightFm:
+class LightFm(ArrayModel):
     """LightFM's hybrid WARP embeddings; a user is the fold-in of liked titles.
 
     Parameters
@@ -150,6 +155,11 @@ class LightFm:
         liked = map_values(history, np.where(np.arange(11) >= 7, 2.0, 0.0).astype(np.float32))
         users = fold_in(self.vectors_, self._gram, liked, self.regularisation)
         return np.asarray(users @ self.vectors_.T, dtype=np.float32)
+
+    @property
+    def item_vectors(self) -> Floats | None:
+        """Item vectors, `(n_items, n_components)`; None before `fit`."""
+        return self.vectors_
 
     def state(self) -> State:
         """Return the item vectors and what the fold-in needs."""

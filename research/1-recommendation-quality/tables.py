@@ -6,19 +6,19 @@ from typing import Any, Final
 from recsys.evaluation.comparison import COVERAGE, LABELS, PRIMARY
 
 RANKER: Final = "ranker"
-ABLATED: Final = "ranker_without_"
+ABLATED: Final = "ranker-without-"
 AT_10: Final = ("ndcg_at_10", "recall_at_10", "precision_at_10", "hit_rate_at_10", "reciprocal_rank_at_10")
 BEYOND: Final = (COVERAGE, "novelty", "diversity", "popularity_share", "mae")
 NAMES: Final = {
     "popular": "popularity",
-    "genre": "genre TF-IDF",
-    "text": "synopsis profile",
+    "content-genre": "genre TF-IDF",
+    "content": "synopsis profile",
     "lightfm": "LightFM, WARP, fold-in",
-    "item_knn": "item-kNN",
+    "item-knn": "item-kNN",
     "als": "ALS",
     "ease": "EASE",
-    "ease_extended": "EASE, extended",
-    "seed004": "the original's algorithm",
+    "ease-extended": "EASE, extended",
+    "original": "the original's algorithm",
     RANKER: "**this recommender**",
 }
 Results = Mapping[str, Any]

@@ -1,6 +1,6 @@
 """Tune models on validation users, the baselines each with the same number of trials; resumable.
 
-    python research/1-recommendation-quality/tune.py DIRECTORY WORK --models als,ease,item_knn --trials 20
+    python research/1-recommendation-quality/tune.py DIRECTORY WORK --models als,ease,item-knn --trials 20
     python research/1-recommendation-quality/tune.py DIRECTORY WORK --models ranker --trials 10 --mlflow
 
 Finished trials stand in WORK/trials.journal and are not run again. The end is WORK/tuned.json, which `measure.py
@@ -19,12 +19,12 @@ import numpy as np
 from measure import load_world, open_harness
 
 from otaku.console import running_settings
-from otaku.evaluation.harness import RANKER
 from otaku.evaluation.ranker_tuning import log_study, tune_ranker
 from recsys.connections import open_registry
 from recsys.data.splits import TRAIN, VALIDATION, select_group
 from recsys.evaluation.evaluation_set import build_evaluation_set
-from recsys.evaluation.tuning import SPACES, OnTrial, tune
+from recsys.evaluation.tuning import OnTrial, list_tunable, tune
+from recsys.recommender.retriever import RANKER
 
 
 def search_model(name: str, arguments: argparse.Namespace, say: OnTrial) -> dict[str, Any]:
@@ -43,14 +43,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--models", default="als,ease,item_knn")
+    parser.add_argument("--models", default="als,ease,item-knn")
     parser.add_argument("--trials", type=int, default=20, help="trials per model, those of earlier runs included")
     parser.set_defaults(group=VALIDATION, params=None, preset="default", max_users=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="of the ranker's trees")
     parser.add_argument("--mlflow", action="store_true", help="keep the searches in MLflow")
     arguments = parser.parse_args()
-    names, tunable = arguments.models.split(","), (*SPACES, RANKER)
+    names, tunable = arguments.models.split(","), (*list_tunable(), RANKER)
     if unknown := sorted(set(names) - set(tunable)):
         parser.error(f"nothing to tune about {', '.join(unknown)}; choose among {', '.join(tunable)}")
     arguments.work.mkdir(parents=True, exist_ok=True)

@@ -9,10 +9,14 @@ from recsys.data.splits import TRAIN, select_group
 from recsys.features.text_embeddings import select_synopses
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.recommender.fitting import train_recommender
-from recsys.recommender.training import N_FOLDS, make_models
+from recsys.recommender.golden import write_golden_requests
+from recsys.recommender.training import N_FOLDS
 from recsys.retrieval.base import read_state, sparse_from_state, sparse_to_state, write_state
 from recsys.retrieval.first_stage import FirstStage, cross_fit
+from recsys.retrieval.registry import list_first_stage, make_first_stage
+from recsys.retrieval.spec import ModelInputs
 from recsys.storage.snapshots import Snapshot, read_snapshot, write_snapshot
+from recsys.types import Floats
 from retrain_model.context import RetrainContext, compute_digest, fetch, publish_once
 from retrain_model.environment import describe_environment
 from retrain_model.evidence import ENVIRONMENT, TRAINING
@@ -58,8 +62,13 @@ def embed_text(context: RetrainContext) -> str:
 
 def fit_retrieval(context: RetrainContext) -> str:
     """Fit the first-stage models on all training users, and once more for each fold of cross-fitting."""
-    models = [repr(model) for model in make_models(context.seed)]
+    needs_text = any("text_vectors" in spec.needs for spec in list_first_stage())
+    vectors = _load_text_vectors(context) if needs_text else None
+    made_from = ModelInputs(seed=context.seed) if vectors is None else ModelInputs(lambda: vectors, context.seed)
+    models = [repr(model) for model in make_first_stage(made_from)]
     inputs = {"snapshot": compute_digest(context, "snapshot"), "models": models, "n_folds": N_FOLDS}
+    if needs_text:
+        inputs["embed_text"] = compute_digest(context, "embed_text")
 
     def build(folder: Path) -> None:
         frozen = load_snapshot(context)
@@ -70,7 +79,7 @@ def fit_retrieval(context: RetrainContext) -> str:
             ratings,
             user_ids,
             frozen.catalog,
-            lambda: make_models(context.seed),
+            lambda: make_first_stage(made_from),
             n_folds=N_FOLDS,
             n_threads=context.n_threads,
         )
@@ -81,6 +90,11 @@ def fit_retrieval(context: RetrainContext) -> str:
             context.progress("fit retrieval", done, N_FOLDS + 1)
 
     return publish_once(context, "fit_retrieval", inputs, build)
+
+
+def _load_text_vectors(context: RetrainContext) -> Floats:
+    with tempfile.TemporaryDirectory(prefix="otaku-") as scratch:
+        return read_state(fetch(context, "embed_text", Path(scratch)) / "text_vectors.npz")["vectors"]
 
 
 def train_ranker(context: RetrainContext) -> str:
@@ -116,6 +130,7 @@ def _train(context: RetrainContext, scratch: Path, folder: Path) -> None:
         on_progress=context.progress,
     )
     fitted.recommender.save(folder / "model")
+    write_golden_requests(fitted.recommender, folder / "model")
     trained = fitted.trained
     report = {
         "n_users": fitted.n_users,

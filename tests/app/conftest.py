@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from recsys.connections import open_registry
+from recsys.recommender.golden import write_golden_requests
 from recsys.settings import Settings
 from recsys.storage.registry import Registry
 from tests.app.harness import FolderSource, RedisServer, TestClient, open_client
@@ -30,6 +31,7 @@ def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     for version in (1, 2):
         folders[version] = tmp_path_factory.mktemp(f"version-{version}")
         tiny_recommender(seed=version).save(folders[version])
+        write_golden_requests(tiny_recommender(seed=version), folders[version])
     return folders
 
 

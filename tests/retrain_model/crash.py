@@ -45,6 +45,7 @@ def shrink() -> None:
     from recsys.retrieval.embedding import Als, LightFm
     from recsys.retrieval.item_item import Ease, ItemKnn
     from recsys.retrieval.popular import Popular
+    from recsys.retrieval.spec import ModelInputs
     from retrain_model import job, text_cache
     from retrain_model.steps import fit
 
@@ -54,11 +55,11 @@ def shrink() -> None:
         preset, n_per_model=10, relevance=replace(preset.relevance, **small), rating=replace(preset.rating, **small)
     )
 
-    def models(seed: int) -> list[Any]:
-        als, lightfm = Als(n_factors=4, n_iterations=1, seed=seed), LightFm(4, 1, seed=seed)
+    def models(inputs: ModelInputs) -> list[Any]:
+        als, lightfm = Als(n_factors=4, n_iterations=1, seed=inputs.seed), LightFm(4, 1, seed=inputs.seed)
         return [Ease(), als, ItemKnn(), lightfm, Popular()]
 
-    fit.make_models = models
+    fit.make_first_stage = models
     text_cache.embed_texts = embed
     job.get_preset = lambda _name: tiny  # type: ignore[assignment]
     evaluate_module.measure_scoring_ms = lambda *_: 1.0  # type: ignore[assignment]

@@ -15,7 +15,7 @@ from recsys.data.users import build_users
 from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import DEFAULT_GROUPS, ORIGINAL_GROUPS, compute_ranking_features
-from recsys.recommender.retrieve import Retriever
+from recsys.recommender.retriever import Retriever
 from recsys.retrieval.base import read_state, sparse_from_state
 from recsys.retrieval.first_stage import FirstStage
 from recsys.settings import Settings
@@ -56,7 +56,7 @@ def see(settings: Settings, group: str, user_id: int, folder: Path) -> tuple[Pai
         catalog=snapshot.catalog,
         text_vectors=read_state(text / "text_vectors.npz")["vectors"],
         title_neighbours=sparse_from_state(read_state(text / "title_neighbours.npz")),
-        lightfm_vectors=first_stage.models["lightfm"].state()["vectors"],
+        lightfm_vectors=first_stage.item_vectors,
     )
     users = build_users(select_group(snapshot.interactions, group), snapshot.catalog)
     user = users.select(np.flatnonzero(users.user_ids == user_id))

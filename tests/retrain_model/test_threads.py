@@ -14,12 +14,14 @@ def watch(self, spec):
         loaded.append(spec.name)
     return create(self, spec)
 ExtensionFileLoader.create_module = watch
-from recsys.recommender.training import make_models
 from recsys.retrieval.first_stage import cross_fit
+from recsys.retrieval.registry import make_first_stage
+from recsys.retrieval.spec import ModelInputs
 from tests.factories import tiny_world
 catalog, interactions = tiny_world()
 matrix = interactions.to_matrix(catalog)
-fitted = list(cross_fit(matrix, interactions.user_ids, catalog, lambda: make_models(0), n_folds=2, n_threads=2))
+make = lambda: make_first_stage(ModelInputs())
+fitted = list(cross_fit(matrix, interactions.user_ids, catalog, make, n_folds=2, n_threads=2))
 assert len(fitted) == 3
 print(*loaded)
 """

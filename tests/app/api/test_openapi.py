@@ -4,6 +4,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from app.schemas.recommendations import RecommendRequest, RecommendResponse
+from recsys.retrieval.registry import list_algorithms
 from tests.app.harness import TestClient
 
 
@@ -63,4 +64,4 @@ def test_what_is_offered_is_documented(page: dict[str, Any]) -> None:
     fields = page["components"]["schemas"]["RecommendRequest"]["properties"]
 
     assert {"diversity", "explain"} <= set(fields)
-    assert fields["algorithm"]["enum"] == ["ranker", "user-user", "content", "hybrid", "two-tower", "popular"]
+    assert fields["algorithm"]["enum"] == ["ranker", *list_algorithms()]

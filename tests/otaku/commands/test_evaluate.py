@@ -56,10 +56,10 @@ def test_a_folder_needs_no_service(runner: CliRunner, world: Path, tmp_path: Pat
         *("--json", str(numbers), "--plots", str(plots)),
     )
     assert "9 held-out users" in told
-    assert "model minus item_knn" in told
+    assert "model minus item-knn" in told
     assert "LEAKY" not in told
     found: dict[str, Any] = json.loads(numbers.read_text())
-    assert list(found["models"]) == ["popular", "item_knn", "ease"]
+    assert list(found["models"]) == ["popular", "item-knn", "ease"]
     assert found["protocol"]["group"] == "test"
     assert {path.name for path in plots.iterdir()} == {"accuracy.svg", "lists.svg", "slices.svg", "differences.svg"}
 
@@ -87,9 +87,9 @@ def test_leaky_protocols_stand_under_the_honest_table(
     assert found["protocol"]["params"]["ease"] == {"regularisation": 80.0}
 
 
-def test_cold_corners_are_told_on_demand(runner: CliRunner, world: Path) -> None:
+def test_cold_start_slices_are_shown_on_request(runner: CliRunner, world: Path) -> None:
     told = evaluate(runner, "--data", str(world), "--models", "popular,genre", "--cold")
-    assert "Cold corners" in told
+    assert "Cold start" in told
     assert "Titles without a rating" in told
 
 
@@ -107,7 +107,7 @@ def test_wrong_use_is_told(runner: CliRunner, world: Path) -> None:
 
 
 @pytest.mark.local
-def test_what_is_in_production_is_judged_on_the_database_and_logged(
+def test_what_is_in_production_is_evaluated_on_the_database_and_logged(
     runner: CliRunner, world: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings.model_copy(update={"model_name": "evaluated"})
@@ -125,7 +125,7 @@ def test_what_is_in_production_is_judged_on_the_database_and_logged(
     arguments = ("--params", str(tmp_path / "params.json"), "--json", str(numbers), "--mlflow", "--max-users", "8")
     (tmp_path / "params.json").write_text(json.dumps({"als": {"n_factors": 4, "n_iterations": 1}}))
     told = evaluate(runner, *arguments)
-    assert list(json.loads(numbers.read_text())["models"]) == ["popular", "item_knn", "als", "ease", "v2"]
+    assert list(json.loads(numbers.read_text())["models"]) == ["popular", "item-knn", "als", "ease", "v2"]
     run_key = told.split("Logged to MLflow as ")[1].split(".")[0]
     # The same again is the same run.
     assert run_key in evaluate(runner, *arguments)

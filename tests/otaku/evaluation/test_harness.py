@@ -1,4 +1,4 @@
-"""Models by name on a bench, their lists on users that none of them has seen, and what an evaluation leaves behind."""
+"""Models by name, their lists for held-out users, and the files of an evaluation."""
 
 import json
 from dataclasses import replace
@@ -13,7 +13,6 @@ from otaku.evaluation.run import Evaluation, compute_run_key, evaluate_heldout, 
 from otaku.evaluation.tables import build_cold_table, build_tables, build_unrated_table
 from recsys.data.interactions import Interactions
 from recsys.data.splits import TEST, TRAIN, assign_groups
-from recsys.evaluation.baselines import Materials
 from recsys.evaluation.evaluation_set import EvaluationData
 from recsys.exceptions import EvaluationError
 from recsys.ranking.params import HeadParams, Preset, get_preset
@@ -21,6 +20,7 @@ from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.item_item import Ease, ItemKnn
 from recsys.retrieval.popular import Popular
+from recsys.retrieval.spec import ModelInputs
 from recsys.types import Floats
 from tests.factories import tiny_recommender, tiny_world
 
@@ -39,16 +39,17 @@ def quick_preset() -> Preset:
     return replace(preset, n_per_model=20, relevance=small(preset.relevance), rating=small(preset.rating))
 
 
-def few_models(seed: int) -> list[CandidateGenerator]:
-    als, lightfm = Als(n_factors=8, n_iterations=3, seed=seed), LightFm(n_components=8, n_epochs=2, seed=seed)
+def few_models(inputs: ModelInputs) -> list[CandidateGenerator]:
+    als = Als(n_factors=8, n_iterations=3, seed=inputs.seed)
+    lightfm = LightFm(n_components=8, n_epochs=2, seed=inputs.seed)
     return [Ease(), als, ItemKnn(), lightfm, Popular()]
 
 
 def make_harness(scratch: Path | None = None, interactions: Interactions | None = None) -> EvaluationHarness:
     catalog, everything = tiny_world()
     world = EvaluationData(catalog, interactions or everything, everything.user_ids[::4], "tiny")
-    materials = Materials(texts, params=QUICK)
-    harness = build_harness(world, materials, scratch=scratch, open_version=lambda _: tiny_recommender())
+    inputs = ModelInputs(texts, params=QUICK)
+    harness = build_harness(world, inputs, scratch=scratch, open_version=lambda _: tiny_recommender())
     return replace(harness, preset=quick_preset(), first_stage=few_models)
 
 
@@ -58,15 +59,15 @@ def evaluate() -> Evaluation:
     return evaluate_heldout(make_harness(), names, "item-kNN", cold=True, describe={"data": "tiny"})
 
 
-def test_every_model_is_judged_by_the_same_test_users() -> None:
+def test_every_model_is_evaluated_on_the_same_test_users() -> None:
     evaluation = evaluate()
-    names = ["popular", "item_knn", "als", "ranker", "ranker_without_franchise", "v1"]
+    names = ["popular", "item-knn", "als", "ranker", "ranker-without-franchise", "v1"]
     assert [result.name for result in evaluation.results] == names
     table = evaluation.per_user()
     assert set(assign_groups(table["user_id"].unique())) == {TEST}
     assert table.groupby("model")["user_id"].nunique().nunique() == 1
     found = evaluation.to_dict()
-    assert found["reference"] == "item_knn"
+    assert found["reference"] == "item-knn"
     assert found["protocol"]["n_test_users"] == found["n_users"] == table["user_id"].nunique()
     for name in names:
         assert {"ndcg_at_10", "recall_at_100", "discovery_ndcg_at_10", "diversity"} <= set(
@@ -79,13 +80,13 @@ def test_every_model_is_judged_by_the_same_test_users() -> None:
     json.dumps(found, allow_nan=False)
 
 
-def test_cold_corners_and_unrated_titles_have_a_number_for_every_model() -> None:
+def test_cold_start_slices_and_unrated_titles_have_a_number_for_every_model() -> None:
     evaluation = evaluate()
     assert evaluation.cold is not None
     assert evaluation.unrated is not None
     assert set(evaluation.cold["models"]) == {result.name for result in evaluation.results}
-    for corners in evaluation.cold["models"].values():
-        assert {"whole history", "1 rating", "only genres", "nothing", "only low ratings"} <= set(corners)
+    for slices in evaluation.cold["models"].values():
+        assert {"whole history", "1 rating", "only genres", "nothing", "only low ratings"} <= set(slices)
     # A version was fitted with those ratings, so it has nothing to say about titles without any.
     assert set(evaluation.unrated["models"]) == set(evaluation.cold["models"]) - {"v1"}
     for metrics in evaluation.unrated["models"].values():
@@ -101,7 +102,7 @@ def test_tables_hold_every_model_and_the_best_comes_first() -> None:
     means = [evaluation.comparison["models"][name]["metrics"]["ndcg_at_10"]["mean"] for name in accuracy]
     assert means == sorted(means, reverse=True)
     assert set(accuracy) == {result.name for result in evaluation.results}
-    assert "item_knn" not in list(tables[-1].columns[0].cells)
+    assert "item-knn" not in list(tables[-1].columns[0].cells)
     for table in (*tables, build_cold_table(evaluation.cold), build_unrated_table(evaluation.unrated)):
         assert all("\n" in cell for column in table.columns[1:] for cell in column.cells if cell != "-")
 
@@ -117,7 +118,7 @@ def test_files_are_written_and_again_the_same(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "plots-1" / path.name).read_bytes()
 
 
-def test_a_run_is_named_by_what_was_judged() -> None:
+def test_a_run_is_named_by_what_was_evaluated() -> None:
     evaluation = evaluate()
     other = replace(evaluation, protocol={**evaluation.protocol, "seed": 1})
     assert compute_run_key(evaluation) == compute_run_key(replace(evaluation))
@@ -171,9 +172,9 @@ def test_no_rating_of_a_test_user_reaches_a_fit() -> None:
 def test_unknown_names_are_told_with_those_that_exist() -> None:
     harness = make_harness()
     for name in ("bert", "ranker-without-luck", "v"):
-        with pytest.raises(EvaluationError, match=r"choose among popular, .*, ranker, v1 for version 1"):
+        with pytest.raises(EvaluationError, match=r"choose among ease-extended, .*, ranker, v1 for version 1"):
             harness.check(name)
-    with pytest.raises(EvaluationError, match=r"there is no model 'v3'; choose among popular, [^1]*ranker$"):
+    with pytest.raises(EvaluationError, match=r"there is no model 'v3'; choose among ease-extended, [^1]*ranker$"):
         replace(harness, open_version=None).check("v3")
 
 

@@ -1,4 +1,4 @@
-"""The trees of the ranker are searched on validation users, and the search stands in MLflow."""
+"""The trees of the ranker are tuned on validation users, and the search is logged to MLflow."""
 
 import json
 from dataclasses import replace
@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.otaku.evaluation.test_bench import few_models, quick_preset, texts
 
 from otaku.evaluation.harness import EvaluationHarness, build_harness
 from otaku.evaluation.ranker_tuning import SPACE, log_study, tune_ranker
 from recsys.connections import open_registry
 from recsys.data.splits import VALIDATION, assign_groups
-from recsys.evaluation.baselines import Materials
 from recsys.evaluation.evaluation_set import EvaluationData
 from recsys.ranking.params import HeadParams
+from recsys.retrieval.spec import ModelInputs
 from recsys.settings import Settings
 from tests.factories import tiny_world
+from tests.otaku.evaluation.test_harness import few_models, quick_preset, texts
 
 
 def make_harness(scratch: Path) -> EvaluationHarness:
     catalog, interactions = tiny_world()
     world = EvaluationData(catalog, interactions, interactions.user_ids[:0], "tiny")
-    harness = build_harness(world, Materials(texts), group=VALIDATION, scratch=scratch)
+    harness = build_harness(world, ModelInputs(texts), group=VALIDATION, scratch=scratch)
     return replace(harness, preset=quick_preset(), first_stage=few_models)
 
 

@@ -20,7 +20,7 @@ from recsys.recommender.profile import UserProfile
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.embedding import Als
 from recsys.retrieval.item_item import Ease
-from recsys.retrieval.popular import Popular
+from recsys.retrieval.popular import MostMembers, Popular
 from tests.factories import tiny_recommender, tiny_world
 
 NEW_IDS = [3, 9_999, 99_999]
@@ -153,6 +153,19 @@ def test_a_first_stage_model_ranks_the_whole_catalog_but_what_was_watched() -> N
         watched = eval_set.users.history[row].indices
         assert not np.isin(ranked, watched).any()
         assert scores[ranked].tolist() == sorted(np.delete(scores, watched), reverse=True)[:K]
+
+
+def test_an_empty_history_is_scored_only_by_models_that_declare_it() -> None:
+    eval_set = evaluation_set_of(*tiny_world())
+    users = eval_set.users
+    empty = replace(eval_set, users=replace(users, history=users.history.multiply(0).tocsr()))
+    empty.users.history.eliminate_zeros()
+    declared = MostMembers().fit(users.history, eval_set.catalog)
+    silent = fitted(Ease())
+    popular = evaluate_generator(fitted(Popular()), empty).ranked
+    assert declared.serves_cold_start_users
+    assert not np.array_equal(evaluate_generator(declared, empty).ranked, popular)
+    assert np.array_equal(evaluate_generator(silent, empty).ranked, popular)
 
 
 def test_means_and_table_hold_every_metric() -> None:

@@ -19,22 +19,22 @@ def score_of(model: Recommender, profile: UserProfile, item_id: int, algorithm: 
     return float(model.score(history, tastes, [model.catalog.positions([item_id])], algorithm)[0])
 
 
-@pytest.mark.parametrize("algorithm", ["ranker", "content"])
+@pytest.mark.parametrize("algorithm", ["ranker", "content", "item-knn"])
 def test_without_the_cited_title_the_score_falls_by_the_contribution(algorithm: str) -> None:
     model = tiny_recommender()
     n_cited = 0
     for user in range(1, 25):
-        some_user = profile_of(user)
-        found = model.recommend(some_user, k=5, algorithm=algorithm)
-        given = explain(model, some_user, found, algorithm)
+        user_profile = profile_of(user)
+        found = model.recommend(user_profile, k=5, algorithm=algorithm)
+        given = explain(model, user_profile, found, algorithm)
         for item_id, reasons in zip(found.item_ids.tolist(), given, strict=True):
             for reason in reasons:
                 if reason.kind != "liked_title":
                     continue
-                kept = some_user.item_ids != reason.item_id
+                kept = user_profile.item_ids != reason.item_id
                 assert kept.sum() == len(kept) - 1
-                without = UserProfile(some_user.item_ids[kept], some_user.ratings[kept])
-                before = score_of(model, some_user, item_id, algorithm)
+                without = UserProfile(user_profile.item_ids[kept], user_profile.ratings[kept])
+                before = score_of(model, user_profile, item_id, algorithm)
                 after = score_of(model, without, item_id, algorithm)
                 assert after < before
                 assert reason.contribution == pytest.approx(before - after, rel=1e-4, abs=1e-6)
@@ -43,8 +43,8 @@ def test_without_the_cited_title_the_score_falls_by_the_contribution(algorithm: 
 
 
 def test_reasons_are_few_positive_and_ordered() -> None:
-    model, some_user = tiny_recommender(), profile_of(3)
-    for reasons in explain(model, some_user, model.recommend(some_user)):
+    model, user_profile = tiny_recommender(), profile_of(3)
+    for reasons in explain(model, user_profile, model.recommend(user_profile)):
         contributions = [reason.contribution for reason in reasons]
         assert len(reasons) <= MAX_REASONS
         assert min(contributions, default=1) > 0
@@ -65,18 +65,18 @@ def test_genres_are_those_of_the_title_and_of_the_user() -> None:
         if reason.kind == "genres"
     ]
     for item, text in texts:
-        named = text.removeprefix("It is ").removesuffix(", which you like.").split(" and ")
+        named = text.removeprefix("Matches genres you like: ").removesuffix(".").split(" and ")
         assert set(named) <= set(genres[item]) & {"Romance", "Drama"}
 
 
-def test_a_new_user_is_told_of_popularity_alone() -> None:
-    model, nobody = tiny_recommender(), UserProfile()
-    found = model.recommend(nobody)
-    kinds = {reason.kind for reasons in explain(model, nobody, found) for reason in reasons}
+def test_a_new_user_gets_popularity_as_the_only_reason() -> None:
+    model, new_user = tiny_recommender(), UserProfile()
+    found = model.recommend(new_user)
+    kinds = {reason.kind for reasons in explain(model, new_user, found) for reason in reasons}
     assert kinds == {"popularity"}
 
 
-def test_popularity_and_genres_are_all_of_the_score_of_a_new_user() -> None:
+def test_popularity_and_genres_add_up_to_the_score_of_a_new_user() -> None:
     model = tiny_recommender()
     every = {genre: 1.0 + place for place, genre in enumerate(model.catalog.genres)}
     for stated in ({"Romance": 1.0, "Drama": 0.5}, every):
@@ -89,17 +89,17 @@ def test_popularity_and_genres_are_all_of_the_score_of_a_new_user() -> None:
 
 def test_the_only_title_of_a_history_is_not_cited() -> None:
     """Without it the list would be made in another way, and its scores mean something else."""
-    model, some_user = tiny_recommender(), UserProfile(np.array([1]), np.array([9.0], dtype=np.float32))
-    given = explain(model, some_user, model.recommend(some_user))
+    model, user_profile = tiny_recommender(), UserProfile(np.array([1]), np.array([9.0], dtype=np.float32))
+    given = explain(model, user_profile, model.recommend(user_profile))
     assert "liked_title" not in {reason.kind for reasons in given for reason in reasons}
-    alone = explain(model, some_user, model.recommend(some_user, algorithm="content"), "content")
+    alone = explain(model, user_profile, model.recommend(user_profile, algorithm="content"), "content")
     assert "liked_title" in {reason.kind for reasons in alone for reason in reasons}
 
 
 def test_what_is_popular_is_so_by_its_score() -> None:
-    model, some_user = tiny_recommender(), profile_of(3)
-    found = model.recommend(some_user, algorithm="popular", k=3)
-    given = explain(model, some_user, found, "popular")
+    model, user_profile = tiny_recommender(), profile_of(3)
+    found = model.recommend(user_profile, algorithm="popular", k=3)
+    given = explain(model, user_profile, found, "popular")
     assert [reasons[0].contribution for reasons in given] == found.scores.tolist()
 
 
@@ -124,4 +124,4 @@ def test_a_history_of_one_title_can_be_cited() -> None:
     texts = [
         reason.text for reasons in explain(model, one, model.recommend(one)) for reason in reasons if reason.item_id
     ]
-    assert set(texts) <= {"Cowboy Bebop is among what you rated best."}
+    assert set(texts) <= {"Cowboy Bebop is among your highest ratings."}

@@ -16,11 +16,13 @@ from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.item_item import Ease, ItemKnn
 from recsys.retrieval.popular import Popular
+from recsys.retrieval.spec import ModelInputs
 from tests.factories import tiny_world
 
 
-def few_models(seed: int) -> list[CandidateGenerator]:
-    als, lightfm = Als(n_factors=8, n_iterations=3, seed=seed), LightFm(n_components=8, n_epochs=2, seed=seed)
+def few_models(inputs: ModelInputs) -> list[CandidateGenerator]:
+    als = Als(n_factors=8, n_iterations=3, seed=inputs.seed)
+    lightfm = LightFm(n_components=8, n_epochs=2, seed=inputs.seed)
     return [Ease(), als, ItemKnn(), lightfm, Popular()]
 
 

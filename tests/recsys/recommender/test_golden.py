@@ -7,13 +7,14 @@ import pytest
 
 from recsys.exceptions import ArtifactError
 from recsys.recommender import Recommender
-from recsys.recommender.golden import FILE, check_golden_requests, is_same_answer, write_golden_requests
+from recsys.recommender.golden import FILE, check_golden_requests, is_same_response, write_golden_requests
 from tests.factories import tiny_recommender
 
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
     tiny_recommender(seed=1).save(tmp_path / "model")
+    write_golden_requests(tiny_recommender(seed=1), tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -22,7 +23,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return content
 
 
-def test_a_stored_version_still_gives_the_answers_of_the_day_it_was_made(stored: Path, tmp_path: Path) -> None:
+def test_a_stored_version_still_gives_the_recorded_responses(stored: Path, tmp_path: Path) -> None:
     loaded = Recommender.load(stored)
 
     assert check_golden_requests(loaded, stored) == len(read(stored)) == 6
@@ -30,8 +31,8 @@ def test_a_stored_version_still_gives_the_answers_of_the_day_it_was_made(stored:
     assert (tmp_path / FILE).read_bytes() == (stored / FILE).read_bytes()
 
 
-def test_the_answers_of_another_model_are_noticed(stored: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="golden requests are answered otherwise"):
+def test_the_responses_of_another_model_are_noticed(stored: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="golden requests differ from the recorded response"):
         check_golden_requests(tiny_recommender(seed=2), stored)
 
 
@@ -77,7 +78,7 @@ ANSWER = {"item_ids": [3, 1, 2], "scores": [0.9, 0.5, 0.5], "predicted_ratings":
     ],
 )
 def test_titles_of_equal_score_may_change_places(change: dict[str, Any], same: bool) -> None:
-    assert is_same_answer({**ANSWER, **change}, ANSWER) is same
+    assert is_same_response({**ANSWER, **change}, ANSWER) is same
 
 
 @pytest.mark.parametrize("text", ["", "{}x", "[1]", '[{"request": {"ratings": {"a": 1}}, "answer": {}}]', "[null]"])

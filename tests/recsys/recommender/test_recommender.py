@@ -12,7 +12,7 @@ from scipy.sparse import vstack
 from recsys.data.users import build_users
 from recsys.exceptions import ArtifactError, DataContractError, UnknownItemError
 from recsys.recommender import Recommender, UserProfile
-from recsys.recommender.cold_start import GENRE_WEIGHT
+from recsys.recommender.retriever import GENRE_WEIGHT
 from recsys.recommender.training import COLD_LENGTHS, add_cold_start_users, build_tables, build_training_users
 from tests.factories import tiny_recommender, tiny_world
 
@@ -73,10 +73,10 @@ def test_every_genre_of_a_title_counts_for_stated_tastes() -> None:
 
 def test_without_a_history_the_popular_comes_first_and_stated_genres_lift() -> None:
     model = tiny_recommender()
-    likes = model.generators["popular"].score(UserProfile().to_history(model.catalog))[0]
-    nobody = model.recommend(UserProfile(), k=20)
-    assert nobody.scores == pytest.approx(-np.sort(-likes)[:20])
-    assert nobody.scores == pytest.approx(likes[model.catalog.positions(nobody.item_ids)])
+    likes = model.retriever.score_popularity(UserProfile().to_history(model.catalog))[0]
+    unknown = model.recommend(UserProfile(), k=20)
+    assert unknown.scores == pytest.approx(-np.sort(-likes)[:20])
+    assert unknown.scores == pytest.approx(likes[model.catalog.positions(unknown.item_ids)])
     action = model.catalog.genre_matrix[:, model.catalog.genres.index("Action")]
     lifted = np.where(action > 0, likes + GENRE_WEIGHT * action / model.retriever.items.genre_norms, -np.inf)
     assert (action > 0).sum() > 10
@@ -127,9 +127,9 @@ def test_the_order_of_a_history_does_not_matter() -> None:
 def test_a_crowd_is_ranked_like_each_of_its_users() -> None:
     model = tiny_recommender()
     users = [profile_of(user) for user in range(1, 31)]
-    together = model.rank(vstack([some_user.to_history(model.catalog) for some_user in users], format="csr"))
-    for some_user, (positions, _) in zip(users, together, strict=True):
-        assert model.catalog.item_ids[positions].tolist() == model.recommend(some_user).item_ids.tolist()
+    together = model.rank(vstack([user_profile.to_history(model.catalog) for user_profile in users], format="csr"))
+    for user_profile, (positions, _) in zip(users, together, strict=True):
+        assert model.catalog.item_ids[positions].tolist() == model.recommend(user_profile).item_ids.tolist()
 
 
 def test_the_same_seed_gives_the_same_lists() -> None:
@@ -238,7 +238,7 @@ def test_fewer_negatives_are_a_part_of_all_and_no_positive_is_lost() -> None:
     assert all(tuple(row) in rows for row in np.nan_to_num(thin.relevance.features).tolist())
 
 
-def test_a_user_trains_several_times_with_other_ratings_hidden() -> None:
+def test_a_user_is_used_several_times_with_other_ratings_hidden() -> None:
     catalog, interactions = tiny_world()
     once, twice = (build_training_users(interactions, catalog, n_splits) for n_splits in (1, 2))
     again = twice.select(np.arange(len(once.user_ids), len(twice.user_ids)))

@@ -1,6 +1,7 @@
-"""The contract that every first-stage model keeps, and the known answers of each."""
+"""The contract that every registered model keeps, and the known answers of each."""
 
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +13,23 @@ from recsys.data.catalog import Catalog
 from recsys.exceptions import ArtifactError, NotFittedError
 from recsys.features.franchises import compute_franchises
 from recsys.retrieval.base import CandidateGenerator, read_state, select_top, write_state
-from recsys.retrieval.content import GenreTfidf, TextProfile
-from recsys.retrieval.embedding import Als, LightFm
-from recsys.retrieval.first_stage import GENERATORS, FirstStage, cross_fit, fit_first_stage, select_candidates
+from recsys.retrieval.embedding import Als
+from recsys.retrieval.first_stage import FirstStage, cross_fit, fit_first_stage, select_candidates
 from recsys.retrieval.item_item import EVIDENCE, Ease, ItemKnn
 from recsys.retrieval.popular import Popular
+from recsys.retrieval.registry import MODELS, make_first_stage
+from recsys.retrieval.spec import ModelInputs, ModelSpec
 from recsys.types import RatingMatrix
 from tests.factories import tiny_catalog, tiny_world
 
-MODELS: dict[str, Callable[[], CandidateGenerator]] = {
-    "ease": Ease,
-    "als": lambda: Als(n_factors=8),
-    "item_knn": ItemKnn,
-    "lightfm": lambda: LightFm(n_components=8, n_epochs=5),
-    "text": lambda: TextProfile(tiny_catalog().genre_matrix),
-    "genre": GenreTfidf,
-    "popular": Popular,
+SPECS = {spec.name: spec for spec in MODELS}
+# The same models, smaller.
+QUICK = {
+    "als": {"n_factors": 8},
+    "lightfm": {"n_components": 8, "n_epochs": 5},
+    "original": {"n_components": 8, "n_epochs": 2, "n_estimators": 20, "learning_rate": 0.1},
 }
+INPUTS = ModelInputs(lambda: np.pad(tiny_catalog().genre_matrix, ((0, 0), (0, 4))), params=QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +38,14 @@ def world() -> tuple[RatingMatrix, Catalog]:
     return interactions.to_matrix(catalog), catalog
 
 
-@pytest.fixture(params=MODELS, scope="module")
-def fitted(request: pytest.FixtureRequest, world: tuple[RatingMatrix, Catalog]) -> CandidateGenerator:
-    return MODELS[request.param]().fit(*world)
+@pytest.fixture(params=SPECS, scope="module")
+def spec(request: pytest.FixtureRequest) -> ModelSpec:
+    return SPECS[request.param]
 
 
-def test_every_model_is_tested() -> None:
-    assert set(MODELS) == set(GENERATORS)
+@pytest.fixture(scope="module")
+def fitted(spec: ModelSpec, world: tuple[RatingMatrix, Catalog]) -> CandidateGenerator:
+    return spec.make(INPUTS).fit(*world)
 
 
 def test_scores_cover_the_catalog_and_are_finite(
@@ -55,53 +57,133 @@ def test_scores_cover_the_catalog_and_are_finite(
     assert np.isfinite(scores).all()
 
 
-def test_a_user_is_scored_the_same_alone_and_in_a_crowd(
+def test_a_user_is_scored_the_same_alone_and_in_a_batch(
     fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
 ) -> None:
     np.testing.assert_allclose(fitted.score(world[0][5]), fitted.score(world[0])[5:6], rtol=1e-4, atol=1e-5)
 
 
-def test_the_same_seed_gives_the_same_model(fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]) -> None:
-    again = MODELS[fitted.name]().fit(*world)
+def test_the_same_seed_gives_the_same_model(
+    spec: ModelSpec, fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
+) -> None:
+    again = spec.make(INPUTS).fit(*world)
     assert np.array_equal(again.score(world[0]), fitted.score(world[0]))
 
 
-def test_a_second_fit_starts_from_scratch(world: tuple[RatingMatrix, Catalog]) -> None:
-    for make in MODELS.values():
-        twice = make().fit(world[0][:40], world[1]).fit(*world)
-        assert np.array_equal(twice.score(world[0][:3]), make().fit(*world).score(world[0][:3]))
+def test_a_seed_that_is_needed_is_used(spec: ModelSpec, world: tuple[RatingMatrix, Catalog]) -> None:
+    first, other = (spec.make(replace(INPUTS, seed=seed)).fit(*world).score(world[0][:5]) for seed in (1, 2))
+    assert np.array_equal(first, other) == ("seed" not in spec.needs)
 
 
-def test_state_survives_the_disk(
+def test_a_second_fit_starts_from_scratch(
+    spec: ModelSpec, fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
+) -> None:
+    twice = spec.make(INPUTS).fit(world[0][:40], world[1]).fit(*world)
+    assert np.array_equal(twice.score(world[0][:3]), fitted.score(world[0][:3]))
+
+
+def test_ratings_are_read_as_declared(
+    spec: ModelSpec, fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
+) -> None:
+    other = spec.make(INPUTS).fit(world[0][:40], world[1]).score(world[0][:3])
+    assert np.array_equal(other, fitted.score(world[0][:3])) == (not spec.reads_ratings)
+
+
+def test_a_stored_model_gives_the_same_scores(
     fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog], tmp_path: Path
 ) -> None:
-    write_state(fitted.state(), tmp_path / "model.npz")
-    loaded = type(fitted).from_state(read_state(tmp_path / "model.npz"))
+    fitted.save(tmp_path)
+    files = list(tmp_path.iterdir())
+    assert files
+    assert {path.name.split(".")[0] for path in files} == {fitted.name}
+    assert not {path.suffix for path in files} & {".pkl", ".pickle", ".joblib"}
+    loaded = type(fitted).load(tmp_path)
     assert np.array_equal(loaded.score(world[0]), fitted.score(world[0]))
 
 
-def test_fitting_and_scoring_change_no_input(world: tuple[RatingMatrix, Catalog]) -> None:
+def test_a_missing_truncated_or_incomplete_file_is_refused(fitted: CandidateGenerator, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=fitted.name):
+        type(fitted).load(tmp_path)
+    fitted.save(tmp_path)
+    for path in tmp_path.iterdir():
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(ArtifactError, match=fitted.name):
+            type(fitted).load(tmp_path)
+        path.write_bytes(content)
+    write_state({"odd": np.zeros(1)}, tmp_path / f"{fitted.name}.npz")
+    with pytest.raises(ArtifactError, match=fitted.name):
+        type(fitted).load(tmp_path)
+
+
+def test_fitting_and_scoring_change_no_input(spec: ModelSpec, world: tuple[RatingMatrix, Catalog]) -> None:
     ratings, catalog = world[0].copy(), world[1]
     before = ratings.copy(), catalog.items.copy(deep=True)
-    for make in MODELS.values():
-        make().fit(ratings, catalog).score(ratings)
+    spec.make(INPUTS).fit(ratings, catalog).score(ratings)
     assert (ratings != before[0]).nnz == 0
+    assert np.array_equal(ratings.indices, before[0].indices)
     pd.testing.assert_frame_equal(catalog.items, before[1])
 
 
-def test_an_empty_history_is_no_error(fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]) -> None:
-    nobody = csr_matrix((1, len(world[1])), dtype=np.float32)
-    scores = fitted.score(nobody)
-    assert np.array_equal(scores, fitted.score(nobody))
-    if fitted.name != "popular":
+def test_making_a_model_leaves_the_declaration_unfitted(
+    spec: ModelSpec, fitted: CandidateGenerator, tmp_path: Path
+) -> None:
+    assert fitted is not spec.unfitted
+    with pytest.raises(NotFittedError, match="is not fitted"):
+        spec.unfitted.score(csr_matrix((1, 3), dtype=np.float32))
+    with pytest.raises(NotFittedError, match="is not fitted"):
+        spec.unfitted.save(tmp_path)
+
+
+def test_an_empty_history_has_no_personal_scores(
+    fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
+) -> None:
+    empty = csr_matrix((1, len(world[1])), dtype=np.float32)
+    scores = fitted.score(empty)
+    assert np.array_equal(scores, fitted.score(empty))
+    if fitted.personal and not fitted.serves_cold_start_users:
         assert not scores.any()
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "popular"])
+def test_scores_depend_on_the_history_as_declared(
+    fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
+) -> None:
+    scores = fitted.score(world[0])
+    assert bool((scores == scores[0]).all()) == (not fitted.personal)
+
+
+def test_a_history_of_one_title_is_scored(fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]) -> None:
+    n_items = len(world[1])
+    one = csr_matrix((np.array([10.0], dtype=np.float32), ([0], [3])), shape=(1, n_items))
+    scores = fitted.score(one)
+    assert scores.shape == (1, n_items)
+    assert np.isfinite(scores).all()
+    assert scores.any()
+
+
+def test_concurrent_scores_are_those_of_one_thread(
+    fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
+) -> None:
+    rows = list(range(40))
+    expected = [fitted.score(world[0][row]) for row in rows]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda row: fitted.score(world[0][row]), rows))
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_optional_parts_have_the_shape_of_the_catalog(
+    fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
+) -> None:
+    n_items = len(world[1])
+    assert fitted.supporters is None or fitted.supporters.shape == (n_items, n_items)
+    assert fitted.item_vectors is None or len(fitted.item_vectors) == n_items
+
+
+@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.unfitted.personal])
 def test_tastes_are_learnt(name: str, world: tuple[RatingMatrix, Catalog]) -> None:
     """Users who like fights are offered fights, by models fitted on other users."""
     ratings, catalog = world
-    model = MODELS[name]().fit(ratings[:120], catalog)
+    model = SPECS[name].make(INPUTS).fit(ratings[:120], catalog)
     fights = np.array(["Action" in genres for genres in catalog.items["genres"]])
     scores = model.score(ratings[120:])
     scores[ratings[120:].nonzero()] = -np.inf
@@ -109,14 +191,6 @@ def test_tastes_are_learnt(name: str, world: tuple[RatingMatrix, Catalog]) -> No
     likes_fights = np.arange(121, 161) % 2 == 1  # ids are 1..160; the odd ones like fights
     hits = fights[top] == likes_fights[:, None]
     assert hits.mean() > 0.75
-
-
-@pytest.mark.parametrize("make", [Ease, ItemKnn, Als, LightFm, TextProfile, GenreTfidf])
-def test_an_unfitted_model_says_so(make: type[CandidateGenerator]) -> None:
-    with pytest.raises(NotFittedError, match="is not fitted"):
-        make().score(csr_matrix((1, 3), dtype=np.float32))
-    with pytest.raises(NotFittedError, match="is not fitted"):
-        make().state()
 
 
 def test_ease_solves_each_ridge_regression(world: tuple[RatingMatrix, Catalog]) -> None:
@@ -199,7 +273,7 @@ def test_a_pickled_array_is_refused(tmp_path: Path) -> None:
         read_state(tmp_path / "model.npz")
 
 
-def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
     write_state({"weights": np.arange(1000)}, tmp_path / "model.npz")
     content = (tmp_path / "model.npz").read_bytes()
     (tmp_path / "model.npz").write_bytes(content[: len(content) // 2])
@@ -220,13 +294,28 @@ def test_candidates_unite_all_models_within_what_is_allowed() -> None:
 
 
 def test_first_stage_survives_the_disk(world: tuple[RatingMatrix, Catalog], tmp_path: Path) -> None:
-    first_stage = fit_first_stage(*world, lambda: [make() for make in MODELS.values()])
+    first_stage = fit_first_stage(*world, lambda: make_first_stage(INPUTS))
     first_stage.save(tmp_path)
     loaded = FirstStage.load(tmp_path)
+    assert list(loaded.models) == list(first_stage.models)
     for name, scores in first_stage.score(world[0][:4]).items():
         assert np.array_equal(loaded.score(world[0][:4])[name], scores)
     with pytest.raises(ArtifactError, match="no first-stage model"):
         FirstStage.load(tmp_path / "nowhere")
+
+
+def test_a_first_stage_knows_what_its_models_are_for(world: tuple[RatingMatrix, Catalog]) -> None:
+    first_stage = fit_first_stage(*world, lambda: make_first_stage(INPUTS))
+    assert list(first_stage.models) == ["ease", "als", "item_knn", "lightfm", "popular"]
+    assert first_stage.proposers == ("ease", "als", "item_knn", "popular")
+    assert first_stage.collaborative == ("ease", "als", "item_knn", "lightfm")
+    assert set(first_stage.supporters) == {"ease", "item_knn"}
+    assert first_stage.impersonal == {first_stage.fallback} == {"popular"}
+    assert first_stage.item_vectors is first_stage.models["lightfm"].item_vectors
+    with pytest.raises(ArtifactError, match="no first-stage model orders titles for users without a history"):
+        _ = FirstStage({"als": first_stage.models["als"]}).fallback
+    with pytest.raises(ArtifactError, match="no first-stage model has the vectors of titles"):
+        _ = FirstStage({"popular": first_stage.models["popular"]}).item_vectors
 
 
 def test_cross_fitted_models_do_not_know_their_fold(world: tuple[RatingMatrix, Catalog]) -> None:

@@ -6,12 +6,6 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from recsys.evaluation.original import (
-    OriginalPipeline,
-    describe_users,
-    make_predictor,
-    order_as_shown,
-)
 from recsys.evaluation.original_protocols import (
     NAMES,
     PUBLISHED,
@@ -21,6 +15,12 @@ from recsys.evaluation.original_protocols import (
     split_users,
 )
 from recsys.exceptions import NotFittedError
+from recsys.retrieval.original import (
+    OriginalPipeline,
+    describe_users,
+    make_predictor,
+    order_as_shown,
+)
 from recsys.types import Floats, RatingMatrix
 from tests.factories import tiny_world
 

@@ -1,4 +1,4 @@
-"""The whole algorithm of the original My Otaku Friend, as a baseline under the same protocol as every other model.
+"""The algorithm of the original My Otaku Friend, under the same contract as every other model.
 
 A regressor predicts a rating for every title from the user's genre shares and mean rating and the title's LightFM and
 synopsis vectors. The thousand best predicted that were not watched are taken; of those, the ten nearest to the mean
@@ -22,7 +22,7 @@ from recsys.features.item_side import normalise_rows
 from recsys.features.schema import FeatureSchema
 from recsys.ranking.params import get_preset
 from recsys.ranking.ranker import TrainingTable, train_head
-from recsys.retrieval.base import State
+from recsys.retrieval.base import ArrayModel, State
 from recsys.types import Floats, Mask, Positions, RatingMatrix
 
 N_BEST: Final = 1000
@@ -32,7 +32,7 @@ LIGHTFM_LEARNING_RATE: Final = 0.05
 
 
 @dataclass
-class OriginalPipeline:
+class OriginalPipeline(ArrayModel):
     """The original's two stages, fitted on training users only.
 
     Parameters
@@ -44,7 +44,7 @@ class OriginalPipeline:
     n_estimators, learning_rate
         Trees at most, and how much each adds; 2,000 and 0.01 in the original.
     n_rows
-        Ratings that the regressor learns from, drawn at random; None for all, each 2 kB in memory.
+        Ratings that the regressor is fitted on, drawn at random; None for all, each 2 kB in memory.
     """
 
     text_vectors: Floats | None = field(default=None, repr=False)
@@ -55,7 +55,7 @@ class OriginalPipeline:
     n_rows: int | None = None
     seed: int = 42
     n_threads: int = 1
-    name: ClassVar[str] = "seed004"
+    name: ClassVar[str] = "original"
     # A user without a history is a row of zeros to the regressor, as in the original.
     serves_cold_start_users: ClassVar[bool] = True
     vectors_: Floats | None = field(default=None, init=False, repr=False)
@@ -130,8 +130,8 @@ class OriginalPipeline:
 def describe_users(history: RatingMatrix, genres: Floats) -> Floats:
     """Describe users by shares of genres and the mean rating from 0 to 1, `(n_users, n_genres + 1)`.
 
-    A share is that of the watched titles which carry the genre. Both are 0 for an empty history; the original told its
-    trees the same.
+    A share is that of the watched titles which carry the genre. Both are 0 for an empty history, as in the
+    original.
     """
     watched = csr_matrix((np.ones_like(history.data), history.indices, history.indptr), shape=history.shape)
     counts = np.maximum(np.diff(history.indptr), 1)[:, np.newaxis]
@@ -225,7 +225,7 @@ def _build_table(entries: RatingMatrix, chosen: Positions, profiles: Floats, vec
 def make_predictor(booster: lgb.Booster, vectors: Floats) -> Callable[[Floats], Floats]:
     """Turn a regressor into a function from one user's profile to the rating of every title, `(n_items,)`.
 
-    What the trees ask about titles is looked up once for all users; the numbers are LightGBM's own.
+    The titles' side of the trees is evaluated once for all users; the predictions are LightGBM's own.
     """
     from recsys.ranking.forest import Forest  # compiles what it needs on import, which takes seconds
 

@@ -1,0 +1,132 @@
+"""Every single model of the platform, declared once.
+
+The first stage, `otaku evaluate --models`, tuning, the API field `algorithm`, the demo and the contract tests read
+`MODELS`; nothing else names models one by one. The order is that of first-stage features and of printed lists.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from recsys.exceptions import EvaluationError
+from recsys.retrieval.base import CandidateGenerator
+from recsys.retrieval.content import GenreTfidf, TextProfile
+from recsys.retrieval.embedding import Als, LightFm
+from recsys.retrieval.item_item import PUBLISHED_EASE, Ease, ItemKnn
+from recsys.retrieval.original import OriginalPipeline
+from recsys.retrieval.popular import MostMembers, Popular
+from recsys.retrieval.spec import ModelInputs, ModelSpec, Range, normalise_name
+
+_EASE_SPACE: Final = {"regularisation": Range(5.0, 2000.0, True), "n_kept": Range(50, 1000, True)}
+
+MODELS: tuple[ModelSpec, ...] = (
+    # In a version `ease` is the extended form; among the baselines it is the published one.
+    ModelSpec(
+        "ease-extended",
+        Ease(),
+        algorithm="ease",
+        first_stage=True,
+        space=_EASE_SPACE
+        | {"franchise_weight": Range(1.0, 200.0, True), "dropout": Range(0.0, 0.5), "discount": Range(0.0, 1.0)},
+    ),
+    ModelSpec(
+        "als",
+        Als(),
+        algorithm="als",
+        needs=("seed",),
+        first_stage=True,
+        space={
+            "n_factors": Range(64, 256, step=32),
+            "regularisation": Range(0.1, 200.0, True),
+            "alpha": Range(0.5, 50.0, True),
+        },
+    ),
+    ModelSpec(
+        "item-knn",
+        ItemKnn(),
+        algorithm="item-knn",
+        first_stage=True,
+        space={"n_kept": Range(10, 500, True), "shrinkage": Range(0.5, 500.0, True)},
+    ),
+    # Proposes nothing: its best titles lengthened the lists of candidates by a sixth and their recall by half a point
+    # on MyAnimeList.
+    ModelSpec(
+        "lightfm",
+        LightFm(),
+        algorithm="lightfm",
+        needs=("seed",),
+        first_stage=True,
+        proposes=False,
+        item_vectors=True,
+        space={
+            "n_components": Range(32, 128, step=32),
+            "n_epochs": Range(5, 40, step=5),
+            "unseen_weight": Range(0.001, 0.1, True),
+            "regularisation": Range(1.0, 100.0, True),
+        },
+    ),
+    ModelSpec(
+        "content",
+        TextProfile(),
+        aliases=("text",),
+        algorithm="content",
+        needs=("text_vectors",),
+        reads_ratings=False,
+    ),
+    ModelSpec("content-genre", GenreTfidf(), aliases=("genre",), reads_ratings=False),
+    ModelSpec("popular", Popular(), first_stage=True, fallback=True),
+    # The most members on MyAnimeList are what users of the service know as popular; training users are fewer.
+    ModelSpec("most-members", MostMembers(), algorithm="popular", reads_ratings=False),
+    ModelSpec("ease", PUBLISHED_EASE, space=_EASE_SPACE),
+    ModelSpec("original", OriginalPipeline(), aliases=("seed004",), needs=("text_vectors", "n_threads")),
+)
+
+
+def list_names() -> tuple[str, ...]:
+    """List the public names."""
+    return tuple(spec.name for spec in MODELS)
+
+
+def list_algorithms() -> tuple[str, ...]:
+    """List the names under which models answer alone."""
+    return tuple(spec.algorithm for spec in MODELS if spec.algorithm is not None)
+
+
+def list_first_stage() -> tuple[ModelSpec, ...]:
+    """List the models of the first stage."""
+    return tuple(spec for spec in MODELS if spec.first_stage)
+
+
+def get_spec(name: str) -> ModelSpec:
+    """Look a model up by its public name or an alias.
+
+    Raises
+    ------
+    EvaluationError
+        Names the models that exist.
+    """
+    spelled = normalise_name(name)
+    found = next((spec for spec in MODELS if spelled in spec.names), None)
+    if found is None:
+        raise EvaluationError(f"there is no model {name!r}; choose among {', '.join(list_names())}")
+    return found
+
+
+def find_spec(key: str) -> ModelSpec | None:
+    """Find the declaration of a model by its name within a version; a first-stage model goes first."""
+    return next((spec for spec in sorted(MODELS, key=lambda spec: not spec.first_stage) if spec.key == key), None)
+
+
+def make_model(name: str, inputs: ModelInputs) -> CandidateGenerator:
+    """Return an unfitted model by its public name.
+
+    Raises
+    ------
+    EvaluationError
+        Names the models that exist.
+    """
+    return get_spec(name).make(inputs)
+
+
+def make_first_stage(inputs: ModelInputs) -> Sequence[CandidateGenerator]:
+    """Return the unfitted models of the first stage."""
+    return [spec.make(inputs) for spec in list_first_stage()]
