@@ -13,9 +13,11 @@ class Columns:
     PredictedRating = "predicted_rating"
     ArrivedOn = "arrived_on"
     BatchId = "batch_id"
+    Status = "status"
 
     UserItem = [User, Item]
     Interactions = [User, Item, Rating]
+    Statuses = [User, Item, Status]
 
 
 class ItemColumns:

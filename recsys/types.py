@@ -1,5 +1,6 @@
 """Aliases that say what an array or a number means."""
 
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,3 +16,13 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 # scipy ships no type information; a CSR matrix (n_users, n_items) whose stored values are ratings 1..10.
 RatingMatrix: TypeAlias = Any
+
+
+class WatchStatus(StrEnum):
+    """How far a user is with a title, whether rated or not; the values are those of table `watch_statuses`."""
+
+    Completed = "completed"
+    Watching = "watching"
+    OnHold = "on_hold"
+    Dropped = "dropped"
+    Planned = "planned"
