@@ -9,22 +9,66 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from recsys.storage.ingestion import IngestReport
+    from recsys.storage.ingest_report import IngestReport
+
+
+def check_layout(name: str | None) -> str | None:
+    """Refuse the name of a layout that is not registered."""
+    from recsys.data.sources.detection import get_layout
+    from recsys.exceptions import SourceLayoutError
+
+    try:
+        return None if name is None else get_layout(name).name
+    except SourceLayoutError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def list_layouts(wanted: bool) -> None:
+    """Print the registered layouts and end the command."""
+    from rich.table import Table
+
+    from otaku.console import console
+    from recsys.data.sources.layouts import LAYOUTS
+
+    if not wanted:
+        return
+    table = Table(title="Layouts that are read", title_justify="left")
+    for column in ("layout", "files", "described at"):
+        table.add_column(column, overflow="fold")
+    for layout in LAYOUTS.values():
+        table.add_row(layout.name, ", ".join(file.name for file in layout.files), layout.reference)
+    console.print(table)
+    raise typer.Exit
 
 
 def ingest(
-    directory: Annotated[
-        Path, typer.Argument(help="Folder with the files of one of the known layouts.", exists=True, file_okay=False)
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIRECTORY", help="Folder with the files of a layout, or a single catalog file.", exists=True
+        ),
     ],
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            callback=check_layout, metavar="NAME", help="Layout of the files; found by their headers without."
+        ),
+    ] = None,
+    _layouts: Annotated[
+        bool, typer.Option("--layouts", callback=list_layouts, is_eager=True, help="List the layouts and exit.")
+    ] = False,
     hold_back: Annotated[
         float, typer.Option(min=0.0, max=0.99, help="Share of the users kept back, to arrive later.")
     ] = 0.3,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report what would be read and changed; write nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Load anime and ratings; bad rows are quarantined with their reason. The same files again change nothing.
 
-    Layouts: Kaggle 2020 (anime.csv, anime_with_synopsis.csv, rating_complete.csv) and CooperUnion (anime.csv,
-    rating.csv with -1 for unrated), as .csv, .csv.gz or .parquet.
+    Files are .csv, .csv.gz or .parquet. A catalog may come alone, as that of a new season does: its titles are added or
+    changed then.
     """
     from otaku.console import console, running_settings, show_progress
     from recsys.connections import open_engine, open_store
@@ -33,10 +77,20 @@ def ingest(
 
     settings = running_settings()
     store = open_store(settings)
-    store.ensure_bucket()
     with open_engine(settings) as engine, show_progress() as on_progress:
-        migrate(engine)
-        report = ingest_directory(directory, engine, store, hold_back=hold_back, on_progress=on_progress)
+        if not dry_run:
+            store.ensure_bucket()
+            migrate(engine)
+        report = ingest_directory(
+            source,
+            engine,
+            store,
+            hold_back=hold_back,
+            layout=layout,
+            partial=True,
+            dry_run=dry_run,
+            on_progress=on_progress,
+        )
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
@@ -61,10 +115,26 @@ def build_file_table(report: "IngestReport") -> "Table":
 
 
 def describe(report: "IngestReport") -> str:
-    """Say in a few lines what an ingest did."""
+    """Say in a few lines what an ingest did, or would do."""
     changed = ", ".join(f"{table} {count:,}" for table, count in report.written.items() if count)
-    return (
-        f"{report.n_items:,} anime; {report.n_users_known:,} users known, {report.n_users_held_back:,} held back.\n"
-        f"Changed rows: {changed or 'none'}.\n"
-        f"Snapshot {report.snapshot_uri}, after {report.seconds:.1f} s."
-    )
+    lines = [
+        f"{report.n_items:,} anime; {report.n_users_known:,} users known, {report.n_users_held_back:,} held back.",
+        *_describe_files(report),
+    ]
+    if report.dry_run:
+        return "\n".join([*lines, f"Dry run: nothing was written. Rows to change: {changed or 'none'}."])
+    snapshot = f"Snapshot {report.snapshot_uri}, after {report.seconds:.1f} s."
+    return "\n".join([*lines, f"Changed rows: {changed or 'none'}.", snapshot])
+
+
+def _describe_files(report: "IngestReport") -> Iterator[str]:
+    """Say what stands in no column of the table of files."""
+    for file in report.files:
+        if file.statuses:
+            counts = ", ".join(f"{status} {count:,}" for status, count in file.statuses.items())
+            yield f"{file.name}: list entries without a rating: {counts}."
+        oddities = {**file.notes, **{f"unreadable {name}": count for name, count in file.unreadable.items()}}
+        if oddities:
+            yield f"{file.name}: " + ", ".join(f"{what} {count:,}" for what, count in oddities.items()) + "."
+    if report.ignored:
+        yield f"Not read, another layout: {', '.join(report.ignored)}; --layout chooses."

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from otaku.commands.ingest import build_file_table, describe
-from recsys.storage.ingestion import IngestReport
+from recsys.storage.ingest_report import IngestReport
 from simulate_new_users.job import ArrivalReport
 
 _COLUMNS = {

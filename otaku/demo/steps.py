@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from recsys.connections import open_engine, open_store
 from recsys.progress import OnProgress
 from recsys.settings import Settings
-from recsys.storage.ingestion import IngestReport
+from recsys.storage.ingest_report import IngestReport
 from simulate_new_users.arrivals import EPOCH
 from simulate_new_users.job import ArrivalReport, add_new_users
 

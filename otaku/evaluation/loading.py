@@ -10,7 +10,8 @@ import numpy as np
 from recsys.connections import open_engine, open_store
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
-from recsys.data.sources.reading import OnProgress, read_source
+from recsys.data.sources.reading import read_source
+from recsys.data.sources.reports import OnProgress
 from recsys.evaluation.evaluation_set import EvaluationData
 from recsys.features.text_embeddings import DIMENSIONS, compute_text_digest, embed_texts
 from recsys.retrieval.base import read_state

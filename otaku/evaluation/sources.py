@@ -9,7 +9,7 @@ from pathlib import Path
 from otaku.console import read_settings, running_settings
 from otaku.evaluation.loading import freeze_database, load_text_vectors, read_folder
 from recsys.connections import open_registry, open_store
-from recsys.data.sources.reading import OnProgress
+from recsys.data.sources.reports import OnProgress
 from recsys.evaluation.evaluation_set import EvaluationData
 from recsys.features.text_embeddings import select_synopses
 from recsys.recommender import Recommender

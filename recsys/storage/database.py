@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from io import BytesIO
@@ -71,8 +71,11 @@ def _translate_disconnect(context: ExceptionContext) -> None:
         ) from context.original_exception
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the schema `otaku` to the newest migration, in one transaction; two at once wait for each other."""
+def migrate(source: Engine | Connection) -> None:
+    """Bring the schema `otaku` to the newest migration; two at once wait for each other.
+
+    An engine gives it a transaction of its own, with a connection it belongs to the open one.
+    """
     # The service only reads tables and runs without Alembic.
     from alembic import command
     from alembic.config import Config
@@ -80,7 +83,8 @@ def migrate(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    with engine.begin() as connection, advisory_lock(connection, "migrate"):
+    opened = source.begin() if isinstance(source, Engine) else nullcontext(source)
+    with opened as connection, advisory_lock(connection, "migrate"):
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -5,20 +5,18 @@ or happened whole, and running it again ends in the same tables.
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, func, inspect, select, text
 
 from recsys.columns import Columns
 from recsys.data.catalog import Catalog
 from recsys.data.preferences import build_preference_rows, compute_preferences
-from recsys.data.sources.reading import FileReport, OnProgress, Source, read_source
+from recsys.data.sources.reading import Source, read_source
+from recsys.data.sources.reports import FileReport, OnProgress
 from recsys.data.splits import hash_ids
 from recsys.exceptions import ConfigurationError
 from recsys.storage import tables
@@ -27,60 +25,19 @@ from recsys.storage.database import (
     advisory_lock,
     copy_rows,
     merge_rows,
+    migrate,
     read_catalog,
     read_ratings,
     read_user_ids,
     upsert_rows,
 )
+from recsys.storage.ingest_report import IngestReport, summarise_file
 from recsys.storage.snapshots import write_snapshot
 from recsys.types import Ids, Mask
 
 INGEST_BATCH = "ingest"
-# Who is held back must not depend on who is trained on, whose salts are small numbers.
+# Which users are held back must not depend on which are trained on; the salts of those splits are small numbers.
 _HOLD_BACK_SALT = 0x0FFE_12ED
-
-
-@dataclass(frozen=True)
-class FileSummary:
-    """Rows of one file: `rows` = `ingested` + `unrated` + the sum of `quarantined`, counted by reason.
-
-    `unreadable` counts single fields, by column, that count as missing although they say something; their rows are in.
-    """
-
-    name: str
-    rows: int
-    ingested: int
-    unrated: int
-    quarantined: dict[str, int]
-    unreadable: dict[str, int]
-
-
-@dataclass(frozen=True)
-class IngestReport:
-    """What an ingest found and did; `written` counts rows added, changed or removed by table, all 0 the second time."""
-
-    layout: str
-    files: tuple[FileSummary, ...]
-    n_items: int
-    n_users_known: int
-    n_users_held_back: int
-    written: dict[str, int]
-    snapshot_uri: str
-    seconds: float
-
-    @property
-    def n_rows(self) -> int:
-        """Rows in all files."""
-        return sum(file.rows for file in self.files)
-
-    @property
-    def quarantined(self) -> dict[str, int]:
-        """Refused rows of all files by reason, the most frequent first."""
-        return dict(sum((Counter(file.quarantined) for file in self.files), Counter[str]()).most_common())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values for JSON."""
-        return {**asdict(self), "files": [asdict(file) for file in self.files], "quarantined": self.quarantined}
 
 
 def ingest_directory(
@@ -89,6 +46,9 @@ def ingest_directory(
     store: ArtifactStore,
     *,
     hold_back: float = 0.3,
+    layout: str | None = None,
+    partial: bool = False,
+    dry_run: bool = False,
     on_progress: OnProgress | None = None,
 ) -> IngestReport:
     """Read a folder, write it to PostgreSQL in one transaction and freeze the tables in a snapshot.
@@ -99,11 +59,17 @@ def ingest_directory(
     Parameters
     ----------
     directory
-        A folder in one of the layouts of `recsys.data.sources.layouts`.
+        A folder in one of the layouts of `recsys.data.sources.layouts`; with `partial`, a single file too.
     engine, store
         A migrated database, and where the snapshot goes.
     hold_back
         Share 0..1 (1 excluded) of the users who are not there yet and will arrive later, chosen by a hash of the id.
+    layout
+        The name of the layout; found out without one.
+    partial
+        Whether a catalog without ratings, or ratings of stored items without a catalog, will do.
+    dry_run
+        Roll the transaction back and write no snapshot. The database need not be migrated.
     on_progress
         Called with a stage, how much of it is done and out of how much.
 
@@ -118,8 +84,45 @@ def ingest_directory(
         raise ConfigurationError(f"hold_back must lie in 0..1 with 1 excluded, got {hold_back}")
     started = time.monotonic()
     report = on_progress or (lambda _stage, _done, _total: None)
-    source = read_source(directory, on_progress=on_progress)
-    with engine.begin() as connection:
+    source = read_source(
+        directory,
+        layout=layout,
+        partial=partial,
+        read_known_items=lambda: _read_item_ids(engine),
+        on_progress=on_progress,
+    )
+    written, n_known, n_held_back = _write_source(engine, source, hold_back, report, dry_run=dry_run)
+    uri = "" if dry_run else _freeze(engine, store, report)
+    return IngestReport(
+        layout=source.layout,
+        files=tuple(map(summarise_file, source.files)),
+        n_items=len(source.items),
+        n_users_known=n_known,
+        n_users_held_back=n_held_back,
+        written=written,
+        snapshot_uri=uri,
+        seconds=time.monotonic() - started,
+        dry_run=dry_run,
+        ignored=source.ignored,
+    )
+
+
+def _read_item_ids(engine: Engine) -> Ids:
+    """Read the ids of the stored items, ascending; none where there is no table yet."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table(tables.items.name, schema=tables.items.schema):
+            return np.empty(0, dtype=np.int64)
+        query = select(tables.items.c.item_id).order_by(tables.items.c.item_id)
+        return np.array(connection.scalars(query).all(), dtype=np.int64)
+
+
+def _write_source(
+    engine: Engine, source: Source, hold_back: float, report: OnProgress, *, dry_run: bool
+) -> tuple[dict[str, int], int, int]:
+    """Write all tables in one transaction, which a dry run rolls back."""
+    with engine.connect() as connection, connection.begin() as transaction:
+        if dry_run:
+            migrate(connection)
         report("wait for other ingests", 0, 1)
         with advisory_lock(connection, "ingest"):
             report("wait for other ingests", 1, 1)
@@ -127,20 +130,20 @@ def ingest_directory(
             connection.execute(
                 text("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
             )
-            written, n_known, n_held_back = _write_tables(connection, source, hold_back, report)
+            counts = _write_tables(connection, source, hold_back, report)
+        if dry_run:
+            transaction.rollback()
+            return counts
         report("commit", 0, 1)
     report("commit", 1, 1)
+    return counts
+
+
+def _freeze(engine: Engine, store: ArtifactStore, report: OnProgress) -> str:
     report("write snapshot", 0, 1)
     uri = write_snapshot(engine, store, None)
     report("write snapshot", 1, 1)
-    files = tuple(_summarise(file) for file in source.files)
-    seconds = time.monotonic() - started
-    return IngestReport(source.layout, files, len(source.items), n_known, n_held_back, written, uri, seconds)
-
-
-def _summarise(file: FileReport) -> FileSummary:
-    reasons = dict(Counter(row.reason for row in file.refused).most_common())
-    return FileSummary(file.name, file.rows, file.ingested, file.unrated, reasons, dict(file.unreadable))
+    return uri
 
 
 def _write_tables(
@@ -153,7 +156,7 @@ def _write_tables(
     is_known = source.ratings[Columns.User].isin(known_ids)
     written: dict[str, int] = {}
     stages: dict[str, Callable[[], int]] = {
-        "items": lambda: upsert_rows(connection, tables.items, source.items[source.item_columns]),
+        "items": lambda: _write_items(connection, source),
         "users": lambda: _add_users(connection, known_ids),
         "ratings": lambda: upsert_rows(connection, tables.ratings, source.ratings[is_known]),
         "future_users": lambda: _write_future_users(connection, source.ratings[~is_known]),
@@ -168,6 +171,10 @@ def _write_tables(
     written["user_preferences"] = _refresh_preferences(connection) if stale else 0
     report("write user_preferences", 1, 1)
     return written, len(known_ids), int(held_back.sum())
+
+
+def _write_items(connection: Connection, source: Source) -> int:
+    return upsert_rows(connection, tables.items, source.items[source.item_columns]) if len(source.items) else 0
 
 
 def _select_held_back(connection: Connection, user_ids: Ids, hold_back: float) -> Mask:
@@ -220,7 +227,7 @@ def _write_quarantine(connection: Connection, files: Sequence[FileReport]) -> in
 
 
 def _refresh_preferences(connection: Connection) -> int:
-    """Compute the preferences of everyone again: genres of old titles may have changed too."""
+    """Compute the preferences of all users again: genres of old titles may have changed too."""
     catalog: Catalog = read_catalog(connection)
     rows = build_preference_rows(compute_preferences(read_ratings(connection, None), catalog))
     return upsert_rows(connection, tables.user_preferences, rows)

@@ -8,10 +8,11 @@ import csv
 import gzip
 import io
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from recsys.data.sources.encodings import decode_cp1252, holds_foreign_bytes
 from recsys.exceptions import SourceLayoutError
 
 FORMATS = (".csv", ".csv.gz", ".parquet")
@@ -32,6 +34,8 @@ WRONG_FIELDS = "wrong number of fields"
 BROKEN_QUOTES = "broken quotes"
 NOT_UTF8 = "not UTF-8"
 NUL_CHARACTER = "holds a NUL character"
+# A note, no refusal: the row is read.
+DECODED_CP1252 = "decoded as Windows-1252"
 
 
 class Refused(NamedTuple):
@@ -44,12 +48,16 @@ class Refused(NamedTuple):
 
 @dataclass
 class RawBatch:
-    """Some rows of a file: `columns[j][i]` is the text of column j in the row that stands on `lines[i]`."""
+    """Some rows of a file: `columns[j][i]` is the text of column j in the row that stands on `lines[i]`.
+
+    `notes` counts rows that were read although something was odd about them.
+    """
 
     lines: Sequence[int]
     columns: Sequence[Sequence[str]]
     refused: list[Refused] = field(default_factory=list)
     share_read: float = 1.0
+    notes: Counter[str] = field(default_factory=Counter)
 
 
 def build_refused(line: int, reason: str, content: str) -> Refused:
@@ -74,7 +82,7 @@ def read_header(path: Path) -> list[str]:
     if not line.strip():
         raise SourceLayoutError(f"{path.name} is empty; expected a header and rows")
     header = _split(line)
-    if header is None or "\0" in line or _holds_foreign_bytes(line):
+    if header is None or "\0" in line or holds_foreign_bytes(line):
         raise SourceLayoutError(f"{path.name} is not a text file in UTF-8; expected comma-separated values")
     return header
 
@@ -91,61 +99,111 @@ def read_batches(path: Path, n_columns: int) -> Iterator[RawBatch]:
     yield from reader(path, n_columns)
 
 
+class _Lines:
+    """The numbered lines of a file; lines that were taken can be given back."""
+
+    def __init__(self, handle: Iterator[str]) -> None:
+        self._handle = handle
+        self._n_read = 1
+        self._ahead: deque[tuple[int, str]] = deque()
+
+    def take(self) -> tuple[int, str] | None:
+        if self._ahead:
+            return self._ahead.popleft()
+        text = next(self._handle, None)
+        self._n_read += 1
+        return None if text is None else (self._n_read, text)
+
+    def give_back(self, lines: Iterable[tuple[int, str]]) -> None:
+        self._ahead.extendleft(reversed(list(lines)))
+
+    def take_plain_block(self, n_columns: int) -> RawBatch | None:
+        """Read many lines at once; None, and nothing read, where one of them needs a closer look."""
+        if self._ahead:
+            return None
+        block = list(islice(self._handle, BATCH_ROWS))
+        numbers = range(self._n_read + 1, self._n_read + 1 + len(block))
+        self._n_read += len(block)
+        columns = _split_plain_lines(block, n_columns)
+        if columns is None:
+            self.give_back(zip(numbers, block, strict=True))
+            return None
+        return RawBatch(numbers, columns)
+
+
 def _read_text_batches(path: Path, n_columns: int) -> Iterator[RawBatch]:
     size = max(path.stat().st_size, 1)
     with _open_text(path) as (handle, position):
         handle.readline()
-        # One flat list: millions of small lists would keep the garbage collector busy.
-        fields: list[str] = []
-        lines: list[int] = []
-        refused: list[Refused] = []
-        for record in _read_records(handle, n_columns):
-            if isinstance(record, Refused):
-                refused.append(record)
-            else:
-                lines.append(record[0])
-                fields.extend(record[1])
-            if len(lines) + len(refused) == BATCH_ROWS:
-                yield RawBatch(lines, _transpose(fields, n_columns), refused, position() / size)
-                fields, lines, refused = [], [], []
-        yield RawBatch(lines, _transpose(fields, n_columns), refused)
+        lines = _Lines(handle)
+        is_last = False
+        while not is_last:
+            batch = lines.take_plain_block(n_columns) or _read_batch(lines, n_columns)
+            is_last = len(batch.lines) + len(batch.refused) < BATCH_ROWS
+            batch.share_read = 1.0 if is_last else position() / size
+            yield batch
+
+
+def _split_plain_lines(block: list[str], n_columns: int) -> list[list[str]] | None:
+    """Split lines that have neither quotes nor anything odd; None if one is not like that."""
+    text = "".join(block).replace("\r\n", "\n")
+    if n_columns < 2 or not text.isascii() or any(character in text for character in '"\r\0'):
+        return None
+    if not set(map(str.count, block, repeat(","))) <= {n_columns - 1}:
+        return None
+    return _transpose(text.removesuffix("\n").replace("\n", ",").split(",") if block else [], n_columns)
+
+
+def _read_batch(lines: _Lines, n_columns: int) -> RawBatch:
+    # One flat list: millions of small lists would keep the garbage collector busy.
+    fields: list[str] = []
+    batch = RawBatch(numbers := [], [])
+    for record in _read_records(lines, n_columns, batch.notes):
+        if isinstance(record, Refused):
+            batch.refused.append(record)
+        else:
+            numbers.append(record[0])
+            fields.extend(record[1])
+        if len(numbers) + len(batch.refused) == BATCH_ROWS:
+            break
+    batch.columns = _transpose(fields, n_columns)
+    return batch
 
 
 def _transpose(fields: list[str], n_columns: int) -> list[list[str]]:
     return [fields[column::n_columns] for column in range(n_columns)]
 
 
-def _read_records(lines: Iterable[str], n_columns: int) -> Iterator[tuple[int, list[str]] | Refused]:
+def _read_records(lines: _Lines, n_columns: int, notes: Counter[str]) -> Iterator[tuple[int, list[str]] | Refused]:
     """Split lines into fields; a row whose quotes do not add up is refused alone and reading goes on after it."""
-    ahead: deque[tuple[int, str]] = deque()
-    numbered = enumerate(lines, start=2)
-    while (first := ahead.popleft() if ahead else next(numbered, None)) is not None:
+    while (first := lines.take()) is not None:
         line, text = first
         if '"' not in text and text.isascii() and "\0" not in text:
             fields: list[str] | None = text.rstrip("\r\n").split(",")
         else:
-            taken, whole = _join_quoted_lines(first, ahead, numbered)
+            taken, raw = _join_quoted_lines(first, lines)
+            whole = decode_cp1252(raw)
             fields = _split(whole)
             flaw = _find_flaw(whole) or (BROKEN_QUOTES if fields is None else None)
             if flaw or len(fields or ()) != n_columns:
                 # The quote may be the mistake: the lines behind it get their own chance.
-                ahead.extendleft(reversed(taken[1:]))
+                lines.give_back(taken[1:])
                 yield build_refused(line, flaw or WRONG_FIELDS, text)
                 continue
+            if whole is not raw:
+                notes[DECODED_CP1252] += 1
         if fields is not None and len(fields) == n_columns:
             yield line, fields
         elif not text.isspace():
             yield build_refused(line, WRONG_FIELDS, text)
 
 
-def _join_quoted_lines(
-    first: tuple[int, str], ahead: deque[tuple[int, str]], numbered: Iterator[tuple[int, str]]
-) -> tuple[list[tuple[int, str]], str]:
+def _join_quoted_lines(first: tuple[int, str], lines: _Lines) -> tuple[list[tuple[int, str]], str]:
     """Take further lines until every quote is closed, or give up and return what was taken."""
     taken = [first]
     quotes = first[1].count('"')
     while quotes % 2 and len(taken) < _MAX_LINES_OF_A_ROW:
-        following = ahead.popleft() if ahead else next(numbered, None)
+        following = lines.take()
         if following is None:
             break
         taken.append(following)
@@ -164,16 +222,7 @@ def _split(text: str) -> list[str] | None:
 def _find_flaw(text: str) -> str | None:
     if "\0" in text:
         return NUL_CHARACTER
-    return NOT_UTF8 if _holds_foreign_bytes(text) else None
-
-
-def _holds_foreign_bytes(text: str) -> bool:
-    """Tell whether bytes that are no UTF-8 were smuggled into the text by `surrogateescape`."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+    return NOT_UTF8 if holds_foreign_bytes(text) else None
 
 
 @contextmanager

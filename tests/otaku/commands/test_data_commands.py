@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from otaku.cli import app
 from otaku.platform.environment import settings_environment
+from recsys.data.sources.layouts import LAYOUTS
+from recsys.exceptions import SourceLayoutError
 from recsys.settings import Settings
 
 PACKAGES = ("otaku", "recsys", "retrain_model", "simulate_new_users", "app")
@@ -70,3 +72,29 @@ def test_serve_gives_the_service_complete_settings(runner: CliRunner, monkeypatc
     _invoke(runner, "serve", "--port", "0", "--host", "::1")
     assert (served[0].port, served[0].host) == (0, "::1")
     assert served[0].mlflow_tracking_uri is not None
+
+
+def test_ingest_tries_and_names_layouts(runner: CliRunner, tmp_path: Path) -> None:
+    lists = "user_id,anime_id,rating,watching_status,watched_episodes\n1,1,9,2,26\n1,2,0,6,0\n2,1,8,2,26\n"
+    (tmp_path / "anime.csv").write_bytes(b"anime_id,name,genre\n1,Caf\xe9,Action\n2,Beta,Drama\n")
+    (tmp_path / "animelist.csv").write_text(lists)
+    told = _invoke(runner, "ingest", str(tmp_path), "--dry-run", "--hold-back", "0")
+    assert "kaggle-2020-lists layout" in told
+    assert "animelist.csv: list entries without a rating: planned 1." in told
+    assert "anime.csv: decoded as Windows-1252 1." in told
+    assert "Dry run: nothing was written. Rows to change: items 2, users 2, ratings 2, user_preferences 2." in told
+    assert "Snapshot" not in told
+    with pytest.raises(SourceLayoutError, match=r"kaggle-2018 lacks AnimeList\.csv"):
+        runner.invoke(app, ["ingest", str(tmp_path), "--layout", "kaggle-2018"], catch_exceptions=False)
+    wrong = runner.invoke(app, ["ingest", str(tmp_path), "--layout", "kaggle"])
+    assert (wrong.exit_code, "kaggle-2020-lists" in wrong.output) == (2, True)
+
+    season = tmp_path / "autumn.csv"
+    season.write_text("mal_id,title,genres\n3,New,Action\n")
+    report = json.loads(_invoke(runner, "ingest", str(season), "--json"))
+    assert (report["n_items"], report["written"]["items"], report["dry_run"]) == (1, 1, False)
+
+
+def test_layouts_are_listed_from_the_registry(runner: CliRunner) -> None:
+    told = _invoke(runner, "ingest", "--layouts")
+    assert all(name in told for name in LAYOUTS)

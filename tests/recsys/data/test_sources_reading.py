@@ -9,8 +9,9 @@ import pytest
 from recsys.columns import Columns, ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
-from recsys.data.sources.layouts import find_layout
-from recsys.data.sources.reading import FileReport, read_source
+from recsys.data.sources.detection import find_layout
+from recsys.data.sources.reading import read_source
+from recsys.data.sources.reports import FileReport
 from recsys.exceptions import DataContractError, EmptyCatalogError, SourceLayoutError
 
 ANIME = """MAL_ID,Name,Score,Genders,English name,Japanese name,Type,Episodes,Aired,Studios,Duration,Rating,Members

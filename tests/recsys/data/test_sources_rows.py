@@ -53,13 +53,33 @@ def test_an_unclosed_quote_does_not_swallow_the_file(tmp_path: Path) -> None:
 
 
 def test_foreign_bytes_and_nul_are_refused_and_storable(tmp_path: Path) -> None:
-    path = _write(tmp_path, b"a,b,c\n1,caf\xe9,3\n1,\x00,3\n1,caf\xc3\xa9,3\n")
+    path = _write(tmp_path, b"a,b,c\n1,caf\x81,3\n1,\x00,3\n1,caf\xc3\xa9,3\n")
     batch = next(iter(rows.read_batches(path, 3)))
     assert list(batch.columns[1]) == ["café"]
     assert [(row.line, row.reason) for row in batch.refused] == [(2, rows.NOT_UTF8), (3, rows.NUL_CHARACTER)]
     for row in batch.refused:
         assert "\0" not in row.content
         row.content.encode()
+
+
+def test_rows_in_windows_1252_are_decoded_and_noted(tmp_path: Path) -> None:
+    rest = "1,カフェ,3\n".encode()
+    path = _write(tmp_path, b"a,b,c\n1,caf\xe9 \x93x\x94,3\n" + rest + b'"2","na\xefve\nline",3\n1,2\xe9\n')
+    batch = next(iter(rows.read_batches(path, 3)))
+    assert list(batch.columns[1]) == ["café “x”", "カフェ", "naïve\nline"]
+    assert batch.notes == {rows.DECODED_CP1252: 2}
+    assert [(row.line, row.reason) for row in batch.refused] == [(6, rows.WRONG_FIELDS)]
+
+
+def test_utf8_with_a_broken_byte_is_not_taken_for_windows_1252(tmp_path: Path) -> None:
+    path = _write(tmp_path, b"a,b,c\n1," + "カフェ".encode()[:-1] + b",3\n")
+    assert _read(path) == ([], [(2, rows.NOT_UTF8)])
+
+
+def test_notes_belong_to_their_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "BATCH_ROWS", 2)
+    path = _write(tmp_path, b"a,b,c\n" + b"1,\xe9,3\n" * 5)
+    assert [batch.notes[rows.DECODED_CP1252] for batch in rows.read_batches(path, 3)] == [2, 2, 1]
 
 
 def test_gzip_and_parquet_give_the_same_rows(tmp_path: Path) -> None:
