@@ -20,7 +20,7 @@ from app.schemas.recommendations import (
 from app.stores.user_history import History
 from recsys.data.titles import TitleMatch
 from recsys.recommender import UserProfile
-from recsys.types import Ids, Mask
+from recsys.types import Ids, ItemId, Mask
 
 LIKED_RATING = 9  # rating assumed for a title in `liked`
 MAX_WATCHED = 20
@@ -30,12 +30,15 @@ ReadHistory = Callable[[int], History | None]
 
 @dataclass(frozen=True)
 class Requester:
-    """The user of a request: kind, profile, dismissed titles, and rated ids that the catalog does not hold."""
+    """The user of a request: kind, profile, ids that the catalog does not hold, and titles that are excluded.
+
+    `excluded_item_ids` were dismissed, or watched and not rated.
+    """
 
     kind: Kind
     profile: UserProfile
     ignored_item_ids: list[int]
-    dismissed_item_ids: Ids
+    excluded_item_ids: Ids
 
 
 def recommend(
@@ -59,7 +62,7 @@ def recommend(
     if isinstance(request.user_input, str):
         return _recommend_similar(model, request, request.user_input, allowed, request_id)
     requester = identify_requester(model, request, read_history)
-    allowed[model.recommender.catalog.positions(requester.dismissed_item_ids)] = False
+    allowed[model.recommender.catalog.positions(requester.excluded_item_ids)] = False
     made = make_list(model, request, requester.profile, allowed)
     return RecommendResponse(
         kind=requester.kind,
@@ -105,7 +108,8 @@ def identify_requester(model: ServingModel, request: RecommendRequest, read_hist
     for liked in request.liked:
         ratings[model.titles.resolve(liked).item_id if isinstance(liked, str) else liked] = LIKED_RATING
     ratings |= {int(item_id): float(rating) for item_id, rating in request.ratings.items()}
-    item_ids = np.array(sorted(ratings), dtype=np.int64)
+    unrated = [item_id for item_id, rating in ratings.items() if rating == 0]
+    item_ids = np.array(sorted(ratings.keys() - unrated), dtype=np.int64)
     known = model.recommender.catalog.contains(item_ids)
     if stored is not None and not known.any() and not tastes:
         # The catalog of this version holds none of the rated titles: fall back to the stored genre shares.
@@ -116,17 +120,25 @@ def identify_requester(model: ServingModel, request: RecommendRequest, read_hist
     kind: Kind = "new_user"
     if stored is not None:
         kind = "existing_user"
-    elif request.ratings or request.liked:
+    elif any(request.ratings.values()) or request.liked:
         kind = "new_user_with_history"
     elif tastes:
         kind = "new_user_with_preferences"
-    dismissed = np.array(stored.dismissed_item_ids if stored is not None else (), dtype=np.int64)
+    dismissed = stored.dismissed_item_ids if stored is not None else ()
+    excluded = np.array([*dismissed, *unrated], dtype=np.int64)
     return Requester(
         kind,
         UserProfile(item_ids[known], values, tastes),
-        sorted(sent.intersection(item_ids[~known].tolist())),
-        dismissed[model.recommender.catalog.contains(dismissed)],
+        _find_ignored(model, sent),
+        excluded[model.recommender.catalog.contains(excluded)],
     )
+
+
+def _find_ignored(model: ServingModel, item_ids: set[ItemId]) -> list[ItemId]:
+    """Return those of the ids sent along that the catalog does not hold, ascending."""
+    ordered = np.array(sorted(item_ids), dtype=np.int64)
+    ignored: list[ItemId] = ordered[~model.recommender.catalog.contains(ordered)].tolist()
+    return ignored
 
 
 def show_watched(model: ServingModel, profile: UserProfile) -> list[WatchedItem]:

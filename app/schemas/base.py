@@ -1,8 +1,8 @@
 """What all request and response models share: base classes and annotated field types."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from recsys.data.folding import MAX_QUERY_LENGTH
 
@@ -11,6 +11,12 @@ MAX_LIKED = 1_000
 MAX_CHOICES = 100
 MAX_K = 100
 
+
+def _to_whole(value: Any) -> Any:
+    """Take 8.0 for 8, as JSON does; anything else is left to the checks."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Id = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 ItemKey = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
 Title = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_QUERY_LENGTH)]
@@ -18,7 +24,9 @@ Choice = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=
 Choices = Annotated[list[Choice], Field(max_length=MAX_CHOICES)]
 Weight = Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
 OneWeight = Annotated[list[Weight], Field(min_length=1, max_length=1)]
-Rating = Annotated[int, Field(strict=True, ge=1, le=10)]
+Rating = Annotated[int, Field(strict=True, ge=1, le=10), BeforeValidator(_to_whole)]
+# 0: watched, not rated.
+RatingOrWatched = Annotated[int, Field(strict=True, ge=0, le=10), BeforeValidator(_to_whole)]
 Year = Annotated[int, Field(strict=True, ge=1900, le=2100)]
 Diversity = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Limit = Annotated[int, Field(ge=1, le=MAX_K)]

@@ -15,7 +15,7 @@ from app.schemas.base import (
     Id,
     ItemKey,
     OneWeight,
-    Rating,
+    RatingOrWatched,
     RequestModel,
     ResponseModel,
     Title,
@@ -72,7 +72,11 @@ class RecommendRequest(RequestModel):
         max_length=MAX_CHOICES,
         description="Genre to weight, or to a list of one weight; used for users without ratings.",
     )
-    ratings: dict[ItemKey, Rating] = Field({}, max_length=MAX_RATINGS, description="MAL id to rating 1..10.")
+    ratings: dict[ItemKey, RatingOrWatched] = Field(
+        {},
+        max_length=MAX_RATINGS,
+        description="MAL id to rating 1..10, or 0 for watched and not rated: excluded, and no taste is learnt.",
+    )
     liked: list[Id | Title] = Field([], max_length=MAX_LIKED, description="Titles or MAL ids.")
     algorithm: Algorithm = Field(
         RANKER,

@@ -61,6 +61,41 @@ def test_an_unknown_genre_is_named_with_suggestions(client: TestClient) -> None:
     assert problem["suggestions"][0] == "Romance"
 
 
+def test_a_whole_rating_may_be_written_as_a_float(client: TestClient) -> None:
+    expected = ask(client, ratings={"1": 8, "20": 3}, k=5)
+    answer = ask(client, ratings={"1": 8.0, "20": 3.0}, k=5)
+    assert (answer["watched"], answer["recommendations"]) == (expected["watched"], expected["recommendations"])
+
+
+@pytest.mark.parametrize("rating", [7.5, -1, -0.5, 10.5, 11.0, "8", True, "8.0", 1e300])
+def test_what_is_no_whole_rating_is_refused(client: TestClient, rating: Any) -> None:
+    assert ask(client, 422, ratings={"1": rating})["errors"][0]["field"].startswith("body.ratings.1")
+
+
+def test_rating_0_means_watched_and_no_taste(client: TestClient) -> None:
+    popular = [item["item_id"] for item in ask(client, k=12)["recommendations"]]
+    answer = ask(client, ratings={str(popular[0]): 0, "999999": 0.0}, k=12)
+    assert (answer["kind"], answer["watched"], answer["ignored_item_ids"]) == ("new_user", [], [999999])
+    assert [item["item_id"] for item in answer["recommendations"]][:11] == popular[1:]
+
+    history = {"1": 9, "20": 8}
+    expected = ask(client, ratings=history, k=12)
+    shown = [item["item_id"] for item in expected["recommendations"]]
+    answer = ask(client, ratings={**history, str(shown[3]): 0}, k=12)
+    assert answer["watched"] == expected["watched"]
+    scores = {item["item_id"]: item["predicted_rating"] for item in expected["recommendations"]}
+    again = {item["item_id"]: item["predicted_rating"] for item in answer["recommendations"]}
+    assert shown[3] not in again
+    assert {item_id: again[item_id] for item_id in again.keys() & scores} == {
+        item_id: scores[item_id] for item_id in again.keys() & scores
+    }
+
+
+def test_rating_0_counts_more_than_a_like(client: TestClient) -> None:
+    answer = ask(client, ratings={"1": 0}, liked=[1, "Monster"])
+    assert [item["item_id"] for item in answer["watched"]] == [19]
+
+
 def test_ratings_and_likes_make_a_history_that_is_shown_and_never_recommended(client: TestClient) -> None:
     answer = ask(client, ratings={"1": 10, "5114": 4, "999999": 3}, liked=["Monstre", 20, 888888], k=100)
 

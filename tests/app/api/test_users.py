@@ -99,6 +99,19 @@ def test_dismissed_and_rated_titles_are_gone_from_the_next_list(client: TestClie
     assert {item["item_id"] for item in popular["recommendations"]} == set(rest)
 
 
+def test_whole_ratings_may_be_written_as_floats(client: TestClient) -> None:
+    response = client.post("/users", json={"ratings": {"1": 9.0, "5114": 10}})
+    user_id = response.json()["user_id"]
+    assert client.get(f"/users/{user_id}").json()["ratings"] == {"1": 9, "5114": 10}
+    send(client, {"item_id": 1, "kind": "rating", "rating": 4.0, "user_id": user_id})
+    assert client.get(f"/users/{user_id}").json()["ratings"] == {"1": 4, "5114": 10}
+
+
+@pytest.mark.parametrize("rating", [0, 0.0, 8.5, "8", True])
+def test_a_stored_rating_is_a_whole_number_from_1_to_10(client: TestClient, rating: object) -> None:
+    assert client.post("/users", json={"ratings": {"1": rating}}).status_code == 422
+
+
 def test_a_batch_that_is_sent_again_counts_once(client: TestClient, engine: Engine) -> None:
     events = [{"item_id": 1, "kind": "click"}, {"item_id": 999999, "kind": "click"}]
 
