@@ -39,7 +39,7 @@ def compute_genre_shares(history: RatingMatrix, catalog: Catalog) -> npt.NDArray
 
 
 def compute_preferences(interactions: Interactions, catalog: Catalog) -> pd.DataFrame:
-    """Compute the preferences of everyone who rated something.
+    """Compute the preferences of all users who rated something.
 
     Parameters
     ----------

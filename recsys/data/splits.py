@@ -1,7 +1,7 @@
 """Which users train, which evaluate, and which of a user's ratings are hidden.
 
-Both are functions of ids alone, so a test user of today is a test user of every later version, and nobody's targets
-ever move into a history.
+Both are functions of ids alone, so a test user of today is a test user of every later version, and no
+target ever moves into a history.
 """
 
 from dataclasses import dataclass

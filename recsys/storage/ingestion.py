@@ -185,7 +185,7 @@ def _select_held_back(connection: Connection, user_ids: Ids, hold_back: float) -
 
 
 def _add_users(connection: Connection, user_ids: Ids) -> int:
-    """Add users who are new; whoever is there keeps the day and batch of their arrival."""
+    """Add users who are new; those who are there keep the day and batch of their arrival."""
     new = user_ids[~np.isin(user_ids, read_user_ids(connection))]
     return upsert_rows(connection, tables.users, pd.DataFrame({Columns.User: new, Columns.BatchId: INGEST_BATCH}))
 

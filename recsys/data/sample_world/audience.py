@@ -48,7 +48,7 @@ class Audience:
         Numbers of marks 1..10, `(n, 10)`.
     score
         Mean mark, NaN below `FEWEST_MARKS` marks.
-    fame
+    popularity
         Quantile of the members among all titles, 0..1.
     """
 
@@ -57,7 +57,7 @@ class Audience:
     statuses: Ids
     marks: Ids
     score: npt.NDArray[np.float64]
-    fame: npt.NDArray[np.float64]
+    popularity: npt.NDArray[np.float64]
 
 
 def draw_panel(rng: np.random.Generator, tastes: Tastes, mean_length: float) -> Panel:
@@ -86,7 +86,7 @@ def centre_tastes(rng: np.random.Generator, tastes: Tastes, mean_length: float) 
 
 
 def longest_history(n_items: int) -> int:
-    """Bound a history: nobody has seen more than four fifths of everything."""
+    """Bound a history: no user has seen more than four fifths of everything."""
     return max(1, n_items * 4 // 5)
 
 
@@ -105,13 +105,13 @@ def select_listed(panel: Panel, n_items: int, share: float) -> Mask:
 
 
 def build_audience(rng: np.random.Generator, works: Works, panel: Panel) -> Audience:
-    """Blow the panel up to the size of the site."""
+    """Scale the panel up to the size of the site."""
     n = len(works)
     reach = np.log(panel.counts + 0.5) + 0.1 * works.appeal + rng.normal(0, 0.1, n)
     rank = np.empty(n)
     rank[np.argsort(reach, kind="stable")] = np.arange(n)
-    fame = (rank + 0.5) / n
-    members = np.rint(np.exp(np.interp(fame, MEMBER_QUANTILES, np.log(MEMBERS)))).astype(np.int64)
+    popularity = (rank + 0.5) / n
+    members = np.rint(np.exp(np.interp(popularity, MEMBER_QUANTILES, np.log(MEMBERS)))).astype(np.int64)
     marks = rng.poisson((members * MARKED_SHARE)[:, None] * _tilt_to_means(panel.means))
     total = marks.sum(axis=1)
     score = (marks @ np.arange(1, 11)) / np.maximum(total, 1)
@@ -123,7 +123,7 @@ def build_audience(rng: np.random.Generator, works: Works, panel: Panel) -> Audi
         statuses=np.column_stack([others, members - others.sum(axis=1)]),
         marks=marks,
         score=np.where(total >= FEWEST_MARKS, score, np.nan),
-        fame=fame,
+        popularity=popularity,
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recsys.data.sample_world import dirt, formats
+from recsys.data.sample_world import formats, missing_values
 from recsys.data.sample_world.audience import Audience
 from recsys.data.sample_world.stories import Stories
 from recsys.data.sample_world.themes import GENRES
@@ -52,12 +52,14 @@ def build_anime(
         "Rating": _draw_age_ratings(rng, genres),
     }
     columns |= _audience_columns(audience, adult=genres[:, GENRES.index("Hentai")])
-    return dirt.soil_anime(rng, pd.DataFrame(columns), audience.fame)
+    return missing_values.remove_values(rng, pd.DataFrame(columns), audience.popularity)
 
 
 def build_synopsis_table(rng: np.random.Generator, anime: pd.DataFrame, synopses: list[str]) -> pd.DataFrame:
     """Build `anime_with_synopsis.csv`; as in the real file no title for adults is in it."""
-    table = anime[["MAL_ID", "Name", "Score", "Genders"]].assign(sypnopsis=dirt.soil_synopses(rng, synopses))
+    table = anime[["MAL_ID", "Name", "Score", "Genders"]].assign(
+        sypnopsis=missing_values.remove_synopses(rng, synopses)
+    )
     return table[~anime["Genders"].str.contains("Hentai")]
 
 
@@ -94,12 +96,12 @@ def _draw_age_ratings(rng: np.random.Generator, genres: npt.NDArray[np.bool_]) -
     def carries(*names: str) -> npt.NDArray[np.bool_]:
         return np.asarray(genres[:, [GENRES.index(name) for name in names]].any(axis=1))
 
-    luck = rng.random(len(genres))
-    rating = np.where(luck < 0.62, PG13, np.where(luck < 0.88, G, np.where(luck < 0.96, PG, R))).astype(object)
-    rating[carries("Music") & (luck < 0.55)] = G
-    rating[carries(*HARD_GENRES) & (luck < 0.6)] = R
-    rating[carries("Kids")] = np.where(luck < 0.75, G, PG)[carries("Kids")]
-    rating[carries("Ecchi") & (luck < 0.85)] = NUDITY
+    draws = rng.random(len(genres))
+    rating = np.where(draws < 0.62, PG13, np.where(draws < 0.88, G, np.where(draws < 0.96, PG, R))).astype(object)
+    rating[carries("Music") & (draws < 0.55)] = G
+    rating[carries(*HARD_GENRES) & (draws < 0.6)] = R
+    rating[carries("Kids")] = np.where(draws < 0.75, G, PG)[carries("Kids")]
+    rating[carries("Ecchi") & (draws < 0.85)] = NUDITY
     rating[carries("Hentai")] = ADULT
     return rating
 

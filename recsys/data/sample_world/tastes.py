@@ -137,7 +137,7 @@ def _draw_chunk(
     affinity: Floats = np.matmul(users, tastes.factors.T, dtype=np.float32)
     utility: Floats = np.add(affinity, tastes.appeal, dtype=np.float32)
     active_until = rng.choice(ACTIVE_YEARS, n)
-    # Nobody has seen what came after they left the site.
+    # No user has seen what came after they left the site.
     utility -= np.float32(20 * UNIT) * (works.year[None, :] > active_until[:, None])
     shared = np.rint(noise * np.float32(FRANCHISE_NOISE))
     own = np.rint(noise * np.float32(TITLE_NOISE))

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from recsys.data.sample_world import audience, dirt
+from recsys.data.sample_world import audience, missing_values
 from recsys.data.sample_world.catalog import build_anime, build_synopsis_table
 from recsys.data.sample_world.stories import build_stories
 from recsys.data.sample_world.synopses import build_synopses
@@ -68,7 +68,7 @@ def _check_sizes(n_users: int, n_items: int, n_ratings: int, seed: int) -> None:
     if n_items < FEWEST_ITEMS:
         raise ConfigurationError(f"a world needs titles: n_items is {n_items}, give at least {FEWEST_ITEMS}")
     if n_ratings < n_users:
-        raise ConfigurationError(f"everybody rates something: n_ratings is {n_ratings}, give at least {n_users}")
+        raise ConfigurationError(f"every user rates something: n_ratings is {n_ratings}, give at least {n_users}")
     if n_ratings > n_users * n_items // 2:
         raise ConfigurationError(
             f"{n_users} users can not rate {n_items} titles {n_ratings} times;"
@@ -99,7 +99,7 @@ def _move_into_place(partial: Path, directory: Path) -> None:
 
 def _write_files(directory: Path, n_users: int, n_items: int, n_ratings: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    n_unlisted = max(1, round(n_items * dirt.UNLISTED_TITLE_SHARE))
+    n_unlisted = max(1, round(n_items * missing_values.UNLISTED_TITLE_SHARE))
     stories = build_stories(rng, n_items + n_unlisted)
     works = build_works(rng, stories)
     stems = build_stems(rng, stories)
@@ -108,7 +108,7 @@ def _write_files(directory: Path, n_users: int, n_items: int, n_ratings: int, se
     mean_length = n_ratings / n_users
     tastes = audience.centre_tastes(rng, build_tastes(stories, works), mean_length)
     panel = audience.draw_panel(rng, tastes, mean_length)
-    listed = audience.select_listed(panel, n_items, dirt.UNLISTED_RATING_SHARE)
+    listed = audience.select_listed(panel, n_items, missing_values.UNLISTED_RATING_SHARE)
     anime = build_anime(rng, stories, works, audience.build_audience(rng, works, panel), titles)
     texts = build_synopsis_table(rng, anime, synopses)
     _write_table(directory / ANIME_FILE, anime[listed])

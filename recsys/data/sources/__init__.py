@@ -1,1 +1,1 @@
-"""Folders of files as they are found in the wild, read into our own terms by `reading.read_source`."""
+"""Source files in registered layouts, read by `reading.read_source`."""

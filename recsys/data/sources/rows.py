@@ -25,7 +25,7 @@ from recsys.exceptions import SourceLayoutError
 
 FORMATS = (".csv", ".csv.gz", ".parquet")
 BATCH_ROWS = 65_536
-# A quote that nobody closes must not swallow the rest of the file.
+# An unclosed quote must not take the rest of the file with it.
 _MAX_LINES_OF_A_ROW = 100
 _MAX_HEADER_CHARACTERS = 65_536
 _MAX_CONTENT_CHARACTERS = 2_000

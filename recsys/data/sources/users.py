@@ -23,7 +23,7 @@ def hash_user_names(names: Sequence[str]) -> Ids:
 
     Notes
     -----
-    The hash hides names from readers of the tables. It is no secret: whoever knows a name can compute its id.
+    The hash hides names from readers of the tables. It is no secret: anyone who knows a name can compute its id.
     """
     column = pa.array(names, pa.string()).dictionary_encode()
     ids = np.array([hash_user_name(name) for name in column.dictionary.to_pylist()], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Files as they are found: what is put right is put right, what is not is refused as before."""
+"""Malformed files: what is normalised, and what is refused."""
 
 from pathlib import Path
 
