@@ -4,6 +4,8 @@ RecsysError
 ├── ConfigurationError      a setting is missing or wrong; names it
 ├── DataContractError       input that breaks a contract
 │   ├── SourceLayoutError   a file or folder is not in a known layout
+│   ├── WatchListError      a watch list cannot be read
+│   │   └── WatchListTooLargeError  it is larger than what is read
 │   └── EmptyCatalogError   nothing to recommend
 │       └── NothingIngestedError  the database holds nothing yet
 ├── UnknownItemError        an item id that the catalog does not hold
@@ -44,6 +46,14 @@ class DataContractError(RecsysError):
 
 class SourceLayoutError(DataContractError):
     """A file or folder is not in one of the known layouts."""
+
+
+class WatchListError(DataContractError):
+    """The export of a watch list cannot be read."""
+
+
+class WatchListTooLargeError(WatchListError):
+    """A watch list has more bytes or entries than are read."""
 
 
 class EmptyCatalogError(DataContractError):
