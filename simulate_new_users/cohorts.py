@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, select
 from recsys.columns import Columns
 from recsys.data.interactions import Interactions
 from recsys.data.splits import TRAIN, assign_groups
+from recsys.data.watch_statuses import WatchStatuses
 from recsys.exceptions import ArrivalError, NothingIngestedError
 from recsys.storage.database import read_frame
 from recsys.storage.tables import future_users, ratings, users
@@ -28,11 +29,12 @@ N_MODELS = 500
 
 @dataclass(frozen=True)
 class Cohort:
-    """Users who arrive together; nobody of them is in `users` yet."""
+    """Users who arrive together with ratings and statuses; nobody of them is in `users` yet."""
 
     user_ids: Ids
     interactions: Interactions
     n_generated: int
+    statuses: WatchStatuses
 
 
 def read_cohort(connection: Connection, day: dt.date, positions: range) -> Cohort:
@@ -67,6 +69,7 @@ def read_cohort(connection: Connection, day: dt.date, positions: range) -> Cohor
         user_ids=np.array([row.user_id for row in arriving] + generated_ids.tolist(), dtype=np.int64),
         interactions=Interactions(pd.concat(tables, ignore_index=True)),
         n_generated=len(places),
+        statuses=WatchStatuses(_unnest_statuses(arriving)),
     )
 
 
@@ -137,11 +140,25 @@ def _generate(day: dt.date, places: Sequence[int], models: Interactions) -> pd.D
 
 def _unnest(rows: Sequence[Row[Any]]) -> pd.DataFrame:
     """Turn rows of `future_users` into one row per rating."""
+    return (
+        _unnest_arrays(rows, "item_ids", "ratings")
+        .astype({"ratings": np.int8})
+        .rename(columns={"ratings": Columns.Rating})
+    )
+
+
+def _unnest_statuses(rows: Sequence[Row[Any]]) -> pd.DataFrame:
+    """Turn rows of `future_users` into one row per status."""
+    return _unnest_arrays(rows, "status_item_ids", "statuses").rename(columns={"statuses": Columns.Status})
+
+
+def _unnest_arrays(rows: Sequence[Row[Any]], item_ids: str, values: str) -> pd.DataFrame:
     user_ids = np.array([row.user_id for row in rows], dtype=np.int64)
+    lists = [row._mapping[item_ids] for row in rows]
     return pd.DataFrame(
         {
-            Columns.User: np.repeat(user_ids, [len(row.item_ids) for row in rows]),
-            Columns.Item: np.array([item for row in rows for item in row.item_ids], dtype=np.int64),
-            Columns.Rating: np.array([rating for row in rows for rating in row.ratings], dtype=np.int8),
+            Columns.User: np.repeat(user_ids, [len(items) for items in lists]),
+            Columns.Item: np.array([item for items in lists for item in items], dtype=np.int64),
+            values: [value for row in rows for value in row._mapping[values]],
         }
     )

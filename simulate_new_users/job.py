@@ -16,7 +16,7 @@ from recsys.columns import Columns
 from recsys.data.preferences import build_preference_rows, compute_preferences
 from recsys.exceptions import ArrivalError, NothingIngestedError, ServiceUnavailableError
 from recsys.storage.database import advisory_lock, upsert_rows
-from recsys.storage.tables import arrivals, ratings, user_preferences, users
+from recsys.storage.tables import arrivals, ratings, user_preferences, users, watch_statuses
 from recsys.storage.users import read_genres
 from simulate_new_users.arrivals import CohortSize, select_positions
 from simulate_new_users.cohorts import Cohort, read_cohort
@@ -56,7 +56,7 @@ class ArrivalReport:
 def add_new_users(
     engine: Engine, day: dt.date, *, cohort_size: CohortSize = DEFAULT_COHORT_SIZE, dry_run: bool = False
 ) -> ArrivalReport:
-    """Add the cohort of a day to `users`, `ratings`, `user_preferences` and `arrivals` in one transaction.
+    """Add the cohort of a day to its tables, from `users` to `arrivals`, in one transaction.
 
     The cohort is a function of the day, of what was ingested and of `cohort_size`, not of what arrived before. A day
     that is in `arrivals` is left as it is; of two runs at the same time, the second waits for the first and finds it.
@@ -142,14 +142,16 @@ def _write_cohort(
 ) -> None:
     numbers = {"n_users": report.n_users, "n_ratings": report.n_ratings, "n_generated": report.n_generated}
     connection.execute(insert(arrivals).values(day=report.day, batch_id=report.batch_id, **numbers))
-    if preferences is None:
+    if not report.user_ids:
         # Everybody of the cohort is known by now; the day has arrived all the same.
         return
     # Plain inserts: the primary key refuses a user that another process adds at the same time.
     known_users = [{"user_id": user_id} for user_id in report.user_ids]
     connection.execute(insert(users).values(arrived_on=report.day, batch_id=report.batch_id), known_users)
     upsert_rows(connection, ratings, cohort.interactions.table)
-    upsert_rows(connection, user_preferences, preferences)
+    upsert_rows(connection, watch_statuses, cohort.statuses.table)
+    if preferences is not None:
+        upsert_rows(connection, user_preferences, preferences)
 
 
 @contextmanager

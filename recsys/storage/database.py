@@ -187,7 +187,7 @@ def read_catalog(source: Engine | Connection) -> Catalog:
     NothingIngestedError
         If there is none yet.
     """
-    with _connected(source) as connection:
+    with connect(source) as connection:
         rows = connection.execute(select(*(items.c[name] for name in ItemColumns.All)).order_by(items.c.item_id)).all()
     if not rows:
         raise NothingIngestedError("the catalog is empty: nothing was ingested yet (`otaku ingest DIR`)")
@@ -197,18 +197,18 @@ def read_catalog(source: Engine | Connection) -> Catalog:
 
 def read_ratings(source: Engine | Connection, as_of: date | None) -> Interactions:
     """Read the ratings of everyone who was there on a day; None means everyone who ever arrived."""
-    with _connected(source) as connection:
+    with connect(source) as connection:
         query: Select[Any] = select(*(ratings.c[name] for name in Columns.Interactions))
         if as_of is not None:
-            query = query.join(users, ratings.c.user_id == users.c.user_id).where(_was_there(as_of))
+            query = query.join(users, ratings.c.user_id == users.c.user_id).where(was_there(as_of))
         return Interactions(read_frame(connection, query))
 
 
 def read_users(source: Engine | Connection, as_of: date | None) -> pd.DataFrame:
     """Read `user_id` and `arrived_on` (None for users of the first ingest), ascending by id."""
     query = select(users.c.user_id, users.c.arrived_on).order_by(users.c.user_id)
-    with _connected(source) as connection:
-        rows = connection.execute(query if as_of is None else query.where(_was_there(as_of))).all()
+    with connect(source) as connection:
+        rows = connection.execute(query if as_of is None else query.where(was_there(as_of))).all()
     arrived_on = pd.Series([row.arrived_on for row in rows], dtype=object)
     return pd.DataFrame(
         {Columns.User: np.array([row.user_id for row in rows], dtype=np.int64), Columns.ArrivedOn: arrived_on}
@@ -245,12 +245,14 @@ def read_user_ids(connection: Connection) -> Ids:
     return np.array(connection.scalars(select(users.c.user_id).order_by(users.c.user_id)).all(), dtype=np.int64)
 
 
-def _was_there(as_of: date) -> Any:
+def was_there(as_of: date) -> Any:
+    """Return the condition on `users` that a user had arrived by a day."""
     return or_(users.c.arrived_on.is_(None), users.c.arrived_on <= as_of)
 
 
 @contextmanager
-def _connected(source: Engine | Connection) -> Iterator[Connection]:
+def connect(source: Engine | Connection) -> Iterator[Connection]:
+    """Yield a connection: the given one, or one of the engine for as long as the block runs."""
     if isinstance(source, Connection):
         yield source
     else:
@@ -273,12 +275,12 @@ def _cursor(connection: Connection) -> Iterator[Any]:
 
 def _to_arrow(frame: pd.DataFrame) -> pa.Table:
     columns = {str(name): pa.array(_to_literals(frame[name]), from_pandas=True) for name in frame.columns}
-    return pa.table(
-        {
-            name: column.cast(pa.string()) if pa.types.is_null(column.type) else column
-            for name, column in columns.items()
-        }
-    )
+    return pa.table({name: _to_plain(column) for name, column in columns.items()})
+
+
+def _to_plain(column: pa.Array) -> pa.Array:
+    spelled_out = pa.types.is_null(column.type) or pa.types.is_dictionary(column.type)
+    return column.cast(pa.string()) if spelled_out else column
 
 
 def _to_literals(column: pd.Series) -> pd.Series:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from recsys.storage.tables import feedback, items, users
 from recsys.types import ItemId, UserId
 
-FeedbackKind = Literal["impression", "click", "rating", "dismissal"]
+FeedbackKind = Literal["impression", "click", "rating", "dismissal", "seen", "plan"]
 
 
 @dataclass(frozen=True)

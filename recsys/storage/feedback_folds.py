@@ -1,4 +1,4 @@
-"""Take what users rated in the service over into `ratings`, so that the next models learn from it."""
+"""Take what users rated, saw or planned over into `ratings` and `watch_statuses`, for the next models to learn from."""
 
 import datetime as dt
 import logging
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, func, insert, select, text
+from sqlalchemy import Column, Connection, Engine, func, insert, select, text
 
 from recsys.columns import Columns
 from recsys.storage.database import advisory_lock, upsert_rows
-from recsys.storage.tables import feedback, feedback_folds, ratings
+from recsys.storage.tables import STATUS_OF_KIND, feedback, feedback_folds, ratings, watch_statuses
 from recsys.storage.users import refresh_preferences
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ class FoldReport:
         Rows of `ratings` that were added or changed; dismissals, clicks and impressions change none.
     last_feedback_id
         Everything up to this event is taken over.
+    n_statuses
+        Rows of `watch_statuses` that were added or changed.
     """
 
     day: dt.date
@@ -37,14 +39,15 @@ class FoldReport:
     n_ratings: int
     last_feedback_id: int
     dry_run: bool = False
+    n_statuses: int = 0
 
 
 def fold_feedback(engine: Engine, day: dt.date, *, dry_run: bool = False) -> FoldReport:
-    """Write the ratings of all waiting feedback into `ratings` and `user_preferences`, in one transaction.
+    """Write the ratings and statuses of all waiting feedback into their tables, in one transaction.
 
-    Of several ratings of a title by one user, the last one given holds. What was taken over is remembered by the
-    greatest id in `feedback_folds`: another call finds nothing new, and of two calls at once the second waits for the
-    first. The result does not depend on the day, which only names the row.
+    Of several ratings or statuses of a title by one user, the last one given holds. What was taken over is remembered
+    by the greatest id in `feedback_folds`: another call finds nothing new, and of two calls at once the second waits
+    for the first. The result does not depend on the day, which only names the row.
 
     Parameters
     ----------
@@ -66,7 +69,8 @@ def fold_feedback(engine: Engine, day: dt.date, *, dry_run: bool = False) -> Fol
         if not n_feedback:
             return FoldReport(day, 0, 0, first, dry_run)
         n_ratings = _fold_ratings(connection, waiting)
-        report = FoldReport(day, n_feedback, n_ratings, last, dry_run)
+        n_statuses = _fold_statuses(connection, waiting)
+        report = FoldReport(day, n_feedback, n_ratings, last, dry_run, n_statuses)
         if dry_run:
             transaction.rollback()
         else:
@@ -90,16 +94,30 @@ def _find_last(engine: Engine) -> int:
 
 def _fold_ratings(connection: Connection, waiting: Any) -> int:
     """Upsert the last rating of each user and title, and compute the preferences of these users anew."""
-    newest = (
-        select(feedback.c.user_id, feedback.c.item_id, feedback.c.rating)
-        .where(waiting, feedback.c.kind == "rating")
-        .distinct(feedback.c.user_id, feedback.c.item_id)
-        .order_by(feedback.c.user_id, feedback.c.item_id, feedback.c.feedback_id.desc())
-    )
-    rows = connection.execute(newest).all()
-    if not rows:
+    frame = _read_last(connection, waiting & (feedback.c.kind == "rating"), feedback.c.rating)
+    if frame.empty:
         return 0
-    frame = pd.DataFrame([tuple(row) for row in rows], columns=Columns.Interactions)
     written = upsert_rows(connection, ratings, frame)
-    refresh_preferences(connection, sorted({row.user_id for row in rows}))
+    refresh_preferences(connection, sorted(set(frame[Columns.User].tolist())))
     return written
+
+
+def _fold_statuses(connection: Connection, waiting: Any) -> int:
+    """Upsert the last status of each user and title."""
+    frame = _read_last(connection, waiting & feedback.c.kind.in_(STATUS_OF_KIND), feedback.c.kind)
+    if frame.empty:
+        return 0
+    frame[Columns.Status] = [STATUS_OF_KIND[kind].value for kind in frame.pop("kind")]
+    return upsert_rows(connection, watch_statuses, frame)
+
+
+def _read_last(connection: Connection, condition: Any, column: Column[Any]) -> pd.DataFrame:
+    """Read the last value of each user and title among some events."""
+    names = (*Columns.UserItem, column.name)
+    query = (
+        select(*(feedback.c[name] for name in names))
+        .where(condition)
+        .distinct(*(feedback.c[name] for name in Columns.UserItem))
+        .order_by(*(feedback.c[name] for name in Columns.UserItem), feedback.c.feedback_id.desc())
+    )
+    return pd.DataFrame([tuple(row) for row in connection.execute(query)], columns=list(names))

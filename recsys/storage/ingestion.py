@@ -150,16 +150,18 @@ def _write_tables(
     connection: Connection, source: Source, hold_back: float, report: OnProgress
 ) -> tuple[dict[str, int], int, int]:
     """Write all tables and return the rows written by table, and how many users are known and held back."""
-    user_ids = source.ratings[Columns.User].unique()
+    user_ids = np.union1d(source.ratings[Columns.User].unique(), source.statuses[Columns.User].unique())
     held_back = _select_held_back(connection, user_ids, hold_back)
     known_ids = user_ids[~held_back]
     is_known = source.ratings[Columns.User].isin(known_ids)
+    is_listed = source.statuses[Columns.User].isin(known_ids)
     written: dict[str, int] = {}
     stages: dict[str, Callable[[], int]] = {
         "items": lambda: _write_items(connection, source),
         "users": lambda: _add_users(connection, known_ids),
         "ratings": lambda: upsert_rows(connection, tables.ratings, source.ratings[is_known]),
-        "future_users": lambda: _write_future_users(connection, source.ratings[~is_known]),
+        "watch_statuses": lambda: upsert_rows(connection, tables.watch_statuses, source.statuses[is_listed]),
+        "future_users": lambda: _write_future_users(connection, source.ratings[~is_known], source.statuses[~is_listed]),
         "quarantine": lambda: _write_quarantine(connection, source.files),
     }
     for table, write in stages.items():
@@ -190,10 +192,10 @@ def _add_users(connection: Connection, user_ids: Ids) -> int:
     return upsert_rows(connection, tables.users, pd.DataFrame({Columns.User: new, Columns.BatchId: INGEST_BATCH}))
 
 
-def _write_future_users(connection: Connection, ratings: pd.DataFrame) -> int:
+def _write_future_users(connection: Connection, ratings: pd.DataFrame, statuses: pd.DataFrame) -> int:
     """Update the lists of users who wait and queue new ones behind them, in the order of a hash of their ids."""
     columns = tables.future_users.c
-    lists = ratings.groupby(Columns.User, sort=True).agg(item_ids=(Columns.Item, list), ratings=(Columns.Rating, list))
+    lists = _list_by_user(ratings, statuses)
     places = {row.user_id: row.position for row in connection.execute(select(columns.user_id, columns.position))}
     first = connection.execute(select(func.coalesce(func.max(columns.position), -1) + 1)).scalar_one()
     new = np.array([user_id for user_id in lists.index if user_id not in places], dtype=np.int64)
@@ -202,6 +204,17 @@ def _write_future_users(connection: Connection, ratings: pd.DataFrame) -> int:
     rows = lists.reset_index()
     rows["position"] = [places[user_id] for user_id in rows[Columns.User]]
     return upsert_rows(connection, tables.future_users, rows)
+
+
+def _list_by_user(ratings: pd.DataFrame, statuses: pd.DataFrame) -> pd.DataFrame:
+    """Arrange ratings and statuses as lists, one row per user; an empty list where there is none of a kind."""
+    rated = ratings.groupby(Columns.User, sort=True).agg(item_ids=(Columns.Item, list), ratings=(Columns.Rating, list))
+    plain = statuses.astype({Columns.Status: object})
+    listed = plain.groupby(Columns.User, sort=True).agg(
+        status_item_ids=(Columns.Item, list), statuses=(Columns.Status, list)
+    )
+    lists = rated.join(listed, how="outer").astype(object)
+    return lists.map(lambda value: value if isinstance(value, list) else [])
 
 
 def _write_quarantine(connection: Connection, files: Sequence[FileReport]) -> int:

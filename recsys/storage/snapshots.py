@@ -7,7 +7,8 @@ give equal digests whatever the order of their rows or the version of the librar
 import hashlib
 import json
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -21,10 +22,12 @@ from sqlalchemy import Engine
 from recsys.columns import Columns, ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
+from recsys.data.watch_statuses import WatchStatuses
 from recsys.evaluation.evaluation_set import EvaluationData
 from recsys.exceptions import ArtifactError
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import read_catalog, read_ratings, read_users
+from recsys.storage.watch_statuses import read_watch_statuses
 
 PREFIX: Final = "snapshots"
 # Part of every digest: raise it when the columns or their spelling change.
@@ -32,6 +35,7 @@ _CONTENT_VERSION = b"otaku snapshot 1\n"
 _ITEMS = "items.parquet"
 _RATINGS = "ratings.parquet"
 _USERS = "users.parquet"
+_STATUSES = "watch_statuses.parquet"
 
 _ITEM_SCHEMA = pa.schema(
     [pa.field(Columns.Item, pa.int64())]
@@ -42,16 +46,28 @@ _ITEM_SCHEMA = pa.schema(
 )
 _RATING_SCHEMA = pa.schema([(Columns.User, pa.int64()), (Columns.Item, pa.int64()), (Columns.Rating, pa.int8())])
 _USER_SCHEMA = pa.schema([(Columns.User, pa.int64()), (Columns.ArrivedOn, pa.date32())])
+_STATUS_SCHEMA = pa.schema(
+    [(Columns.User, pa.int64()), (Columns.Item, pa.int64()), (Columns.Status, pa.dictionary(pa.int8(), pa.string()))]
+)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Items, ratings and users as they stood; `users` has `user_id` and `arrived_on` (None: there from the start)."""
+    """Items, ratings, users and statuses as they stood.
+
+    Parameters
+    ----------
+    users
+        `user_id` and `arrived_on` (None: there from the start).
+    statuses
+        What is known of list entries besides ratings; empty in snapshots from before there were any.
+    """
 
     catalog: Catalog
     interactions: Interactions
     users: pd.DataFrame
     digest: str
+    statuses: WatchStatuses = field(default_factory=WatchStatuses)
 
     def to_evaluation_data(self) -> EvaluationData:
         """Return what an evaluation reads of it."""
@@ -65,11 +81,11 @@ def write_snapshot(engine: Engine, store: ArtifactStore, as_of: date | None) -> 
     Parameters
     ----------
     engine
-        Read in one transaction, so that items, ratings and users fit together.
+        Read in one transaction, so that the tables fit together.
     store
         Where the snapshot goes.
     as_of
-        Users who arrived later, and their ratings, are left out; None keeps everyone.
+        Users who arrived later, and their ratings and statuses, are left out; None keeps everyone.
 
     Raises
     ------
@@ -80,10 +96,11 @@ def write_snapshot(engine: Engine, store: ArtifactStore, as_of: date | None) -> 
         catalog = read_catalog(connection)
         interactions = read_ratings(connection, as_of)
         users = read_users(connection, as_of)
-    digest = compute_digest(catalog, interactions, users)
+        statuses = read_watch_statuses(connection, as_of)
+    digest = compute_digest(catalog, interactions, users, statuses)
     if not _is_published(store, digest):
         with tempfile.TemporaryDirectory(prefix="snapshot-") as directory:
-            _write_tables(Path(directory), catalog, interactions, users)
+            _write_tables(Path(directory), catalog, interactions, users, statuses)
             store.write_directory(f"{PREFIX}/{digest}", Path(directory))
     return store.uri(f"{PREFIX}/{digest}/")
 
@@ -103,28 +120,44 @@ def read_snapshot(store: ArtifactStore, uri: str) -> Snapshot:
             catalog = Catalog(_read_items(Path(directory) / _ITEMS))
             interactions = Interactions(pyarrow.parquet.read_table(Path(directory) / _RATINGS).to_pandas())
             users = _read_users(Path(directory) / _USERS)
+            statuses = _read_statuses(Path(directory) / _STATUSES)
         except (OSError, pa.ArrowException) as error:
             raise ArtifactError(f"{uri} is no snapshot: {error}") from error
-    digest = compute_digest(catalog, interactions, users)
+    digest = compute_digest(catalog, interactions, users, statuses)
     expected = prefix.rpartition("/")[2]
     if digest != expected:
         raise ArtifactError(f"{uri} holds the content {digest[:12]}, not {expected[:12]}; write the snapshot again")
-    return Snapshot(catalog, interactions, users, digest)
+    return Snapshot(catalog, interactions, users, digest, statuses)
 
 
-def compute_digest(catalog: Catalog, interactions: Interactions, users: pd.DataFrame) -> str:
-    """Compute the SHA-256 of items, ratings and users, independent of the order of their rows."""
+def compute_digest(
+    catalog: Catalog, interactions: Interactions, users: pd.DataFrame, statuses: WatchStatuses | None = None
+) -> str:
+    """Compute the SHA-256 of items, ratings, users and statuses, independent of the order of their rows.
+
+    Without statuses it is the digest of the three other tables, as in snapshots from before there were any.
+    """
     hasher = hashlib.sha256(_CONTENT_VERSION)
     for row in _list_items(catalog):
         hasher.update(json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=str).encode() + b"\n")
-    for name, kind in ((Columns.User, "<i8"), (Columns.Item, "<i8"), (Columns.Rating, "<i1")):
-        # The length in front keeps one column from running into the next.
-        values = interactions.table[name].to_numpy().astype(kind)
-        hasher.update(len(values).to_bytes(8, "little") + values.tobytes())
+    rated = interactions.table
+    _hash_columns(hasher, {"<i8": rated[Columns.UserItem], "<i1": rated[[Columns.Rating]]})
     ordered = users.sort_values(Columns.User)
     for user_id, arrived_on in zip(ordered[Columns.User].tolist(), ordered[Columns.ArrivedOn], strict=True):
         hasher.update(f"{user_id},{arrived_on or ''}\n".encode())
+    if statuses is not None and len(statuses):
+        hasher.update(b"statuses\n")
+        table = statuses.table
+        _hash_columns(hasher, {"<i8": table[Columns.UserItem], "<i1": table[Columns.Status].cat.codes.to_frame()})
     return hasher.hexdigest()
+
+
+def _hash_columns(hasher: Any, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Add columns in a fixed spelling; the length in front keeps one column from running into the next."""
+    for kind, table in tables.items():
+        for name in table.columns:
+            values = table[name].to_numpy().astype(kind)
+            hasher.update(len(values).to_bytes(8, "little") + values.tobytes())
 
 
 def _list_items(catalog: Catalog) -> list[list[Any]]:
@@ -146,15 +179,22 @@ def _is_published(store: ArtifactStore, digest: str) -> bool:
     return True
 
 
-def _write_tables(directory: Path, catalog: Catalog, interactions: Interactions, users: pd.DataFrame) -> None:
+def _write_tables(
+    directory: Path, catalog: Catalog, interactions: Interactions, users: pd.DataFrame, statuses: WatchStatuses
+) -> None:
     ordered = users.sort_values(Columns.User)
     for name, table, schema in (
         (_ITEMS, catalog.items, _ITEM_SCHEMA),
         (_RATINGS, interactions.table, _RATING_SCHEMA),
         (_USERS, ordered, _USER_SCHEMA),
+        (_STATUSES, statuses.table, _STATUS_SCHEMA),
     ):
         rows = pa.Table.from_pandas(table, schema=schema, preserve_index=False).replace_schema_metadata(None)
         pyarrow.parquet.write_table(rows, directory / name, compression="zstd")
+
+
+def _read_statuses(path: Path) -> WatchStatuses:
+    return WatchStatuses(pyarrow.parquet.read_table(path).to_pandas()) if path.exists() else WatchStatuses()
 
 
 def _read_items(path: Path) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from recsys.columns import ItemColumns
+from recsys.types import WatchStatus
 
 SCHEMA = "otaku"
 metadata = MetaData(
@@ -77,6 +78,17 @@ ratings = Table(
     CheckConstraint("rating BETWEEN 1 AND 10", name="rating_range"),
 )
 
+# What is known besides a rating: a status for every list entry that has one, rated or not. A title with a status and no
+# row in `ratings` was watched, or is planned, without a rating.
+watch_statuses = Table(
+    "watch_statuses",
+    metadata,
+    Column("user_id", BigInteger, ForeignKey(users.c.user_id, ondelete="CASCADE"), primary_key=True),
+    Column("item_id", BigInteger, ForeignKey(items.c.item_id), primary_key=True),
+    Column("status", Text, nullable=False),
+    CheckConstraint(f"status IN ({', '.join(repr(status.value) for status in WatchStatus)})", name="status"),
+)
+
 # Ids of users who register with the service: far above those of sources (and of generated users, from 10**12 on),
 # and small enough for the numbers of JavaScript.
 new_user_ids = Sequence("new_user_ids", start=2 * 10**12, metadata=metadata, schema=SCHEMA)
@@ -100,6 +112,9 @@ future_users = Table(
     Column("position", BigInteger, nullable=False, unique=True),
     Column("item_ids", ARRAY(BigInteger), nullable=False),
     Column("ratings", ARRAY(SmallInteger), nullable=False),
+    # Of equal length as well; what is in them may be in `item_ids` too.
+    Column("status_item_ids", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Column("statuses", ARRAY(Text), nullable=False, server_default=text("'{}'")),
 )
 
 arrivals = Table(
@@ -116,7 +131,9 @@ arrivals = Table(
 # What users did with what they were shown, append-only; a daily job takes the ratings over into `ratings`. Who shows a
 # list names the rank and the propensity (the probability 0..1 that the item was shown there), so that later evaluations
 # can undo the bias of showing.
-FEEDBACK_KINDS = ("impression", "click", "rating", "dismissal")
+FEEDBACK_KINDS = ("impression", "click", "rating", "dismissal", "seen", "plan")
+OPINION_KINDS = FEEDBACK_KINDS[2:]
+STATUS_OF_KIND = {"seen": WatchStatus.Completed, "plan": WatchStatus.Planned}
 feedback = Table(
     "feedback",
     metadata,
@@ -130,14 +147,18 @@ feedback = Table(
     Column("propensity", Double),
     Column("model_version", Integer),
     _created_at(),
-    CheckConstraint("kind IN ('impression', 'click', 'rating', 'dismissal')", name="kind"),
+    CheckConstraint(f"kind IN ({', '.join(map(repr, FEEDBACK_KINDS))})", name="kind"),
     CheckConstraint("rating BETWEEN 1 AND 10", name="rating_range"),
     CheckConstraint("(kind = 'rating') = (rating IS NOT NULL)", name="rating_given"),
     CheckConstraint("rank >= 1", name="rank_range"),
     CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity_range"),
     Index("ix_feedback_created_at", "created_at"),
     # What changes the lists of a user, read with every request; impressions are many times more.
-    Index("ix_feedback_opinions", "user_id", postgresql_where=text("kind IN ('rating', 'dismissal')")),
+    Index(
+        "ix_feedback_opinions",
+        "user_id",
+        postgresql_where=text(f"kind IN ({', '.join(map(repr, OPINION_KINDS))})"),
+    ),
 )
 
 # One row per refused row of an input file; a second ingest of the same bytes adds nothing.

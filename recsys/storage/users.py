@@ -2,12 +2,12 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, delete, func, insert, select, true
+from sqlalchemy import Connection, delete, func, insert, or_, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from recsys.columns import Columns, ItemColumns
@@ -15,8 +15,20 @@ from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.data.preferences import build_preference_rows, compute_preferences
 from recsys.storage.database import upsert_rows
-from recsys.storage.tables import feedback, future_users, items, new_user_ids, ratings, user_preferences, users
-from recsys.types import Genre, Ids, ItemId, UserId
+from recsys.storage.tables import (
+    OPINION_KINDS,
+    STATUS_OF_KIND,
+    feedback,
+    feedback_folds,
+    future_users,
+    items,
+    new_user_ids,
+    ratings,
+    user_preferences,
+    users,
+    watch_statuses,
+)
+from recsys.types import Genre, Ids, ItemId, UserId, WatchStatus
 
 REGISTERED = "service"  # `users.batch_id` of users who registered with the service
 
@@ -31,6 +43,8 @@ class StoredUser:
         None for users of the first ingest.
     ratings
         Item to rating 1..10, ascending by item: those in `ratings`, and newer ones of the feedback.
+    statuses
+        Item to status, ascending by item: those in `watch_statuses`, and newer ones of the feedback.
     dismissed_item_ids
         What they do not want to see, ascending.
     genre_shares
@@ -42,20 +56,31 @@ class StoredUser:
     ratings: Mapping[ItemId, int]
     dismissed_item_ids: tuple[ItemId, ...]
     genre_shares: Mapping[Genre, float]
+    statuses: Mapping[ItemId, WatchStatus] = field(default_factory=dict)
 
 
 def read_user(connection: Connection, user_id: UserId) -> StoredUser | None:
-    """Read one user by key in one round trip; None for an unknown user."""
+    """Read one user by key in one round trip; None for an unknown user.
+
+    Of the feedback, only what `feedback_folds` has not taken over changes ratings and statuses: what was taken over
+    stands in the tables, where an ingest or an import may have changed it since.
+    """
     rated = select(*_gather(ratings, "rating")).where(ratings.c.user_id == user_id).subquery()
+    listed = select(*_gather(watch_statuses, "status")).where(watch_statuses.c.user_id == user_id).subquery()
     opinions = feedback.c
+    folded = select(func.coalesce(func.max(feedback_folds.c.last_feedback_id), 0)).scalar_subquery()
     newer = (
         select(*_gather(feedback, "kind", "rating", order=opinions.feedback_id))
-        .where(opinions.user_id == user_id, opinions.kind.in_(["rating", "dismissal"]))
+        .where(
+            opinions.user_id == user_id,
+            opinions.kind.in_(OPINION_KINDS),
+            or_(opinions.kind == "dismissal", opinions.feedback_id > folded),
+        )
         .subquery()
     )
     query = (
-        select(users.c.arrived_on, user_preferences.c.genre_shares, *rated.c, *newer.c)
-        .select_from(users.outerjoin(user_preferences).join(rated, true()).join(newer, true()))
+        select(users.c.arrived_on, user_preferences.c.genre_shares, *rated.c, *listed.c, *newer.c)
+        .select_from(users.outerjoin(user_preferences).join(rated, true()).join(listed, true()).join(newer, true()))
         .where(users.c.user_id == user_id)
     )
     row = connection.execute(query).one_or_none()
@@ -73,19 +98,24 @@ def _gather(table: Any, *names: str, order: Any = None) -> list[Any]:
 
 def _to_user(user_id: UserId, row: Mapping[Any, Any]) -> StoredUser:
     known = dict(zip(row["ratings_item_id"] or [], row["ratings_rating"] or [], strict=True))
+    rows = zip(row["watch_statuses_item_id"] or [], row["watch_statuses_status"] or [], strict=True)
+    statuses = {item_id: WatchStatus(status) for item_id, status in rows}
     dismissed = set()
     events = zip(*(row[f"feedback_{name}"] or [] for name in ("item_id", "kind", "rating")), strict=True)
     for item_id, kind, rating in events:  # oldest first
         if kind == "rating":
             known[item_id] = rating
-        else:
+        elif kind == "dismissal":
             dismissed.add(item_id)
+        else:
+            statuses[item_id] = STATUS_OF_KIND[kind]
     return StoredUser(
         user_id=user_id,
         arrived_on=row["arrived_on"],
         ratings=dict(sorted(known.items())),
         dismissed_item_ids=tuple(sorted(dismissed)),
         genre_shares=row["genre_shares"] or {},
+        statuses=dict(sorted(statuses.items())),
     )
 
 
@@ -101,7 +131,7 @@ def register_user(connection: Connection, given: Mapping[ItemId, int], arrived_o
 
 
 def delete_user(connection: Connection, user_id: UserId) -> bool:
-    """Delete a user with ratings, preferences and feedback, from the queue of arrivals too; tell if there was one."""
+    """Delete a user with everything that is kept of them, from the queue of arrivals too; tell if there was one."""
     waited = connection.execute(delete(future_users).where(future_users.c.user_id == user_id)).rowcount
     return connection.execute(delete(users).where(users.c.user_id == user_id)).rowcount + waited > 0
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, delete, insert, select
 
 from recsys.storage.database import create_database_engine
-from recsys.storage.tables import arrivals, future_users, items, ratings, user_preferences, users
+from recsys.storage.tables import arrivals, future_users, items, ratings, user_preferences, users, watch_statuses
 
 N_ITEMS, N_KNOWN, N_WAITING = 60, 30, 25
 GENRES = ["Action", "Comedy", "Drama", "Sci-Fi"]
@@ -54,7 +54,7 @@ def read_tables(engine: Engine) -> Callable[[], Tables]:
     def read() -> Tables:
         content: Tables = {}
         with engine.connect() as connection:
-            for table in (users, ratings, user_preferences, arrivals, future_users):
+            for table in (users, ratings, watch_statuses, user_preferences, arrivals, future_users):
                 columns = [column for column in table.columns if column.name != "created_at"]
                 query = select(*columns).order_by(*table.primary_key)
                 content[table.name] = [tuple(row) for row in connection.execute(query)]

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
-import defusedxml.ElementTree as safe_xml
+import defusedxml.ElementTree as DefusedTree
 from defusedxml import DefusedXmlException
 
 from recsys.data.lists.content import ListContent
@@ -51,7 +51,7 @@ def parse_xml(content: ListContent) -> ParsedList:
         If it holds more entries or elements than are read.
     """
     collector = _Collector()
-    parser = safe_xml.DefusedXMLParser(target=collector)
+    parser = DefusedTree.DefusedXMLParser(target=collector)
     try:
         for chunk in _wrap(content.text):
             parser.feed(chunk)
@@ -59,7 +59,7 @@ def parse_xml(content: ListContent) -> ParsedList:
         parser.close()
     except DefusedXmlException as error:
         raise WatchListError("the XML declares entities, which no list needs; remove its DOCTYPE") from error
-    except (ParseError, safe_xml.ParseError) as error:
+    except (ParseError, DefusedTree.ParseError) as error:
         raise WatchListError(f"the XML is malformed: {error}; export the list again") from error
     if not collector.is_list:
         raise WatchListError("the XML is no MyAnimeList export: there is neither <myanimelist> nor <anime> in it")

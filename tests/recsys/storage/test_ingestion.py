@@ -23,6 +23,7 @@ INGESTED = [
     tables.users,
     tables.ratings,
     tables.user_preferences,
+    tables.watch_statuses,
     tables.future_users,
     tables.quarantine,
 ]
@@ -65,6 +66,7 @@ def test_a_folder_ends_in_the_tables(engine: Engine, store: ArtifactStore, folde
             "users": known,
             "ratings": 3 * known,
             "user_preferences": known,
+            "watch_statuses": 0,
             "future_users": held_back,
             "quarantine": 3,
         }
@@ -86,7 +88,7 @@ def test_rows_are_what_the_files_say(engine: Engine, store: ArtifactStore, folde
     assert preferences is not None
     assert preferences.mean_rating == sum(rating for _, rating in expected) / 3
     assert preferences.genre_shares == {"Action": 2 / 3, "Mystery": 1 / 3, "Space": 1 / 3}
-    for waiting, _, item_ids, ratings in rows["future_users"]:
+    for waiting, _, item_ids, ratings, *_ in rows["future_users"]:
         assert item_ids == [1, 5, 12]
         assert ratings == [1 + (waiting + item) % 10 for item in item_ids]
     assert sorted(row[1] for row in rows["future_users"]) == list(range(len(rows["future_users"])))
@@ -142,7 +144,7 @@ def test_another_share_moves_nobody_who_is_placed(
 
 def test_who_has_arrived_stays_arrived(engine: Engine, store: ArtifactStore, folder: Path) -> None:
     ingest_directory(folder, engine, store)
-    user_id, _, item_ids, ratings = _dump(engine)["future_users"][0]
+    user_id, _, item_ids, ratings, *_ = _dump(engine)["future_users"][0]
     with engine.begin() as connection:
         connection.execute(insert(tables.users).values(user_id=user_id, arrived_on=date(2026, 1, 5), batch_id="day"))
         connection.execute(

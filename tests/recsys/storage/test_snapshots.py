@@ -9,6 +9,7 @@ from sqlalchemy import Engine, text
 from recsys.columns import Columns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
+from recsys.data.watch_statuses import WatchStatuses
 from recsys.exceptions import ArtifactError, EmptyCatalogError
 from recsys.storage import tables
 from recsys.storage.artifacts import ArtifactStore
@@ -54,6 +55,7 @@ def test_the_digest_depends_on_every_table(engine: Engine, store: ArtifactStore,
     snapshot = read_snapshot(store, ingest_directory(folder, engine, store).snapshot_uri)
     catalog, interactions, users = snapshot.catalog, snapshot.interactions, snapshot.users
     rated = interactions.table
+    listed = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [1, 5, 1], "status": "dropped"})
     digests = [
         compute_digest(catalog, interactions, users),
         compute_digest(Catalog(catalog.items.assign(members=1.0)), interactions, users),
@@ -61,7 +63,13 @@ def test_the_digest_depends_on_every_table(engine: Engine, store: ArtifactStore,
         compute_digest(catalog, Interactions(rated.iloc[1:]), users),
         compute_digest(catalog, interactions, users.assign(arrived_on=date(2026, 1, 5))),
         compute_digest(catalog, interactions, users.iloc[1:]),
+        compute_digest(catalog, interactions, users, WatchStatuses(listed)),
+        compute_digest(catalog, interactions, users, WatchStatuses(listed.assign(status="planned"))),
+        compute_digest(catalog, interactions, users, WatchStatuses(listed.iloc[1:])),
     ]
+    assert compute_digest(catalog, interactions, users, WatchStatuses()) == digests[0]
+    backwards = WatchStatuses(listed.iloc[::-1])
+    assert compute_digest(catalog, interactions, users, backwards) == digests[-3]
     assert len(set(digests)) == len(digests)
     shuffled = Catalog(catalog.items.iloc[::-1]), Interactions(rated.iloc[::-1]), users.iloc[::-1]
     assert compute_digest(*shuffled) == snapshot.digest

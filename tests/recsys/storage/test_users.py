@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from recsys.data.preferences import build_preference_rows, compute_preferences
 from recsys.storage.database import create_database_engine, read_preferences, upsert_rows
 from recsys.storage.feedback import FeedbackEvent, write_feedback
-from recsys.storage.tables import feedback, future_users, items, ratings, user_preferences, users
+from recsys.storage.tables import feedback, future_users, items, ratings, user_preferences, users, watch_statuses
 from recsys.storage.users import (
     delete_user,
     find_known_items,
@@ -18,6 +18,8 @@ from recsys.storage.users import (
     refresh_preferences,
     register_user,
 )
+from recsys.storage.watch_statuses import store_list
+from recsys.types import WatchStatus
 from tests.factories import tiny_world
 
 pytestmark = pytest.mark.local
@@ -37,7 +39,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 def count(connection: Connection, user_id: int) -> dict[str, int]:
-    tables = (users, ratings, user_preferences, feedback, future_users)
+    tables = (users, ratings, watch_statuses, user_preferences, feedback, future_users)
     return {
         table.name: connection.scalars(select(func.count()).where(table.c.user_id == user_id)).one() for table in tables
     }
@@ -137,6 +139,8 @@ def test_all_traces_of_a_user_go_and_nobody_elses(engine: Engine) -> None:
     with engine.begin() as connection:
         refresh_preferences(connection, [7, 8])
         write_feedback(connection, [event("a"), event("b", user_id=8)])
+        for user_id in (7, 8):
+            store_list(connection, user_id, {}, {19: WatchStatus.Dropped})
         waiting = {"position": 1, "item_ids": [1], "ratings": [5]}
         connection.execute(insert(future_users).values(user_id=7, **waiting))
         connection.execute(insert(future_users).values(user_id=500, **waiting | {"position": 2}))

@@ -8,10 +8,10 @@ import numpy as np
 from tests.list_files import build_anilist, build_anilist_entry, build_mal_entry, build_mal_xml
 
 _TOKENS = [
-    b"<", b">", b"&", b"&#0;", b"&a;", b"]]>", b"<![CDATA[", b"<!--", b"-->", b"<!DOCTYPE a [<!ENTITY a 'b'>]>", b"\x00",
-    b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"{", b"}", b"[", b"]", b'"', b",", b":", b"null", b"true", b"NaN",
-    b"1e999", b"-1", b"9" * 400, b"0", b"10", b"8.5", b"100", b"\\ud800", b"\n", b"\r", b"media_id,source,media_type\n",
-    b"<manga>", b"</anime>", b"<anime>", b"PK\x03\x04", b"\x1f\x8b\x08",
+    b"<", b">", b"&", b"&#0;", b"&a;", b"]]>", b"<![CDATA[", b"<!--", b"-->", b"<!DOCTYPE a [<!ENTITY a 'b'>]>",
+    b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"{", b"}", b"[", b"]", b'"', b",", b":", b"null", b"true",
+    b"NaN", b"1e999", b"-1", b"9" * 400, b"0", b"10", b"8.5", b"100", b"\\ud800", b"\n", b"\r", b"<manga>", b"<anime>",
+    b"media_id,source,media_type\n", b"</anime>", b"PK\x03\x04", b"\x1f\x8b\x08",
 ]  # fmt: skip
 
 
