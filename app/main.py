@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 
 import recsys
-from app.api import items, operations, recommendations, users
+from app.api import imports, items, operations, recommendations, users
 from app.api.openapi import build_openapi
 from app.api.problem_handlers import install_problem_handlers
 from app.guard.keys import ApiKeys, require_api_key
@@ -27,6 +27,7 @@ from app.service import Service
 from app.stores.database import N_THREADS, Database
 from app.stores.response_cache import MemoryCache, RedisCache, ResponseCache
 from recsys.connections import open_registry
+from recsys.data.lists.content import MAX_COMPRESSED_BYTES
 from recsys.exceptions import ServiceUnavailableError
 from recsys.settings import Settings
 from recsys.storage.api_keys import read_api_keys
@@ -37,6 +38,7 @@ STOP_SECONDS = 5.0
 KEY_SECONDS = 5.0
 STATEMENT_SECONDS = 4.0
 CONNECT_SECONDS = 2
+FORM_BYTES = 1 << 16  # what a form adds to a file of the greatest size
 
 logger = logging.getLogger(__name__)
 
@@ -73,11 +75,12 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
         )
-    app.add_middleware(RequestContext, metrics=service.metrics)
+    uploads = {imports.PATH: MAX_COMPRESSED_BYTES + FORM_BYTES}
+    app.add_middleware(RequestContext, metrics=service.metrics, upload_bytes=uploads)
     install_problem_handlers(app)
     app.include_router(operations.public_router)
     guarded: dict[str, list[APIRouter]] = {
-        "recommend": [operations.router, recommendations.router, items.router],
+        "recommend": [operations.router, recommendations.router, items.router, imports.router],
         "write": [users.router],
         "admin": [operations.admin_router],
     }

@@ -17,6 +17,9 @@ from recsys.exceptions import (
     ServiceUnavailableError,
     UnknownItemError,
     UnknownTitleError,
+    UnknownUserError,
+    WatchListError,
+    WatchListTooLargeError,
 )
 
 logger = logging.getLogger(__name__)
@@ -32,6 +35,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(UnknownTitleError, _answer_unknown_title)
     app.add_exception_handler(UnknownItemError, _answer_unknown_item)
+    app.add_exception_handler(UnknownUserError, _answer_unknown_user)
+    app.add_exception_handler(WatchListError, _answer_unreadable_list)
     app.add_exception_handler(NoProductionModelError, _answer_no_model)
     app.add_exception_handler(ServiceUnavailableError, _answer_unavailable)
     app.add_exception_handler(OverloadedError, _answer_overloaded)
@@ -80,6 +85,16 @@ async def _answer_unknown_title(request: Request, error: Exception) -> JSONRespo
 
 async def _answer_unknown_item(request: Request, error: Exception) -> JSONResponse:
     return build_problem(_request_id(request), 404, "unknown-item", str(error))
+
+
+async def _answer_unknown_user(request: Request, error: Exception) -> JSONResponse:
+    return build_problem(_request_id(request), 404, "unknown-user", str(error))
+
+
+async def _answer_unreadable_list(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, WatchListTooLargeError):
+        return build_problem(_request_id(request), 413, "list-too-large", str(error))
+    return build_problem(_request_id(request), 422, "unreadable-list", str(error))
 
 
 async def _answer_no_model(request: Request, _error: Exception) -> JSONResponse:

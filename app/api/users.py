@@ -12,6 +12,7 @@ from app.schemas.users import FeedbackBatch, FeedbackResponse, NewUser, Register
 from app.service import ServiceDep
 from recsys.storage import users as stored_users
 from recsys.storage.feedback import FeedbackEvent, write_feedback
+from recsys.storage.tables import OPINION_KINDS
 
 router = APIRouter(tags=["users"])
 UserId = Annotated[int, Path(ge=0, lt=2**63, description="The id of a user.")]
@@ -43,6 +44,7 @@ async def get_user(service: ServiceDep, user_id: UserId) -> User:
         user_id=user_id,
         arrived_on=found.arrived_on,
         ratings={str(item_id): rating for item_id, rating in found.ratings.items()},
+        statuses={str(item_id): status for item_id, status in found.statuses.items()},
         dismissed_item_ids=list(found.dismissed_item_ids),
         genre_shares=dict(found.genre_shares),
     )
@@ -52,7 +54,7 @@ async def get_user(service: ServiceDep, user_id: UserId) -> User:
     "/users/{user_id}", operation_id="delete_user", status_code=204, responses=document_problems(404, *_PROBLEMS)
 )
 async def delete_user(service: ServiceDep, user_id: UserId) -> None:
-    """Delete a user with all ratings, preferences, feedback and cached responses."""
+    """Delete a user with all ratings, statuses, preferences, feedback and cached responses."""
     found = await service.database.write(lambda connection: stored_users.delete_user(connection, user_id))
     await service.cache.invalidate(str(user_id))
     if not found:
@@ -61,10 +63,10 @@ async def delete_user(service: ServiceDep, user_id: UserId) -> None:
 
 @router.post("/feedback", operation_id="send_feedback", responses=document_problems(400, 413, *_PROBLEMS))
 async def post_feedback(service: ServiceDep, batch: Annotated[FeedbackBatch, Body()]) -> FeedbackResponse:
-    """Record feedback events; a rated or dismissed title leaves the user's next list."""
+    """Record feedback events; a rated, dismissed, seen or planned title leaves the user's next list."""
     events = [FeedbackEvent(**event.model_dump()) for event in batch.events]
     report = await service.database.write(lambda connection: write_feedback(connection, events))
-    for owner in {str(event.user_id) for event in events if event.kind in ("rating", "dismissal")}:
+    for owner in {str(event.user_id) for event in events if event.kind in OPINION_KINDS}:
         await service.cache.invalidate(owner)
     return FeedbackResponse(n_written=report.n_written, n_known=report.n_known, unknown=list(report.unknown))
 

@@ -121,5 +121,12 @@ async def require_api_key(
     if client is None and service.api_keys.are_configured:
         detail = "this needs a key in the header X-API-Key"
         raise ProblemError(401, "key-required", detail, headers={"WWW-Authenticate": "Bearer"})
-    if client is not None and not client.may(needed.scopes):
-        raise ProblemError(403, "scope-required", f"this needs a key with the scope {' and '.join(needed.scopes)}")
+    request.state.client = client
+    check_scope(request, *needed.scopes)
+
+
+def check_scope(request: Request, *scopes: str) -> None:
+    """End a request whose key `require_api_key` has found with 403 unless it has all of these scopes."""
+    client: Client | None = request.state.client
+    if client is not None and not client.may(scopes):
+        raise ProblemError(403, "scope-required", f"this needs a key with the scope {' and '.join(scopes)}")

@@ -5,6 +5,8 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -41,7 +43,13 @@ _DATA_HEADERS = {"Content-Security-Policy": "default-src 'none'; frame-ancestors
 
 
 class RequestContext:
-    """Sets the request id, reads the body within the limit, records metrics, turns unexpected errors into 500."""
+    """Sets the request id, reads the body within the limit, records metrics, turns unexpected errors into 500.
+
+    Parameters
+    ----------
+    max_body_bytes, upload_bytes
+        The limit of a body, and that of the paths to which files are uploaded.
+    """
 
     def __init__(
         self,
@@ -50,12 +58,14 @@ class RequestContext:
         max_body_bytes: int = MAX_BODY_BYTES,
         body_seconds: float = BODY_SECONDS,
         answer_seconds: float = ANSWER_SECONDS,
+        upload_bytes: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self._body_seconds = body_seconds
         self._answer_seconds = answer_seconds
+        self._upload_bytes = upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other kinds of connection pass unchanged."""
@@ -85,6 +95,7 @@ class RequestContext:
     async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started = False
         headers = {"Connection": "close"}
+        limit = self._upload_bytes.get(scope["path"], self._max_body_bytes)
 
         async def send_and_note(message: Message) -> None:
             nonlocal started
@@ -96,9 +107,9 @@ class RequestContext:
 
         try:
             async with asyncio.timeout(self._body_seconds):
-                body = await _read_body(scope, receive, self._max_body_bytes)
+                body = await _read_body(scope, receive, limit)
         except BodyTooLargeError:
-            detail = f"the body is larger than {self._max_body_bytes} bytes"
+            detail = f"the body is larger than {limit} bytes"
             await answer(413, "body-too-large", detail, headers=headers)
             return
         except TimeoutError:

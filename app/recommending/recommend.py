@@ -1,12 +1,13 @@
 """From a request, a model version and the user's history to a response."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from app.models.serving import ServingModel
-from app.recommending.lists import make_list, make_similar_list
+from app.recommending.lists import make_similar_list
+from app.recommending.watch_lists import make_list_around, merge_statuses
 from app.schemas.operations import ServedModel
 from app.schemas.problems import ProblemError
 from app.schemas.recommendations import (
@@ -20,7 +21,7 @@ from app.schemas.recommendations import (
 from app.stores.user_history import History
 from recsys.data.titles import TitleMatch
 from recsys.recommender import UserProfile
-from recsys.types import Ids, ItemId, Mask
+from recsys.types import Ids, ItemId, Mask, WatchStatus
 
 LIKED_RATING = 9  # rating assumed for a title in `liked`
 MAX_WATCHED = 20
@@ -30,7 +31,7 @@ ReadHistory = Callable[[int], History | None]
 
 @dataclass(frozen=True)
 class Requester:
-    """The user of a request: kind, profile, ids that the catalog does not hold, and titles that are excluded.
+    """The user of a request: kind, profile, ids that the catalog does not hold, titles that are excluded, statuses.
 
     `excluded_item_ids` were dismissed, or watched and not rated.
     """
@@ -39,6 +40,7 @@ class Requester:
     profile: UserProfile
     ignored_item_ids: list[int]
     excluded_item_ids: Ids
+    statuses: Mapping[ItemId, WatchStatus]
 
 
 def recommend(
@@ -63,7 +65,7 @@ def recommend(
         return _recommend_similar(model, request, request.user_input, allowed, request_id)
     requester = identify_requester(model, request, read_history)
     allowed[model.recommender.catalog.positions(requester.excluded_item_ids)] = False
-    made = make_list(model, request, requester.profile, allowed)
+    made = make_list_around(model, request, requester.profile, allowed, requester.statuses)
     return RecommendResponse(
         kind=requester.kind,
         resolved=None,
@@ -78,7 +80,8 @@ def recommend(
 def _recommend_similar(
     model: ServingModel, request: RecommendRequest, title: str, allowed: Mask, request_id: str
 ) -> RecommendResponse:
-    given = [name for name in ("user_preferences", "ratings", "liked") if getattr(request, name)]
+    fields = {"user_preferences": "user_preferences", "ratings": "ratings", "watch_list": "list", "liked": "liked"}
+    given = [shown for name, shown in fields.items() if getattr(request, name)]
     if given:
         detail = f"{' and '.join(given)} cannot be combined with a title in user_input; leave it out"
         raise ProblemError(422, "contradiction", detail)
@@ -107,6 +110,7 @@ def identify_requester(model: ServingModel, request: RecommendRequest, read_hist
         ratings |= dict(zip(stored.item_ids.tolist(), stored.ratings.tolist(), strict=True))
     for liked in request.liked:
         ratings[model.titles.resolve(liked).item_id if isinstance(liked, str) else liked] = LIKED_RATING
+    ratings |= {entry.item_id: float(entry.rating) for entry in request.watch_list if entry.rating}
     ratings |= {int(item_id): float(rating) for item_id, rating in request.ratings.items()}
     unrated = [item_id for item_id, rating in ratings.items() if rating == 0]
     item_ids = np.array(sorted(ratings.keys() - unrated), dtype=np.int64)
@@ -117,10 +121,11 @@ def identify_requester(model: ServingModel, request: RecommendRequest, read_hist
         tastes = {genre: share for genre, share in stored.genre_shares.items() if genre in genres}
     values = np.array([ratings[item_id] for item_id in item_ids[known].tolist()], dtype=np.float32)
     sent = {int(item_id) for item_id in request.ratings} | {liked for liked in request.liked if isinstance(liked, int)}
+    sent |= {entry.item_id for entry in request.watch_list}
     kind: Kind = "new_user"
     if stored is not None:
         kind = "existing_user"
-    elif any(request.ratings.values()) or request.liked:
+    elif any(request.ratings.values()) or request.liked or any(entry.rating for entry in request.watch_list):
         kind = "new_user_with_history"
     elif tastes:
         kind = "new_user_with_preferences"
@@ -131,6 +136,7 @@ def identify_requester(model: ServingModel, request: RecommendRequest, read_hist
         UserProfile(item_ids[known], values, tastes),
         _find_ignored(model, sent),
         excluded[model.recommender.catalog.contains(excluded)],
+        merge_statuses(stored, request),
     )
 
 

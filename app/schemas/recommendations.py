@@ -23,6 +23,7 @@ from app.schemas.base import (
     Year,
 )
 from app.schemas.operations import ServedModel
+from app.schemas.watch_lists import ListItem
 from recsys.data.titles import Match
 from recsys.ranking.explanations import Kind as ReasonKind
 from recsys.recommender.retriever import RANKER
@@ -60,6 +61,7 @@ class RecommendRequest(RequestModel):
                 {"user_input": 1234567890, "user_preferences": {"Action": [1]}},
                 {"user_input": "Neon Genesis Evangelion", "user_preferences": {}},
                 {"ratings": {"1": 9, "5114": 10}, "liked": ["Monster"], "k": 5, "filters": {"type": ["TV"]}},
+                {"list": [{"item_id": 1, "rating": 9}, {"item_id": 19, "status": "planned"}], "planned": "first"},
             ]
         }
     )
@@ -77,6 +79,15 @@ class RecommendRequest(RequestModel):
         max_length=MAX_RATINGS,
         description="MAL id to rating 1..10, or 0 for watched and not rated: excluded, and no taste is learnt.",
     )
+    watch_list: list[ListItem] = Field(
+        [],
+        alias="list",
+        max_length=MAX_RATINGS,
+        description="Entries with a rating, a status or both, as `POST /import` returns them; stored nowhere.",
+    )
+    planned: Literal["exclude", "first"] = Field(
+        "exclude", description="Whether planned titles are kept out of the list or ranked before all others."
+    )
     liked: list[Id | Title] = Field([], max_length=MAX_LIKED, description="Titles or MAL ids.")
     algorithm: Algorithm = Field(
         RANKER,
@@ -89,7 +100,7 @@ class RecommendRequest(RequestModel):
     )
     explain: bool = Field(False, strict=True, description="Add reasons; several times slower.")
 
-    @field_validator("user_preferences", "ratings", "liked", "filters", mode="before")
+    @field_validator("user_preferences", "ratings", "watch_list", "liked", "filters", mode="before")
     @classmethod
     def _null_is_nothing(cls, value: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].default if value is None else value

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from app.schemas.base import MAX_RATINGS, Id, ItemKey, Rating, RequestModel, ResponseModel
+from recsys.types import WatchStatus
 
 MAX_EVENTS = 500
 
@@ -32,6 +33,7 @@ class User(ResponseModel):
     user_id: int
     arrived_on: date | None = Field(description="Null for users of the first ingest.")
     ratings: dict[str, int] = Field(description="MAL id to rating 1..10.")
+    statuses: dict[str, WatchStatus] = Field(description="MAL id to status, of every entry that has one.")
     dismissed_item_ids: list[int]
     genre_shares: dict[str, float] = Field(description="Genre to its share 0..1 of the watched titles.")
 
@@ -44,7 +46,9 @@ class FeedbackItem(RequestModel):
     )
     user_id: Id
     item_id: Id
-    kind: Literal["impression", "click", "rating", "dismissal"]
+    kind: Literal["impression", "click", "rating", "dismissal", "seen", "plan"] = Field(
+        description="`seen` and `plan` give the title the status `completed` or `planned`."
+    )
     rating: Rating | None = Field(None, description="1..10, with the kind `rating` and no other.")
     rank: int | None = Field(
         None, strict=True, ge=1, le=10_000, description="1-based position in the list that was shown."

@@ -1,4 +1,4 @@
-"""Ratings, preferences and dismissals of one user."""
+"""Ratings, statuses, preferences and dismissals of one user."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ import numpy as np
 
 from app.stores.database import Database
 from recsys.storage.users import StoredUser, read_user
-from recsys.types import Floats, Genre, Ids, UserId
+from recsys.types import Floats, Genre, Ids, ItemId, UserId, WatchStatus
 
 
 @dataclass(frozen=True)
 class History:
-    """Ratings and dismissals of a user.
+    """Ratings, statuses and dismissals of a user.
 
     Parameters
     ----------
@@ -23,18 +23,22 @@ class History:
         The share of each genre among what was watched, 0..1.
     dismissed_item_ids
         Items that are never recommended to them.
+    statuses
+        Item to status, ascending by item.
     """
 
     item_ids: Ids
     ratings: Floats
     genre_shares: Mapping[Genre, float] = field(default_factory=dict)
     dismissed_item_ids: tuple[int, ...] = ()
+    statuses: Mapping[ItemId, WatchStatus] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """Digest of the user's data; any write that affects recommendations changes it."""
         parts = hashlib.sha256(self.item_ids.tobytes() + b"/" + self.ratings.tobytes())
-        parts.update(repr((sorted(self.genre_shares.items()), self.dismissed_item_ids)).encode())
+        listed = [(item_id, status.value) for item_id, status in self.statuses.items()]
+        parts.update(repr((sorted(self.genre_shares.items()), self.dismissed_item_ids, listed)).encode())
         return parts.hexdigest()
 
 
@@ -57,4 +61,5 @@ def build_history(user: StoredUser) -> History:
         ratings=np.fromiter(user.ratings.values(), dtype=np.float32, count=len(user.ratings)),
         genre_shares=user.genre_shares,
         dismissed_item_ids=user.dismissed_item_ids,
+        statuses=user.statuses,
     )

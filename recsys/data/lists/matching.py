@@ -6,7 +6,7 @@ work of the same name. Entries without an id, as AniList and converters have the
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class MatchedEntry:
     title: str
     rating: int | None
     status: WatchStatus
-    by: str  # "id" or "title"
+    by: Literal["id", "title"]
 
 
 @dataclass(frozen=True)

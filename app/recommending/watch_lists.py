@@ -1,0 +1,65 @@
+"""What a request knows of titles besides ratings, and what that does to a list."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from app.models.serving import ServingModel
+from app.recommending.lists import ExplainedList, make_list
+from app.schemas.recommendations import RecommendRequest
+from app.stores.user_history import History
+from recsys.recommender import UserProfile
+from recsys.types import ItemId, Mask, WatchStatus
+
+
+def merge_statuses(stored: History | None, request: RecommendRequest) -> dict[ItemId, WatchStatus]:
+    """Return item to status; what is sent along counts more than what is stored, and the last of two entries holds."""
+    known = dict(stored.statuses) if stored is not None else {}
+    return known | {entry.item_id: entry.status for entry in request.watch_list}
+
+
+def mark_items(model: ServingModel, statuses: Mapping[ItemId, WatchStatus], *, planned: bool) -> Mask:
+    """Mark the titles of the catalog that are planned, or those that have any other status, `(n_items,)`."""
+    catalog = model.recommender.catalog
+    wanted = [item_id for item_id, status in statuses.items() if (status is WatchStatus.Planned) == planned]
+    item_ids = np.array(wanted, dtype=np.int64)
+    mask = np.zeros(len(catalog), dtype=np.bool_)
+    mask[catalog.positions(item_ids[catalog.contains(item_ids)])] = True
+    return mask
+
+
+def make_list_around(
+    model: ServingModel,
+    request: RecommendRequest,
+    profile: UserProfile,
+    allowed: Mask,
+    statuses: Mapping[ItemId, WatchStatus],
+) -> ExplainedList:
+    """Recommend without the titles that have a status, or with those that are planned before all others.
+
+    Raises
+    ------
+    ProblemError
+        As `make_list`.
+    """
+    allowed = allowed & ~mark_items(model, statuses, planned=False)
+    planned = mark_items(model, statuses, planned=True)
+    planned[model.recommender.catalog.positions(profile.item_ids)] = False  # what is rated was watched
+    if request.planned == "exclude" or not (allowed & planned).any():
+        return make_list(model, request, profile, allowed & ~planned)
+    first = make_list(model, request, profile, allowed & planned)
+    n_left = request.k - len(first.found)
+    if n_left <= 0:
+        return first
+    return _join(first, make_list(model, request.model_copy(update={"k": n_left}), profile, allowed & ~planned))
+
+
+def _join(first: ExplainedList, rest: ExplainedList) -> ExplainedList:
+    def concatenate(name: str) -> Any:
+        return np.concatenate([getattr(first.found, name), getattr(rest.found, name)])
+
+    found = replace(first.found, **{name: concatenate(name) for name in ("item_ids", "scores", "predicted_ratings")})
+    reasons = None if first.reasons is None or rest.reasons is None else [*first.reasons, *rest.reasons]
+    return ExplainedList(found, reasons)
