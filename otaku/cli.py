@@ -10,6 +10,7 @@ from otaku.commands import (
     doctor,
     drift,
     evaluate,
+    import_list,
     ingest,
     keys,
     models,
@@ -41,6 +42,7 @@ app.command(rich_help_panel=_PLATFORM)(doctor.doctor)
 app.command(rich_help_panel=_DATA)(sample.sample)
 app.command(rich_help_panel=_DATA)(ingest.ingest)
 app.command(rich_help_panel=_DATA)(simulate.simulate)
+app.command("import-list", rich_help_panel=_DATA)(import_list.import_list)
 app.command(rich_help_panel=_SERVICE)(retrain.retrain)
 app.command(rich_help_panel=_SERVICE, cls=evaluate.EvaluateCommand)(evaluate.evaluate)
 app.command(rich_help_panel=_SERVICE)(drift.drift)

@@ -15,7 +15,7 @@ from recsys.data.lists.entries import WatchList
 from recsys.data.lists.formats import parse_watch_list
 from recsys.data.lists.matching import MatchedEntry, MatchedList, UnmatchedEntry, match_watch_list
 from recsys.data.lists.scores import ScoreFormat
-from recsys.storage.watch_statuses import store_list
+from recsys.storage.watch_statuses import StoredList, store_list
 from recsys.types import UserId
 
 PATH = "/import"
@@ -54,7 +54,7 @@ async def post_import(
     content = await file.read()
     read, matched = await service.workers.run(lambda: _read(model, content, score_format))
     stored = None if owner is None else await _store(service, owner, matched)
-    return await service.workers.run(lambda: _build_response(read, matched, stored))
+    return await service.workers.run(lambda: build_import_response(read, matched, stored))
 
 
 def _read(model: ServingModel, content: bytes, score_format: ScoreFormat | None) -> tuple[WatchList, MatchedList]:
@@ -68,6 +68,11 @@ async def _store(service: Service, user_id: UserId, matched: MatchedList) -> Sto
         lambda connection: store_list(connection, user_id, matched.ratings, matched.statuses)
     )
     await service.cache.invalidate(str(user_id))
+    return show_stored(user_id, stored)
+
+
+def show_stored(user_id: UserId, stored: StoredList) -> StoredImport:
+    """Tell what was written for a user."""
     return StoredImport(
         user_id=user_id,
         n_ratings=stored.n_ratings,
@@ -76,7 +81,8 @@ async def _store(service: Service, user_id: UserId, matched: MatchedList) -> Sto
     )
 
 
-def _build_response(read: WatchList, matched: MatchedList, stored: StoredImport | None) -> ImportResponse:
+def build_import_response(read: WatchList, matched: MatchedList, stored: StoredImport | None) -> ImportResponse:
+    """Arrange what a list holds, what was matched, and what was stored, if anything was."""
     return ImportResponse(
         format=read.format,
         score_format=read.score_format,

@@ -62,7 +62,7 @@ def test_every_command_is_documented() -> None:
 def test_every_documented_command_exists() -> None:
     commands = otaku_commands()
     for line in README.splitlines():
-        for name in re.findall(r"^\| `otaku ([a-z ]+[a-z])", line):
+        for name in re.findall(r"^\| `otaku ([a-z -]+[a-z])", line):
             assert any(name.startswith(command) for command in commands), line
 
 

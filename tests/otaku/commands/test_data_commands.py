@@ -1,5 +1,7 @@
 """`sample`, `ingest`, `simulate`, `doctor` and `status` against real services, in this process."""
 
+import csv
+import gzip
 import json
 import logging
 from collections.abc import Iterator
@@ -11,8 +13,9 @@ from typer.testing import CliRunner
 from otaku.cli import app
 from otaku.platform.environment import settings_environment
 from recsys.data.sources.layouts import LAYOUTS
-from recsys.exceptions import SourceLayoutError
+from recsys.exceptions import SourceLayoutError, UnknownUserError, WatchListError
 from recsys.settings import Settings
+from tests.list_files import build_mal_entry, build_mal_xml
 
 PACKAGES = ("otaku", "recsys", "retrain_model", "simulate_new_users", "app")
 
@@ -98,3 +101,33 @@ def test_ingest_tries_and_names_layouts(runner: CliRunner, tmp_path: Path) -> No
 def test_layouts_are_listed_from_the_registry(runner: CliRunner) -> None:
     told = _invoke(runner, "ingest", "--layouts")
     assert all(name in told for name in LAYOUTS)
+
+
+def test_a_list_is_shown_and_stored_for_a_user(runner: CliRunner, tmp_path: Path) -> None:
+    world = tmp_path / "world"
+    _invoke(runner, "sample", str(world), "--users", "30", "--items", "40", "--ratings", "600", "--seed", "3")
+    _invoke(runner, "ingest", str(world), "--hold-back", "0")
+    with (world / "anime.csv").open(encoding="utf-8", newline="") as handle:
+        item_ids = [row["MAL_ID"] for row in csv.DictReader(handle)][:3]
+    with (world / "rating_complete.csv").open(encoding="utf-8", newline="") as handle:
+        user_id = next(csv.DictReader(handle))["user_id"]
+    entries = [build_mal_entry(item_id, "A", 7, "Dropped") for item_id in item_ids]
+    path = tmp_path / "list.xml.gz"
+    path.write_bytes(gzip.compress(build_mal_xml(*entries, build_mal_entry(10**9, "[b]?[/b]", 9, "6")).encode()))
+
+    told = _invoke(runner, "import-list", str(path))
+    assert "4 entries: 3 matched, 1 not in the catalog, 0 duplicates." in told
+    assert "[b]?[/b]" in told
+    assert "Nothing was stored" in told
+    dry = _invoke(runner, "import-list", str(path), "--user", user_id, "--dry-run")
+    assert "3 statuses would change" in dry
+    stored = json.loads(_invoke(runner, "import-list", str(path), "--user", user_id, "--json"))["stored"]
+    assert (stored["user_id"], stored["n_statuses"]) == (int(user_id), 3)
+    again = _invoke(runner, "import-list", str(path), "--user", user_id)
+    assert f"User {user_id}: 0 ratings and 0 statuses changed." in again
+
+    with pytest.raises(UnknownUserError, match="there is no user 77777"):
+        _invoke(runner, "import-list", str(path), "--user", "77777")
+    path.write_bytes(b"no list")
+    with pytest.raises(WatchListError, match="no known format"):
+        _invoke(runner, "import-list", str(path))

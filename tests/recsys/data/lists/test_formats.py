@@ -115,7 +115,7 @@ def test_the_account_export_of_anilist() -> None:
         ("POINT_10", (8, 1, 10), (8, 1, 10)),
         ("POINT_5", (4, 1, 5), (8, 2, 10)),
         ("POINT_3", (1, 2, 3), (4, 6, 9)),
-        # The query asked for tenths of somebody who scores out of a hundred.
+        # The query asked for tenths of a user who scores out of a hundred.
         ("POINT_100", (8.5, 3.0, 10.0), (9, 3, 10)),
         (None, (8.5, 3, 10), (9, 3, 10)),
         (None, (85, 30, 100), (9, 3, 10)),
