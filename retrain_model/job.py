@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -37,7 +37,7 @@ def open_context(
         store.ensure_bucket()
         yield RetrainContext(
             as_of=as_of,
-            preset=get_preset(preset),
+            preset=replace(get_preset(preset), dropped_rating=settings.dropped_rating),
             engine=engine,
             store=store,
             registry=registry,

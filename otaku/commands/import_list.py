@@ -30,8 +30,8 @@ def import_list(
 ) -> None:
     """Show what a watch list holds, matched to the catalog; with --user, store its ratings and statuses.
 
-    Formats: MyAnimeList (.xml, .xml.gz), AniList (gdpr_data.json, or a MediaListCollection as JSON), Yamtrack (.csv). The
-    same list again changes nothing.
+    Formats: MyAnimeList (.xml, .xml.gz), AniList (gdpr_data.json, or a MediaListCollection as JSON), Yamtrack (.csv).
+    The same list again changes nothing.
     """
     from otaku.console import console, running_settings
     from recsys.connections import open_engine

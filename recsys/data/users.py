@@ -1,11 +1,12 @@
 """Users with their history, which models see, and their targets, which they predict."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.sparse import csr_matrix, vstack
 
 from recsys.columns import Columns
@@ -72,6 +73,24 @@ def join_users(*groups: Users) -> Users:
         vstack([users.targets for users in groups], format="csr"),
         np.vstack([users.tastes for users in groups]),
     )
+
+
+def add_dropped_targets(users: Users, dropped: pd.DataFrame, catalog: Catalog, rating: int) -> Users:
+    """Add a low target for every title that a user dropped without rating it.
+
+    Parameters
+    ----------
+    users
+        A user may occur in several rows.
+    dropped
+        `user_id` and `item_id`, as `select_dropped` returns them; other users and items are left out.
+    rating
+        1..10.
+    """
+    known = dropped[dropped[Columns.User].isin(users.user_ids) & catalog.contains(dropped[Columns.Item])]
+    user_ids = np.unique(users.user_ids)
+    weak = arrange_ratings(Interactions(known.assign(**{Columns.Rating: rating})), user_ids, catalog)
+    return replace(users, targets=users.targets + weak[np.searchsorted(user_ids, users.user_ids)])
 
 
 def arrange_ratings(interactions: Interactions, user_ids: Ids, catalog: Catalog) -> RatingMatrix:

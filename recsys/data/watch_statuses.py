@@ -52,15 +52,9 @@ class WatchStatuses:
         return len(self.table)
 
 
-def add_dropped_ratings(interactions: Interactions, statuses: WatchStatuses, rating: int) -> Interactions:
-    """Add a rating for every title that a user dropped without rating it; what is rated stays as it is.
-
-    Parameters
-    ----------
-    rating
-        1..10, what a dropped title counts as.
-    """
-    dropped = statuses.table[statuses.table[Columns.Status] == WatchStatus.Dropped.value]
-    weak = dropped[Columns.UserItem].assign(**{Columns.Rating: np.int8(rating)})
-    both = pd.concat([interactions.table, weak], ignore_index=True)
-    return Interactions(both.drop_duplicates(Columns.UserItem, keep="first"))
+def select_dropped(statuses: WatchStatuses, interactions: Interactions) -> pd.DataFrame:
+    """Select the titles that users dropped without rating them, as `user_id` and `item_id`, sorted by both."""
+    dropped = statuses.table.loc[statuses.table[Columns.Status] == WatchStatus.Dropped.value, Columns.UserItem]
+    found = dropped.merge(interactions.table[Columns.UserItem], how="left", indicator=True)
+    unrated: pd.DataFrame = found.loc[found["_merge"] == "left_only", Columns.UserItem]
+    return unrated.reset_index(drop=True)

@@ -55,6 +55,9 @@ class Preset:
         How many splits of each training user are used, each with other ratings hidden.
     negative_share
         Share 0..1 of the candidates without a liked target that the relevance head is trained on.
+    dropped_rating
+        Rating 1..10 that a title counts as which a training user dropped without rating it; None leaves it out. It is
+        a target of both heads, and never part of a history: served histories know no such ratings.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Preset:
     negative_share: float
     relevance: HeadParams
     rating: HeadParams
+    dropped_rating: int | None = None
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Preset":

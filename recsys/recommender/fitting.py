@@ -8,7 +8,8 @@ import numpy as np
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.data.splits import TRAIN, VALIDATION, assign_folds, select_group
-from recsys.data.users import Users, build_users
+from recsys.data.users import Users, add_dropped_targets, build_users
+from recsys.data.watch_statuses import WatchStatuses, select_dropped
 from recsys.features.item_side import ItemSide
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import Preset
@@ -51,6 +52,7 @@ def fit_recommender(
     seed: int,
     n_threads: int,
     models: Callable[[ModelInputs], Sequence[CandidateGenerator]] = make_first_stage,
+    statuses: WatchStatuses | None = None,
     on_progress: OnProgress = lambda _stage, _done, _total: None,
 ) -> FittedRecommender:
     """Fit on the training users of some ratings and stop early on the validation users; test users are not looked at.
@@ -61,6 +63,8 @@ def fit_recommender(
         Synopsis embeddings in catalog order, `(n_items, 384)`.
     models
         Makes the unfitted first-stage models.
+    statuses
+        What is known besides ratings; looked at where the preset has a rating for dropped titles.
     """
     training = select_group(interactions, TRAIN)
     inputs = ModelInputs(lambda: text_vectors, seed)
@@ -82,6 +86,7 @@ def fit_recommender(
         preset,
         seed=seed,
         n_threads=n_threads,
+        statuses=statuses,
         on_progress=on_progress,
     )
 
@@ -123,6 +128,7 @@ def train_recommender(
     *,
     seed: int,
     n_threads: int,
+    statuses: WatchStatuses | None = None,
     on_progress: OnProgress = lambda _stage, _done, _total: None,
 ) -> FittedRecommender:
     """Train both heads on top of fitted first stages and put the whole recommender together.
@@ -135,8 +141,12 @@ def train_recommender(
         Fold by fold, fitted without the training users of that fold.
     titles
         The catalog, its synopsis embeddings and its title neighbours.
+    statuses
+        What is known besides ratings; looked at where the preset has a rating for dropped titles.
     """
-    training_data = build_training_data(full, folds, interactions, titles, preset, on_progress=on_progress)
+    training_data = build_training_data(
+        full, folds, interactions, titles, preset, statuses=statuses, on_progress=on_progress
+    )
     return train_heads(training_data, preset, seed=seed, n_threads=n_threads, on_progress=on_progress)
 
 
@@ -154,12 +164,15 @@ def build_training_data(
     titles: tuple[Catalog, Floats, RatingMatrix],
     preset: Preset,
     *,
+    statuses: WatchStatuses | None = None,
     on_progress: OnProgress = lambda _stage, _done, _total: None,
 ) -> TrainingData:
     """Describe the candidates of all training and validation users; parameters as in `train_recommender`."""
     catalog = titles[0]
     final = build_retriever(full, titles, preset)
     users = build_training_users(select_group(interactions, TRAIN), catalog, preset.n_splits)
+    if preset.dropped_rating is not None and statuses is not None:
+        users = add_dropped_targets(users, select_dropped(statuses, interactions), catalog, preset.dropped_rating)
     places = assign_folds(users.user_ids, N_FOLDS)
     # Raw LightFM dimensions have a meaning within one fit only, so a preset that uses them reads the final fit.
     raw = "lightfm_raw" in preset.groups

@@ -127,6 +127,7 @@ def _train(context: RetrainContext, scratch: Path, folder: Path) -> None:
         context.preset,
         seed=context.seed,
         n_threads=context.n_threads,
+        statuses=frozen.statuses,
         on_progress=context.progress,
     )
     fitted.recommender.save(folder / "model")

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from recsys.data.interactions import Interactions
-from recsys.data.watch_statuses import WatchStatuses, add_dropped_ratings
+from recsys.data.watch_statuses import WatchStatuses, select_dropped
 from recsys.exceptions import DataContractError
 
 
@@ -22,8 +22,8 @@ def test_statuses_are_sorted_and_checked() -> None:
         WatchStatuses(pd.DataFrame({"user_id": [1]}))
 
 
-def test_only_what_was_dropped_without_a_rating_becomes_one() -> None:
+def test_only_what_was_dropped_without_a_rating_is_selected() -> None:
     rated = Interactions(pd.DataFrame({"user_id": [1, 1], "item_id": [1, 5], "rating": [9, 8]}))
     statuses = build((1, 1, "dropped"), (1, 6, "dropped"), (2, 5, "dropped"), (1, 7, "planned"), (1, 8, "on_hold"))
-    table = add_dropped_ratings(rated, statuses, 3).table
-    assert table.values.tolist() == [[1, 1, 9], [1, 5, 8], [1, 6, 3], [2, 5, 3]]
+    assert select_dropped(statuses, rated).to_numpy().tolist() == [[1, 6], [2, 5]]
+    assert select_dropped(WatchStatuses(), rated).empty

@@ -4,14 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from recsys.data.interactions import Interactions
-from recsys.data.splits import TEST, TRAIN, VALIDATION, assign_folds, assign_groups, split_history
+from recsys.data.splits import TEST, TRAIN, VALIDATION, assign_folds, assign_groups, select_group, split_history
+from recsys.data.users import add_dropped_targets
+from recsys.data.watch_statuses import WatchStatuses, select_dropped
 from recsys.ranking.params import HeadParams, Preset, get_preset
 from recsys.recommender import UserProfile, fitting
 from recsys.recommender.fitting import FittedRecommender, fit_recommender
-from recsys.recommender.training import N_FOLDS
+from recsys.recommender.training import N_FOLDS, build_training_users
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.item_item import Ease, ItemKnn
@@ -34,11 +37,25 @@ def quick_preset() -> Preset:
     return replace(preset, n_per_model=20, relevance=small(preset.relevance), rating=small(preset.rating))
 
 
-def fit(interactions: Interactions, on_progress: Any = lambda *_: None) -> FittedRecommender:
+def fit(
+    interactions: Interactions,
+    on_progress: Any = lambda *_: None,
+    *,
+    statuses: WatchStatuses | None = None,
+    dropped_rating: int | None = None,
+) -> FittedRecommender:
     catalog, _ = tiny_world()
     vectors = np.random.default_rng(0).normal(size=(len(catalog), 384)).astype(np.float32)
     return fit_recommender(
-        catalog, interactions, vectors, quick_preset(), seed=3, n_threads=1, models=few_models, on_progress=on_progress
+        catalog,
+        interactions,
+        vectors,
+        replace(quick_preset(), dropped_rating=dropped_rating),
+        seed=3,
+        n_threads=1,
+        models=few_models,
+        statuses=statuses,
+        on_progress=on_progress,
     )
 
 
@@ -94,3 +111,46 @@ def test_no_user_trains_through_models_fitted_on_them(monkeypatch: pytest.Monkey
     hidden = split_history(interactions.select_users(training)).targets
     trained_on = {int(user) for _, users in folds for user in users.user_ids}
     assert trained_on == set(hidden.user_ids.tolist())
+
+
+
+def test_dropped_titles_are_low_targets_of_training_users() -> None:
+    catalog, interactions = tiny_world()
+    training = select_group(interactions, TRAIN)
+    rated = set(map(tuple, interactions.table[["user_id", "item_id"]].to_numpy().tolist()))
+    pairs = [
+        (user_id, next(item for item in catalog.item_ids.tolist() if (user_id, item) not in rated))
+        for user_id in interactions.user_ids.tolist()
+    ]
+    rows = [*pairs, min(rated), (10**9, 1)]
+    statuses = WatchStatuses(pd.DataFrame(rows, columns=["user_id", "item_id"]).assign(status="dropped"))
+    users = build_training_users(training, catalog, n_splits=2)
+    more = add_dropped_targets(users, select_dropped(statuses, interactions), catalog, 3)
+
+    added = (more.targets - users.targets).tocoo()
+    assert set(added.data.tolist()) == {3.0}
+    found = set(zip(users.user_ids[added.row].tolist(), catalog.item_ids[added.col].tolist(), strict=True))
+    assert found == {pair for pair in pairs if pair[0] in set(users.user_ids.tolist())}
+    assert added.nnz == len(users.user_ids)
+    assert (more.history != users.history).nnz == 0
+
+
+def test_a_rating_for_dropped_titles_lowers_what_is_predicted_and_is_off_by_default() -> None:
+    catalog, interactions = tiny_world()
+    rated = set(map(tuple, interactions.table[["user_id", "item_id"]].to_numpy().tolist()))
+    dropped = catalog.item_ids[:12]
+    pairs = [
+        (user, item)
+        for user in interactions.user_ids.tolist()
+        for item in dropped.tolist()
+        if (user, item) not in rated
+    ]
+    statuses = WatchStatuses(pd.DataFrame(pairs, columns=["user_id", "item_id"]).assign(status="dropped"))
+    plain = fit(interactions)
+    off, on = (fit(interactions, statuses=statuses, dropped_rating=rating) for rating in (None, 1))
+    assert off.trained.n_rows == plain.trained.n_rows
+    assert ask(off) == ask(plain)
+    assert on.trained.n_rows["rating"] > plain.trained.n_rows["rating"]
+    profile = UserProfile(catalog.item_ids[[20]], np.array([9], dtype=np.float32))
+    before, after = (fitted.recommender.predict_ratings(profile, dropped).mean() for fitted in (off, on))
+    assert after < before
