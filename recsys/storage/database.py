@@ -275,12 +275,10 @@ def _cursor(connection: Connection) -> Iterator[Any]:
 
 def _to_arrow(frame: pd.DataFrame) -> pa.Table:
     columns = {str(name): pa.array(_to_literals(frame[name]), from_pandas=True) for name in frame.columns}
-    return pa.table({name: _to_plain(column) for name, column in columns.items()})
-
-
-def _to_plain(column: pa.Array) -> pa.Array:
-    spelled_out = pa.types.is_null(column.type) or pa.types.is_dictionary(column.type)
-    return column.cast(pa.string()) if spelled_out else column
+    texts = (pa.types.is_null, pa.types.is_dictionary)
+    return pa.table(
+        {name: col.cast(pa.string()) if any(is_(col.type) for is_ in texts) else col for name, col in columns.items()}
+    )
 
 
 def _to_literals(column: pd.Series) -> pd.Series:

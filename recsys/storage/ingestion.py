@@ -196,6 +196,9 @@ def _write_future_users(connection: Connection, ratings: pd.DataFrame, statuses:
     """Update the lists of users who wait and queue new ones behind them, in the order of a hash of their ids."""
     columns = tables.future_users.c
     lists = _list_by_user(ratings, statuses)
+    if statuses.empty:
+        # Files without statuses leave those that came before.
+        lists = lists[["item_ids", "ratings"]]
     places = {row.user_id: row.position for row in connection.execute(select(columns.user_id, columns.position))}
     first = connection.execute(select(func.coalesce(func.max(columns.position), -1) + 1)).scalar_one()
     new = np.array([user_id for user_id in lists.index if user_id not in places], dtype=np.int64)

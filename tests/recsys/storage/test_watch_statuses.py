@@ -2,14 +2,12 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError
 
 from recsys.columns import Columns
 from recsys.exceptions import UnknownUserError
-from recsys.storage import ingestion
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import read_preferences, read_user_ids
 from recsys.storage.feedback import FeedbackEvent, FeedbackKind, write_feedback
@@ -22,26 +20,25 @@ from recsys.storage.watch_statuses import read_watch_statuses, store_list
 from recsys.types import WatchStatus
 from simulate_new_users.arrivals import EPOCH
 from simulate_new_users.job import add_new_users
+from tests.recsys.storage.conftest import N_USERS
 
 pytestmark = pytest.mark.local
 DAY = date(2026, 2, 1)
-# 900 has a list without a single rating.
-ROWS = [(3, 9, "planned"), (3, 1, "completed"), (4, 9, "dropped"), (900, 9, "watching"), (900, 5, "on_hold")]
-STATUSES = pd.DataFrame(ROWS, columns=Columns.Statuses)
+NUMBERS = {"watching": 1, "completed": 2, "on_hold": 3, "dropped": 4, "planned": 6}
+# What is listed without a rating; 900 has a list without a single one.
+UNRATED = [(3, 9, "planned"), (4, 9, "dropped"), (900, 9, "watching"), (900, 5, "on_hold")]
+RATED = [(user_id, item_id, "completed") for user_id in range(N_USERS) for item_id in (1, 5, 12)]
+ROWS = sorted([*UNRATED, *RATED])
 
 
 @pytest.fixture
-def ingest(
-    engine: Engine, store: ArtifactStore, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[float], str]:
-    """Ingest the folder with statuses beside its ratings."""
-    read = ingestion.read_source
-
-    def read_with_statuses(*arguments: object, **options: object) -> object:
-        source = read(*arguments, **options)  # type: ignore[arg-type]
-        return source.__class__(**{**vars(source), "statuses": STATUSES})
-
-    monkeypatch.setattr(ingestion, "read_source", read_with_statuses)
+def ingest(engine: Engine, store: ArtifactStore, folder: Path) -> Callable[[float], str]:
+    """Ingest the folder with whole lists in place of its ratings."""
+    (folder / "rating_complete.csv").unlink()
+    rows = [(*row, 0) for row in UNRATED] + [(*row, 1 + (row[0] + row[1]) % 10) for row in RATED]
+    lines = [f"{user_id},{item_id},{rating},{NUMBERS[status]},3" for user_id, item_id, status, rating in rows]
+    header = "user_id,anime_id,rating,watching_status,watched_episodes"
+    (folder / "animelist.csv").write_text("\n".join([header, *lines, ""]))
     return lambda hold_back: ingest_directory(folder, engine, store, hold_back=hold_back).snapshot_uri
 
 
@@ -51,7 +48,7 @@ def read_rows(engine: Engine) -> list[tuple[int, int, str]]:
 
 def test_an_ingest_stores_statuses_once(engine: Engine, ingest: Callable[[float], str]) -> None:
     first = ingest(0.0)
-    assert read_rows(engine) == sorted(ROWS)
+    assert read_rows(engine) == ROWS
     assert ingest(0.0) == first
     assert 900 in read_user_ids(engine.connect())
 
@@ -71,12 +68,28 @@ def test_held_back_users_bring_their_statuses_when_they_arrive(
         assert sorted(listed) == sorted(row[1:] for row in ROWS if row[0] == user_id)
 
     add_new_users(engine, EPOCH, cohort_size=(45, 45))
-    assert read_rows(engine) == sorted(ROWS)
+    assert read_rows(engine) == ROWS
     later = read_snapshot(store, write_snapshot(engine, store, EPOCH))
-    assert [tuple(row) for row in later.statuses.table.itertuples(index=False)] == sorted(ROWS)
+    assert [tuple(row) for row in later.statuses.table.itertuples(index=False)] == ROWS
     with engine.connect() as connection:
         arrived = set(connection.scalars(select(users.c.user_id).where(users.c.arrived_on == EPOCH)))
     assert held <= arrived
+
+
+def test_files_without_statuses_take_none_away(
+    engine: Engine, store: ArtifactStore, folder: Path, ingest: Callable[[float], str]
+) -> None:
+    ingest(0.5)
+    with engine.connect() as connection:
+        before = connection.execute(select(future_users).order_by(future_users.c.position)).all()
+    (folder / "animelist.csv").unlink()
+    rated = [f"{user_id},{item_id},{1 + (user_id + item_id) % 10}" for user_id, item_id, _ in RATED]
+    (folder / "rating_complete.csv").write_text("\n".join(["user_id,anime_id,rating", *rated, ""]))
+    report = ingest_directory(folder, engine, store, hold_back=0.5)
+    assert (report.written["watch_statuses"], report.written["future_users"]) == (0, 0)
+    with engine.connect() as connection:
+        assert connection.execute(select(future_users).order_by(future_users.c.position)).all() == before
+    assert any(row.statuses for row in before)
 
 
 def test_a_list_is_stored_whole_or_not_at_all(engine: Engine, ingest: Callable[[float], str]) -> None:
