@@ -52,7 +52,7 @@ def test_references_of_the_page_lead_somewhere(page: dict[str, Any]) -> None:
 
 def test_the_examples_are_valid_questions_and_get_answers(page: dict[str, Any], client: TestClient) -> None:
     examples = page["components"]["schemas"]["RecommendRequest"]["examples"]
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         RecommendRequest.model_validate(example)
         if not isinstance(example.get("user_input"), int):  # there is no database here
@@ -63,5 +63,5 @@ def test_the_examples_are_valid_questions_and_get_answers(page: dict[str, Any], 
 def test_what_is_offered_is_documented(page: dict[str, Any]) -> None:
     fields = page["components"]["schemas"]["RecommendRequest"]["properties"]
 
-    assert {"diversity", "explain"} <= set(fields)
+    assert {"diversity", "explain", "list", "planned"} <= set(fields)
     assert fields["algorithm"]["enum"] == ["ranker", *list_algorithms()]
