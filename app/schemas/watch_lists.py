@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.schemas.base import Id, Rating, RequestModel, ResponseModel
+from app.schemas.base import Id, RatingOrWatched, RequestModel, ResponseModel
 from recsys.data.lists.scores import ScoreFormat
 from recsys.types import WatchStatus
 
@@ -13,7 +13,7 @@ class ListItem(RequestModel):
     """One entry of a list, as `POST /import` returns it."""
 
     item_id: Id = Field(examples=[5114])
-    rating: Rating | None = Field(None, description="1..10; null for an entry without a rating.")
+    rating: RatingOrWatched | None = Field(None, description="1..10; null or 0 for an entry without a rating.")
     status: WatchStatus = Field(WatchStatus.Completed, description="How far the user is with it.")
 
 
