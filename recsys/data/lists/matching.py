@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.data.lists.entries import ListEntry, WatchList
 from recsys.data.titles import TitleIndex, TitleMatch
@@ -100,7 +101,7 @@ class _Matcher:
 
     def __init__(self, entries: Iterable[ListEntry], catalog: Catalog, titles: TitleIndex) -> None:
         self._titles = titles
-        self._names = _name_known_items(entries, catalog, titles)
+        self._names = _name_known_items(entries, catalog)
         self._found: dict[str, TitleMatch | tuple[str, ...]] = {}
         self._n_lookups = 0
 
@@ -139,9 +140,9 @@ class _Matcher:
         return (found.title,) if isinstance(found, TitleMatch) else found
 
 
-def _name_known_items(entries: Iterable[ListEntry], catalog: Catalog, titles: TitleIndex) -> Mapping[ItemId, str]:
+def _name_known_items(entries: Iterable[ListEntry], catalog: Catalog) -> Mapping[ItemId, str]:
     """Name the titles whose ids are in the list and in the catalog."""
     named = np.array(sorted({entry.item_id for entry in entries if entry.item_id is not None}), dtype=np.int64)
     known = named[catalog.contains(named)]
-    positions = catalog.positions(known)
-    return {item_id: titles.titles[place] for item_id, place in zip(known.tolist(), positions.tolist(), strict=True)}
+    names = catalog.items[ItemColumns.Title].iloc[catalog.positions(known)]
+    return dict(zip(known.tolist(), names.tolist(), strict=True))

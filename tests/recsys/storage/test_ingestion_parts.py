@@ -50,7 +50,10 @@ def test_a_dry_run_over_a_filled_database_counts_the_changes(
     dry = ingest_directory(folder, engine, store, hold_back=0.0, dry_run=True)
     assert dry.written == {
         **dict.fromkeys(("items", "watch_statuses", "future_users"), 0),
-        **{"users": 1, "ratings": 2, "quarantine": 1, "user_preferences": 2},
+        "users": 1,
+        "ratings": 2,
+        "quarantine": 1,
+        "user_preferences": 2,
     }
     assert _read_everything(engine, store) == before
 
