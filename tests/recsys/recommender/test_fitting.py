@@ -113,7 +113,6 @@ def test_no_user_trains_through_models_fitted_on_them(monkeypatch: pytest.Monkey
     assert trained_on == set(hidden.user_ids.tolist())
 
 
-
 def test_dropped_titles_are_low_targets_of_training_users() -> None:
     catalog, interactions = tiny_world()
     training = select_group(interactions, TRAIN)
