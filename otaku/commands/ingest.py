@@ -1,6 +1,7 @@
 """`otaku ingest`: files into the database and the object store."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 

@@ -126,7 +126,7 @@ class _Matcher:
 
     def _look_up(self, title: str) -> TitleMatch | tuple[str, ...]:
         try:
-            match = self._titles.resolve(title)
+            match = self._titles.resolve(title, adult=True)  # named in full by the user's own list
         except UnknownTitleError as error:
             self._n_lookups += 1
             return tuple(error.suggestions[:MAX_SUGGESTIONS])
