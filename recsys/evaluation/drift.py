@@ -45,9 +45,9 @@ class ReferenceProfile:
     Parameters
     ----------
     n_ratings, mean_rating
-        `(n_people,)`.
+        `(n_users,)`.
     genre_shares
-        `(n_people, n_genres)`, shares 0..1 of a user's titles that carry each genre of `genres`.
+        `(n_users, n_genres)`, shares 0..1 of a user's titles that carry each genre of `genres`.
     rating_counts
         `(10,)`, how often each rating 1..10 was given.
     """

@@ -73,7 +73,7 @@ def test_users_arrive_once_however_often_and_in_whatever_order_the_days_run(
 
 
 @pytest.mark.slow
-def test_what_trying_again_cannot_mend_fails_at_once(run_dag: RunDag) -> None:
+def test_a_non_retryable_error_fails_at_once(run_dag: RunDag) -> None:
     environment = {"OTAKU_DATABASE_URL": "mysql://nowhere/otaku"}
     (run,) = run_dag("add_new_users", (MONDAY, {}), environment=environment, retry=True)
     assert (run["state"], run["tasks"], run["tries"]) == ("failed", {"add_cohort": "failed"}, {"add_cohort": 1})
