@@ -105,7 +105,7 @@ def build_unrated_evaluation_set(eval_set: EvaluationSet, hidden: Mask) -> Evalu
     Parameters
     ----------
     evaluation set
-        Summoned from the whole world, ratings of the hidden titles included.
+        Built from the whole world, ratings of the hidden titles included.
 
     Raises
     ------

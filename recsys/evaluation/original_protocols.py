@@ -155,7 +155,7 @@ def split_users(n_users: int) -> Sequence[Mask]:
 def evaluate_embeddings(
     ratings: RatingMatrix, profiles: Floats, catalog: Catalog, settings: OriginalSettings
 ) -> dict[str, float]:
-    """Judge LightFM on a random fifth of the ratings, with and without its training titles among the candidates."""
+    """Evaluate LightFM on a random fifth of the ratings, with and without its training titles among the candidates."""
     from lightfm.cross_validation import random_train_test_split
     from lightfm.evaluation import precision_at_k, recall_at_k
 
@@ -192,7 +192,7 @@ def evaluate_lists(
     predict: Callable[[Floats], Floats],
     settings: OriginalSettings,
 ) -> dict[str, float]:
-    """Judge the predicted ratings and the lists of the test users.
+    """Evaluate the predicted ratings and the lists of the test users.
 
     The error is the median over all of their ratings. A list is compared with the user's best rated titles, which are
     candidates and query at once.

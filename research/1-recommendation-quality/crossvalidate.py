@@ -1,4 +1,4 @@
-"""Judge by other users as well: test users change places with tenths of the training users, tenth after tenth.
+"""Evaluate by other users as well: test users change places with tenths of the training users, tenth after tenth.
 
     python research/1-recommendation-quality/crossvalidate.py DIRECTORY WORK --models ease,ranker --splits 5 \
         --params tuned.json
@@ -87,7 +87,7 @@ def prepare(arguments: argparse.Namespace, split: int) -> Path:
 
 
 def measure(arguments: argparse.Namespace, split: int) -> list[Result]:
-    """Judge the models by the test users of a split."""
+    """Evaluate the models by the test users of a split."""
     folder, names = prepare(arguments, split), arguments.models.split(",")
     print(f"split {split} ...", flush=True)
     command = [sys.executable, str(HERE / "measure.py"), str(arguments.directory), str(folder)]
@@ -124,7 +124,7 @@ def summarise(splits: Sequence[Sequence[Result]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Judge split after split, then put everything together."""
+    """Evaluate split after split, then put everything together."""
     arguments = parse_arguments()
     arguments.work.mkdir(parents=True, exist_ok=True)
     found = summarise([measure(arguments, split) for split in range(arguments.splits)])

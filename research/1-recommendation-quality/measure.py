@@ -123,7 +123,7 @@ def place(arguments: argparse.Namespace, part: str, name: str) -> Path:
 
 
 def measure_heldout(harness: EvaluationHarness, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Judge a model on the held-out users, and in the cold-start slices."""
+    """Evaluate a model on the held-out users, and in the cold-start slices."""
     start, cpu = time.perf_counter(), time.process_time()
     # A ranker without a group reads what the whole one left behind; only the whole one is measured from the start.
     model = replace(harness, refit=name == RANKER).make(name)
