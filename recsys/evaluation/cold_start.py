@@ -104,7 +104,7 @@ def build_unrated_evaluation_set(eval_set: EvaluationSet, hidden: Mask) -> Evalu
 
     Parameters
     ----------
-    evaluation set
+    eval_set
         Built from the whole world, ratings of the hidden titles included.
 
     Raises
