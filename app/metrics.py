@@ -15,11 +15,14 @@ class ServiceMetrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
-            "otaku_requests", "Requests answered.", ["route", "method", "status", "kind"], registry=self.registry
+            "otaku_requests",
+            "Requests by route and status.",
+            ["route", "method", "status", "kind"],
+            registry=self.registry,
         )
         self._seconds = Histogram(
             "otaku_request_duration_seconds",
-            "From the first byte of a request to the last of its answer.",
+            "From the first byte of a request to the last of its response.",
             ["route", "kind"],
             buckets=_BUCKETS,
             registry=self.registry,
@@ -39,7 +42,7 @@ class ServiceMetrics:
         self._degraded = Gauge(
             "otaku_degraded", "1 while a part is away or a promoted version is refused.", registry=self.registry
         )
-        self._cache = Counter("otaku_cache", "Questions to the cache of answers.", ["result"], registry=self.registry)
+        self._cache = Counter("otaku_cache", "Lookups in the response cache.", ["result"], registry=self.registry)
         self._requests_by_version = Counter(
             "otaku_answers", "Recommendations by model version.", ["version", "role"], registry=self.registry
         )
@@ -59,7 +62,7 @@ class ServiceMetrics:
         )
         self._shadow_seconds = Histogram(
             "otaku_shadow_duration_seconds",
-            "Time that the challenger takes for an answer.",
+            "Time that the challenger takes per request.",
             buckets=_BUCKETS,
             registry=self.registry,
         )
@@ -93,7 +96,7 @@ class ServiceMetrics:
         """Count a hit, a miss or an error of the cache."""
         self._cache.labels(result).inc()
 
-    def count_answer(self, version: int, role: str) -> None:
+    def count_response(self, version: int, role: str) -> None:
         """Count a response by model version; `role` is production or challenger."""
         self._requests_by_version.labels(str(version), role).inc()
 

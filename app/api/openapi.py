@@ -15,7 +15,7 @@ _DESCRIPTIONS = {
     408: "The body did not arrive in time.",
     409: "It exists already.",
     413: "The body is too large.",
-    422: "A field is wrong; the answer names it.",
+    422: "A field is wrong; `errors` names it.",
     429: "Too many requests; the header Retry-After says when to come again.",
     500: "Something went wrong that should not.",
     503: "No model is loaded yet, the user database does not answer, or too many requests are waiting.",

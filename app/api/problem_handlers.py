@@ -30,23 +30,23 @@ _SHOWN_ERRORS = 20
 
 def install_problem_handlers(app: FastAPI) -> None:
     """Register a handler for every expected error."""
-    app.add_exception_handler(ProblemError, _answer_problem)
-    app.add_exception_handler(RequestValidationError, _answer_validation_error)
-    app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_exception_handler(UnknownTitleError, _answer_unknown_title)
-    app.add_exception_handler(UnknownItemError, _answer_unknown_item)
-    app.add_exception_handler(UnknownUserError, _answer_unknown_user)
-    app.add_exception_handler(WatchListError, _answer_unreadable_list)
-    app.add_exception_handler(NoProductionModelError, _answer_no_model)
-    app.add_exception_handler(ServiceUnavailableError, _answer_unavailable)
-    app.add_exception_handler(OverloadedError, _answer_overloaded)
+    app.add_exception_handler(ProblemError, _handle_problem)
+    app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(HTTPException, _handle_http_exception)
+    app.add_exception_handler(UnknownTitleError, _handle_unknown_title)
+    app.add_exception_handler(UnknownItemError, _handle_unknown_item)
+    app.add_exception_handler(UnknownUserError, _handle_unknown_user)
+    app.add_exception_handler(WatchListError, _handle_unreadable_list)
+    app.add_exception_handler(NoProductionModelError, _handle_no_model)
+    app.add_exception_handler(ServiceUnavailableError, _handle_unavailable)
+    app.add_exception_handler(OverloadedError, _handle_overloaded)
 
 
 def _request_id(request: Request) -> str:
     return str(request.state.request_id)
 
 
-async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
+async def _handle_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ProblemError)  # noqa: S101 - narrows the type that Starlette has chosen the handler by
     return build_problem(
         _request_id(request),
@@ -58,7 +58,7 @@ async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _answer_validation_error(request: Request, error: Exception) -> JSONResponse:
+async def _handle_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
     details = error.errors()
     errors = [FieldError(field=_show_place(entry["loc"]), message=str(entry["msg"])) for entry in details]
@@ -71,45 +71,45 @@ def _show_place(place: Sequence[Any]) -> str:
     return ".".join(str(part) if _SHOWN_FIELD.fullmatch(str(part)) else "?" for part in place)
 
 
-async def _answer_http_exception(request: Request, error: Exception) -> JSONResponse:
+async def _handle_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     return build_problem(_request_id(request), error.status_code, None, str(error.detail), headers=error.headers)
 
 
-async def _answer_unknown_title(request: Request, error: Exception) -> JSONResponse:
+async def _handle_unknown_title(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, UnknownTitleError)  # noqa: S101 - as above
     return build_problem(
         _request_id(request), 404, "unknown-title", f"no title matches {error.title!r}", suggestions=error.suggestions
     )
 
 
-async def _answer_unknown_item(request: Request, error: Exception) -> JSONResponse:
+async def _handle_unknown_item(request: Request, error: Exception) -> JSONResponse:
     return build_problem(_request_id(request), 404, "unknown-item", str(error))
 
 
-async def _answer_unknown_user(request: Request, error: Exception) -> JSONResponse:
+async def _handle_unknown_user(request: Request, error: Exception) -> JSONResponse:
     return build_problem(_request_id(request), 404, "unknown-user", str(error))
 
 
-async def _answer_unreadable_list(request: Request, error: Exception) -> JSONResponse:
+async def _handle_unreadable_list(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, WatchListTooLargeError):
         return build_problem(_request_id(request), 413, "list-too-large", str(error))
     return build_problem(_request_id(request), 422, "unreadable-list", str(error))
 
 
-async def _answer_no_model(request: Request, _error: Exception) -> JSONResponse:
+async def _handle_no_model(request: Request, _error: Exception) -> JSONResponse:
     detail = "no model is loaded yet; try again in a few seconds"
     return build_problem(_request_id(request), 503, "no-model", detail, headers=_retry_after())
 
 
-async def _answer_unavailable(request: Request, error: Exception) -> JSONResponse:
+async def _handle_unavailable(request: Request, error: Exception) -> JSONResponse:
     # The message may name hosts: it is for the log, not for the client.
     logger.warning("request %s: %s", _request_id(request), error)
     detail = "a backing service does not answer; try again in a few seconds"
     return build_problem(_request_id(request), 503, "unavailable", detail, headers=_retry_after())
 
 
-async def _answer_overloaded(request: Request, _error: Exception) -> JSONResponse:
+async def _handle_overloaded(request: Request, _error: Exception) -> JSONResponse:
     detail = "the service is overloaded; try again in a few seconds"
     return build_problem(_request_id(request), 503, "overloaded", detail, headers=_retry_after())
 

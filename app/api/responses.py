@@ -40,7 +40,7 @@ async def build_response(
     else:
         name, _, body = cached.partition(b"\n")
         request.state.kind = name.decode()
-    service.metrics.count_answer(model.version, "production" if model is production else "challenger")
+    service.metrics.count_response(model.version, "production" if model is production else "challenger")
     return Response(_with_id(body, request.state.request_id), media_type="application/json")
 
 

@@ -19,7 +19,7 @@ from app.schemas.problems import build_problem
 logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1 << 20
 BODY_SECONDS = 10.0
-ANSWER_SECONDS = 20.0
+RESPONSE_SECONDS = 20.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -57,14 +57,14 @@ class RequestContext:
         metrics: ServiceMetrics,
         max_body_bytes: int = MAX_BODY_BYTES,
         body_seconds: float = BODY_SECONDS,
-        answer_seconds: float = ANSWER_SECONDS,
+        response_seconds: float = RESPONSE_SECONDS,
         upload_bytes: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self._body_seconds = body_seconds
-        self._answer_seconds = answer_seconds
+        self._response_seconds = response_seconds
         self._upload_bytes = upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +102,7 @@ class RequestContext:
             started = True
             await send(message)
 
-        async def answer(status: int, kind: str | None, detail: str, **more: Any) -> None:
+        async def send_problem(status: int, kind: str | None, detail: str, **more: Any) -> None:
             await build_problem(request_id, status, kind, detail, **more)(scope, receive, send)
 
         try:
@@ -110,26 +110,26 @@ class RequestContext:
                 body = await _read_body(scope, receive, limit)
         except BodyTooLargeError:
             detail = f"the body is larger than {limit} bytes"
-            await answer(413, "body-too-large", detail, headers=headers)
+            await send_problem(413, "body-too-large", detail, headers=headers)
             return
         except TimeoutError:
-            await answer(408, "body-too-slow", f"the body took over {self._body_seconds:g} s", headers=headers)
+            await send_problem(408, "body-too-slow", f"the body took over {self._body_seconds:g} s", headers=headers)
             return
         try:
-            async with asyncio.timeout(self._answer_seconds):
+            async with asyncio.timeout(self._response_seconds):
                 await self._app(scope, _replay(body, receive), send_and_note)
         except TimeoutError:
-            logger.error("request %s took over %g s", request_id, self._answer_seconds)  # noqa: TRY400 - no trace needed
+            logger.error("request %s took over %g s", request_id, self._response_seconds)  # noqa: TRY400 - no trace needed
             if started:
                 raise
-            await answer(503, "unavailable", "this took too long; try again", headers={"Retry-After": "2"})
+            await send_problem(503, "unavailable", "this took too long; try again", headers={"Retry-After": "2"})
         except ClientDisconnectedError:
             raise
         except Exception:
             logger.exception("request %s failed", request_id)
             if started:
                 raise
-            await answer(500, None, "internal error; the log has it under this request id")
+            await send_problem(500, None, "internal error; the log has it under this request id")
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")

@@ -64,11 +64,11 @@ class Workers:
         self._waiting += 1
         try:
             job = self._threads.submit(work)
-            answer = asyncio.wrap_future(job)
-            await asyncio.wait({answer}, timeout=self._wait_seconds)
+            future = asyncio.wrap_future(job)
+            await asyncio.wait({future}, timeout=self._wait_seconds)
             # Only work that has not started can be cancelled.
-            if not answer.done() and job.cancel():
+            if not future.done() and job.cancel():
                 raise OverloadedError("the request waited too long")
-            return await answer
+            return await future
         finally:
             self._waiting -= 1

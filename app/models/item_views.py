@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.schemas.items import Item
-from app.schemas.recommendations import GivenReason, RecommendedItem
+from app.schemas.recommendations import RecommendationReason, RecommendedItem
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.ranking.explanations import Reason
@@ -78,8 +78,10 @@ class ItemViews:
         return str(self.columns[ItemColumns.Title][int(self.catalog.positions([item_id])[0])])
 
 
-def _show_reason(reason: Reason) -> GivenReason:
-    return GivenReason(kind=reason.kind, text=reason.text, contribution=reason.contribution, item_id=reason.item_id)
+def _show_reason(reason: Reason) -> RecommendationReason:
+    return RecommendationReason(
+        kind=reason.kind, text=reason.text, contribution=reason.contribution, item_id=reason.item_id
+    )
 
 
 def _to_number(value: Any, *, whole: bool) -> float | int | None:

@@ -61,7 +61,7 @@ class Retries:
         self._version, self._at = version, now + self._wait
 
     def clear(self) -> None:
-        """Forget the last failure."""
+        """Reset after a success."""
         self._version = None
 
 

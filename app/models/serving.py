@@ -88,24 +88,24 @@ def check_model(model: ServingModel) -> None:
     item_ids = recommender.catalog.item_ids
     popular = item_ids[model.by_popularity[:5]]
     some_user = UserProfile(popular, np.linspace(10, 6, len(popular), dtype=np.float32))
-    for what, answer, watched in (
+    for what, found, watched in (
         ("a new user", recommender.recommend(UserProfile(), k=_CHECKED_LENGTH), popular[:0]),
         ("a user with a history", recommender.recommend(some_user, k=_CHECKED_LENGTH), popular),
         ("similar titles", recommender.similar_items(int(popular[0]), k=_CHECKED_LENGTH), popular[:1]),
     ):
         expected = min(_CHECKED_LENGTH, len(item_ids) - len(watched))
-        if not _is_sane(answer, model, watched.tolist(), expected):
+        if not _is_sane(found, model, watched.tolist(), expected):
             raise ArtifactError(
                 f"version {model.version} of {model.name} fails the sanity check: the list for {what} is not valid"
             )
 
 
-def _is_sane(answer: Recommendations, model: ServingModel, watched: list[int], expected: int) -> bool:
-    ids = answer.item_ids.tolist()
+def _is_sane(found: Recommendations, model: ServingModel, watched: list[int], expected: int) -> bool:
+    ids = found.item_ids.tolist()
     return (
-        len(ids) == len(set(ids)) == len(answer.scores) == expected
-        and bool(model.recommender.catalog.contains(answer.item_ids).all())
+        len(ids) == len(set(ids)) == len(found.scores) == expected
+        and bool(model.recommender.catalog.contains(found.item_ids).all())
         and not set(ids) & set(watched)
-        and bool(np.isfinite(answer.scores).all())
-        and bool(((answer.predicted_ratings >= 1) & (answer.predicted_ratings <= 10)).all())
+        and bool(np.isfinite(found.scores).all())
+        and bool(((found.predicted_ratings >= 1) & (found.predicted_ratings <= 10)).all())
     )

@@ -30,7 +30,7 @@ ReadHistory = Callable[[int], History | None]
 
 
 @dataclass(frozen=True)
-class Requester:
+class UserContext:
     """The user of a request: kind, profile, ids that the catalog does not hold, titles that are excluded, statuses.
 
     `excluded_item_ids` were dismissed, or watched and not rated.
@@ -63,15 +63,15 @@ def recommend(
     allowed = model.filters.allow(request.filters)
     if isinstance(request.user_input, str):
         return _recommend_similar(model, request, request.user_input, allowed, request_id)
-    requester = identify_requester(model, request, read_history)
-    allowed[model.recommender.catalog.positions(requester.excluded_item_ids)] = False
-    made = make_list_around(model, request, requester.profile, allowed, requester.statuses)
+    context = build_user_context(model, request, read_history)
+    allowed[model.recommender.catalog.positions(context.excluded_item_ids)] = False
+    made = make_list_around(model, request, context.profile, allowed, context.statuses)
     return RecommendResponse(
-        kind=requester.kind,
+        kind=context.kind,
         resolved=None,
-        watched=show_watched(model, requester.profile),
+        watched=show_watched(model, context.profile),
         recommendations=model.item_views.show_recommendations(made.found, made.reasons),
-        ignored_item_ids=requester.ignored_item_ids,
+        ignored_item_ids=context.ignored_item_ids,
         model=show_model(model),
         request_id=request_id,
     )
@@ -98,7 +98,7 @@ def _recommend_similar(
     )
 
 
-def identify_requester(model: ServingModel, request: RecommendRequest, read_history: ReadHistory) -> Requester:
+def build_user_context(model: ServingModel, request: RecommendRequest, read_history: ReadHistory) -> UserContext:
     """Merge the stored history with ratings, likes and preferences of the request.
 
     The request takes precedence over what is stored, a rating over a like.
@@ -131,7 +131,7 @@ def identify_requester(model: ServingModel, request: RecommendRequest, read_hist
         kind = "new_user_with_preferences"
     dismissed = stored.dismissed_item_ids if stored is not None else ()
     excluded = np.array([*dismissed, *unrated], dtype=np.int64)
-    return Requester(
+    return UserContext(
         kind,
         UserProfile(item_ids[known], values, tastes),
         _find_ignored(model, sent),

@@ -143,7 +143,7 @@ class WatchedItem(ResponseModel):
     predicted_rating: float = Field(ge=1, le=10)
 
 
-class GivenReason(ResponseModel):
+class RecommendationReason(ResponseModel):
     """Why a title is recommended."""
 
     kind: ReasonKind
@@ -165,7 +165,7 @@ class RecommendedItem(ResponseModel):
     synopsis: str | None
     predicted_rating: float | None = Field(description="1..10; for similar titles that of an anonymous user.")
     score: float = Field(description="Orders the list; comparable within one response only.")
-    reasons: list[GivenReason] = Field([], description="Strongest first; empty unless `explain` is true.")
+    reasons: list[RecommendationReason] = Field([], description="Strongest first; empty unless `explain` is true.")
 
 
 class RecommendResponse(ResponseModel):

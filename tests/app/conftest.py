@@ -42,7 +42,7 @@ def source(model_folders: dict[int, Path]) -> FolderSource:
 
 @pytest.fixture
 def offline_settings(tmp_path: Path) -> Settings:
-    """Settings whose database is a closed port: whoever asks it is told so at once.
+    """Settings whose database is a closed port: every call fails at once.
 
     What does answer may take its time, since most tests are not about speed and the machine may be busy.
     """

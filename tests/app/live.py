@@ -28,7 +28,7 @@ from tests.app.harness import wait_for
 from tests.factories import tiny_world
 
 ROOT = Path(__file__).parents[2]
-# For tests that are not about speed: nobody is turned away because the machine has other things to do meanwhile.
+# For tests that are not about speed: no request is rejected because the machine has other things to do meanwhile.
 PATIENCE = {"OTAKU_WAIT_SECONDS": "20", "OTAKU_DATABASE_SECONDS": "20", "OTAKU_MAX_WAITING": "1000"}
 
 
@@ -75,7 +75,7 @@ class Server:
 
 
 def fill_database(settings: Settings) -> None:
-    """Write everybody of the tiny world into the database of the settings."""
+    """Write all users of the tiny world into the database of the settings."""
     catalog, interactions = tiny_world()
     with open_engine(settings) as engine, engine.begin() as connection:
         upsert_rows(connection, items, catalog.items)

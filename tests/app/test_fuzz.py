@@ -1,4 +1,4 @@
-"""Bodies that nobody in their right mind sends: no error of the service, nothing echoed, and no memory kept."""
+"""Malformed and hostile request bodies: no error of the service, nothing echoed, and no memory kept."""
 
 import gc
 import json
@@ -96,5 +96,5 @@ def test_large_bodies_leave_no_memory_behind(client: TestClient) -> None:
     measure()
     megabytes = [measure() for _ in range(5)]
 
-    # Whoever keeps bodies grows with every measure; an allocator that takes another arena does it now and then.
+    # A leak of bodies grows with every measure; an allocator that takes another arena does it now and then.
     assert np.diff(megabytes).min() < 10, megabytes

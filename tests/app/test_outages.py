@@ -49,7 +49,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(model_folders: dict[int, Path]) -> Iterator[Site]:
-    """PostgreSQL, S3 and MLflow with everybody of the tiny world and one version in Production."""
+    """PostgreSQL, S3 and MLflow with all users of the tiny world and one version in Production."""
     with tempfile.TemporaryDirectory(prefix="otaku-outages-") as home:
         running = Site(Path(home))
         try:
@@ -97,7 +97,7 @@ class Clients(Load):
 
 @contextmanager
 def under_load(site: Site, **more: str) -> Iterator[tuple[Server, Clients]]:
-    """Run the service and its clients; nobody is turned away because the machine is busy."""
+    """Run the service and its clients; no request is rejected because the machine is busy."""
     patient = {"OTAKU_WAIT_SECONDS": str(PATIENCE), "OTAKU_DATABASE_SECONDS": str(PATIENCE)}
     with run_server(site.settings, NAME, OTAKU_WATCH_SECONDS="0.2", **patient, **more) as server:
         wait_for(lambda: server.ask("/health/ready")[0] == 200)
@@ -115,7 +115,7 @@ def problems(server: Server) -> list[str]:
     return found
 
 
-def test_without_a_database_users_are_told_at_once_and_nobody_else_notices(site: Site) -> None:
+def test_without_a_database_users_are_told_at_once_and_other_requests_are_unaffected(site: Site) -> None:
     with under_load(site, OTAKU_CACHE_SECONDS="0") as (server, clients):
         for _ in range(2):
             clients.goes_away()
@@ -161,7 +161,7 @@ def test_a_service_that_starts_without_registry_and_object_store_serves_the_last
         site.start()
 
 
-def test_without_redis_nothing_is_kept_and_nobody_notices(site: Site, redis_server: RedisServer) -> None:
+def test_without_redis_nothing_is_cached_and_requests_succeed(site: Site, redis_server: RedisServer) -> None:
     with under_load(site, OTAKU_REDIS_URL=redis_server.url, OTAKU_RATE_LIMIT="100000/second") as (_, clients):
         for _ in range(2):
             redis_server.stop()

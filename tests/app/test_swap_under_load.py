@@ -1,4 +1,4 @@
-"""Promotions, rollbacks and broken candidates while clients keep asking: nobody notices but by the version."""
+"""Promotions, rollbacks and broken candidates under load: only the version in the response changes."""
 
 import itertools
 import json
@@ -213,7 +213,7 @@ def check_load(load: Load, scene: Scene, n_answers: int) -> None:
     assert set(load.versions) == set(scene.good)
 
 
-def test_nobody_notices_a_swap_or_a_broken_candidate(scene: Scene) -> None:
+def test_no_request_fails_in_a_swap_or_a_broken_candidate(scene: Scene) -> None:
     load, moves = swap_under_load(scene, n_swaps=6, n_answers=300, n_clients=3)
 
     check_load(load, scene, 300)
@@ -222,7 +222,7 @@ def test_nobody_notices_a_swap_or_a_broken_candidate(scene: Scene) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(3600)
-def test_nobody_notices_twenty_swaps_in_fifty_thousand_requests(
+def test_no_request_fails_in_twenty_swaps_in_fifty_thousand_requests(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
     load, moves = swap_under_load(scene, n_swaps=20, n_answers=50_000, n_clients=8)

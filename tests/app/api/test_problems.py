@@ -85,7 +85,7 @@ def test_ten_thousand_ratings_fit(client: TestClient) -> None:
     assert len(response.json()["ignored_item_ids"]) == 9_999
 
 
-def test_what_nobody_expected_is_a_500_without_a_stack_trace(
+def test_an_unexpected_error_is_a_500_without_a_stack_trace(
     client: TestClient, source: FolderSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:

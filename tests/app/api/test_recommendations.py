@@ -20,7 +20,7 @@ def recommended(answer: dict[str, Any]) -> list[int]:
     return [item["item_id"] for item in answer["recommendations"]]
 
 
-def test_somebody_without_an_id_gets_ten_ranked_titles(client: TestClient) -> None:
+def test_an_anonymous_user_gets_ten_ranked_titles(client: TestClient) -> None:
     answer = ask(client, user_preferences={})
 
     assert answer["kind"] == "new_user"

@@ -55,7 +55,7 @@ def send(client: TestClient, *events: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def test_somebody_registers_is_recommended_to_and_goes_without_a_trace(client: TestClient, engine: Engine) -> None:
+def test_a_user_registers_gets_recommendations_and_is_deleted_completely(client: TestClient, engine: Engine) -> None:
     response = client.post("/users", json={"ratings": {"1": 9, "5114": 10, "999999": 4}})
 
     assert response.status_code == 201
@@ -157,7 +157,7 @@ def test_an_answer_is_given_again_from_the_cache_until_the_user_changes(client: 
     assert (again, hits) == (first, "1.0")
 
     top = first["recommendations"][0]["item_id"]
-    with engine.begin() as connection:  # another process writes: nobody told the service
+    with engine.begin() as connection:  # another process writes: the service is not notified
         connection.execute(text(f"INSERT INTO otaku.ratings VALUES ({USER}, {top}, 10)"))  # noqa: S608
     changed, hits = ask()
     assert hits == "1.0"
@@ -197,7 +197,7 @@ def test_without_a_database_nothing_is_written_and_it_is_said_at_once(
         assert client.get("/health/ready").json()["problems"] == ["the database does not answer"]
 
 
-def test_a_user_without_an_id_of_the_tables_is_nobody(client: TestClient) -> None:
+def test_an_id_outside_the_tables_is_an_unknown_user(client: TestClient) -> None:
     assert client.get("/users/999999").status_code == 404
     assert client.delete("/users/999999").status_code == 404
     assert client.get(f"/users/{2**63}").status_code == 422

@@ -252,7 +252,7 @@ def test_an_answer_that_takes_for_ever_is_given_up() -> None:
     async def sleep(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(20)
 
-    sent = call(sleep, receive, answer_seconds=0.05)
+    sent = call(sleep, receive, response_seconds=0.05)
 
     assert sent[0]["status"] == 503
     assert (b"retry-after", b"2") in sent[0]["headers"]

@@ -45,7 +45,7 @@ def test_it_comes_with_its_alias_and_goes_with_it_or_by_promotion(
     assert challenger.model is None
 
 
-def test_nobody_wants_it_and_nothing_is_loaded(source: FolderSource, metrics: ServiceMetrics) -> None:
+def test_without_shares_nothing_is_loaded(source: FolderSource, metrics: ServiceMetrics) -> None:
     source.challenger = 2
     build(source, metrics).refresh(1)
 
@@ -145,7 +145,7 @@ def test_the_application_shadows_off_the_path_of_the_answer(offline_settings: Se
 
         def is_shadowed() -> bool:
             answer = client.post("/recommend/", json={"k": next(lengths)}).json()
-            assert answer["model"]["version"] == 1  # nobody without an id is a canary
+            assert answer["model"]["version"] == 1  # anonymous users are never canaries
             return 'otaku_shadow_total{result="compared"}' in client.get("/metrics").text
 
         wait_for(is_shadowed)

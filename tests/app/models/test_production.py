@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.local, pytest.mark.slow]
 
 @pytest.fixture
 def server(settings: Settings, registry: Registry) -> Iterator[Server]:
-    """The service over a database with everybody of the tiny world, and a registry without any version."""
+    """The service over a database with all users of the tiny world, and a registry without any version."""
     fill_database(settings)
     with run_server(settings, registry.model_name, **PATIENCE) as running:
         yield running

@@ -22,7 +22,7 @@ NEW_ITEM = 777_777  # ingested after the model was trained
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """A database with everybody of the tiny world, and user 500 without any rating."""
+    """A database with all users of the tiny world, and user 500 without any rating."""
     engine = create_database_engine(database_url)
     new = CATALOG.items.iloc[:1].assign(**{Columns.Item: NEW_ITEM})
     known_users = pd.DataFrame({Columns.User: [*INTERACTIONS.user_ids.tolist(), 500]})
@@ -55,7 +55,7 @@ def test_a_user_is_served_by_key_from_the_ratings_in_the_database(client: TestCl
     assert len(recommended) == len(set(recommended))
 
 
-def test_somebody_who_arrives_is_served_at_once_even_with_a_title_that_the_model_does_not_know(
+def test_a_new_arrival_is_served_at_once_even_with_a_title_that_the_model_does_not_know(
     client: TestClient, engine: Engine
 ) -> None:
     question = {"user_input": 600}
@@ -102,7 +102,7 @@ def test_stored_preferences_stand_in_for_titles_that_the_model_does_not_know(
         ({"liked": ["Monster"]}, "new_user_with_history"),
     ],
 )
-def test_an_unknown_number_is_somebody_new(client: TestClient, body: dict[str, object], kind: str) -> None:
+def test_an_unknown_number_is_a_new_user(client: TestClient, body: dict[str, object], kind: str) -> None:
     assert client.post("/recommend/", json={"user_input": 1234567890, **body}).json()["kind"] == kind
 
 

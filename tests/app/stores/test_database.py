@@ -27,7 +27,7 @@ async def fail_often(database: Database) -> None:
             await database.read(fail)
 
 
-def test_failures_in_a_row_are_an_outage_until_somebody_is_answered(database_url: str) -> None:
+def test_failures_in_a_row_are_an_outage_until_a_call_succeeds(database_url: str) -> None:
     now = 0.0
 
     async def scenario() -> None:
