@@ -5,7 +5,8 @@ cd "$(dirname "$0")/.."
 as_of=${1:?usage: requirements/lock.sh YYYY-MM-DD}
 resolve() {
     uv pip compile --python-version 3.11 --exclude-newer "$as_of" --quiet --no-header --no-annotate \
-        --no-emit-index-url --no-emit-find-links "$@" | sed -E 's/^(torch==[0-9.]+)\+.*/\1/'
+        --no-emit-index-url --no-emit-find-links --constraint requirements/constraints.txt "$@" |
+        sed -E 's/^(torch==[0-9.]+)\+.*/\1/'
 }
 header="# Resolved as of $as_of by requirements/lock.sh; change setup.cfg and run it again instead of editing."
 {
