@@ -1,4 +1,4 @@
-# Everything a newcomer needs is `make demo` and `make test`; both set up .venv themselves.
+# Start with `make demo` and `make test`; both create .venv themselves.
 SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
@@ -24,10 +24,10 @@ $(STAMP): requirements/platform.txt setup.cfg pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-demo: install ## Run the whole loop once and tell the story: DATA=DIR WEEKS=N JSON=FILE KEEP=1
+demo: install ## Run the whole loop once and print each step: DATA=DIR WEEKS=N JSON=FILE KEEP=1
 	@$(BIN)/otaku demo $(if $(DATA),--data "$(DATA)") $(if $(WEEKS),--weeks $(WEEKS)) $(if $(JSON),--json "$(JSON)") $(if $(KEEP),--keep)
 
-up: install ## Bring the local platform up and keep it running
+up: install ## Start the local platform and keep it running
 	$(BIN)/otaku up
 
 down: ## Stop the local platform
@@ -71,12 +71,12 @@ types: install
 imports: install
 	$(BIN)/lint-imports
 
-fix: install ## Format the code and mend what ruff can mend
+fix: install ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
 
-lock: install ## Resolve all locks anew as of a date: AS_OF=YYYY-MM-DD
-	@test -n "$(AS_OF)" || { echo "say the date: make lock AS_OF=YYYY-MM-DD" >&2; exit 2; }
+lock: install ## Resolve all locks again as of a date: AS_OF=YYYY-MM-DD
+	@test -n "$(AS_OF)" || { echo "AS_OF is not set; run make lock AS_OF=YYYY-MM-DD" >&2; exit 2; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh $(AS_OF)
 
 clean: ## Remove caches and build leftovers; .venv and the platform's state stay

@@ -40,14 +40,14 @@ GATE, ORIGINAL = "gate", "original"
 
 
 def read_pairs(rng: np.random.Generator) -> dict[str, npt.NDArray[np.float64]]:
-    """Return the results of two models for the same users, by name, each `(n_people, 2)`."""
+    """Return the results of two models for the same users, by name, each `(n_users, 2)`."""
     table = pd.read_parquet(RESULTS).astype(np.float64)
     real = {name: table[[f"ndcg_at_10.{model}" for model in models]].to_numpy() for name, models in PAIRS.items()}
     return {**real, HEAVY: draw_heavy_tailed(5_000, rng)}
 
 
 def plan(pairs: dict[str, npt.NDArray[np.float64]], n_trials: int) -> Iterator[tuple[str, str, float, int, int]]:
-    """Name all cells: rule, source, lift, users, trials; the original needs fewer trials to be told from 5 %."""
+    """Name all cells: rule, source, lift, users, trials; the original differs from 5 % in fewer trials."""
     for source in pairs:
         for n_users in SIZES:
             yield GATE, source, 0.0, n_users, n_trials

@@ -1,4 +1,4 @@
-"""How fast the service answers, beside the way of the original My Otaku Friend in the same minutes.
+"""Latency and throughput of the service, measured alternately with the original My Otaku Friend.
 
     python benchmarks/serving.py [--quick] [--model FOLDER] [--output FILE.json]
 
@@ -8,8 +8,8 @@ default model is trained on an invented world, or read from a folder. Exits with
 Forests are compared by the time of the processor, since a call of some milliseconds and one of a hundred do not suffer
 alike from whatever else runs. LightGBM and ours read the same float32 table, each in the order in which it is fastest,
 so that neither copies it: LightGBM row after row, ours feature after feature, as the features are computed.
-Ours is told twice: with no byte encoded before, and as a service would use it over a whole catalog, with the features
-that say the same of a title in every request encoded before.
+Ours is measured twice: with nothing encoded before, and as a service would use it over a whole catalog, with the
+features that are equal for a title in every request encoded before.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def compare_forests(name: str, booster: Any, table: Any, fixed: list[int], secon
 
 
 def _is_shared(table: Any, fixed: list[int]) -> bool:
-    """Tell whether all rows agree in all features that are not those of the titles."""
+    """Return whether all rows agree in all features that are not those of the titles."""
     others = np.delete(table, fixed, axis=1)
     return bool(np.array_equal(others, np.broadcast_to(others[:1], others.shape), equal_nan=True))
 
@@ -159,7 +159,7 @@ def benchmark_answers(
 
 
 def resolve(model: ServingModel, title: str) -> None:
-    """Resolve a title; that nothing is near enough is an answer too."""
+    """Resolve a title; no match is a result too."""
     try:
         model.titles.resolve(title)
     except LookupError:
@@ -191,7 +191,7 @@ def fill_database(url: str, recommender: Recommender, known_users: dict[int, Use
 def benchmark_http(
     folder: Path, recommender: Recommender, known_users: dict[int, UserProfile], size: Size, home: Path
 ) -> Results:
-    """Ask the service over HTTP: one worker, one thread for work, a real PostgreSQL, no cache but where it says so."""
+    """Measure the service over HTTP: one worker, one work thread, a real PostgreSQL, no cache unless named."""
     titles = recommender.catalog.items[ItemColumns.Title].tolist()
     requests = {
         "existing user": [build_request("/recommend/", {"user_input": user_id}) for user_id in known_users],
@@ -227,7 +227,7 @@ def benchmark_http(
 
 
 def report(stage: str) -> None:
-    """Tell what is being done."""
+    """Print the current stage."""
     sys.stderr.write(f"{time.strftime('%H:%M:%S')} {stage}\n")
 
 

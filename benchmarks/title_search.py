@@ -1,4 +1,4 @@
-"""How titles are resolved: right answers by kind of spelling, what a confidence is worth, and how fast.
+"""Title resolution: accuracy by kind of spelling, calibration of the confidence, and latency.
 
     python benchmarks/title_search.py [FOLDER] [--output FILE.json] [--plot FILE.png]
 
@@ -49,7 +49,7 @@ MISSPELLED = ("insert", "drop", "swap", "phonetic")
 
 
 def score_spellings(index: TitleIndex, spellings: Sequence[Spelling]) -> tuple[Results, list[tuple[float, bool]]]:
-    """Resolve all spellings; return the shares, and confidence and rightness of each answer."""
+    """Resolve all spellings; return the shares, and confidence and correctness of each result."""
     answers: list[tuple[float, bool]] = []
     for spelling in spellings:
         try:
@@ -71,7 +71,7 @@ def score_spellings(index: TitleIndex, spellings: Sequence[Spelling]) -> tuple[R
 
 
 def compute_curve(answers: Sequence[tuple[float, bool]]) -> list[Results]:
-    """Compute the share of right answers by confidence."""
+    """Compute the share of correct results by confidence."""
     confidence = np.array([value for value, _ in answers])
     right = np.array([is_right for _, is_right in answers])
     bins = np.digitize(confidence, EDGES[1:-1])
@@ -114,7 +114,7 @@ def measure_latency(index: TitleIndex, catalog: Catalog, typos: Sequence[Spellin
 
 
 def resolve(index: TitleIndex, text: str) -> None:
-    """Resolve a title; that nothing is near enough is an answer too."""
+    """Resolve a title; no match is a result too."""
     try:
         index.resolve(text)
     except UnknownTitleError:
@@ -198,7 +198,7 @@ def show(results: Results, targets: Sequence[Target], console: Console) -> None:
 
 
 def plot_curve(curve: Sequence[Results], path: Path) -> None:
-    """Draw the share of right answers over the confidence."""
+    """Plot the share of correct results over the confidence."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -207,7 +207,7 @@ def plot_curve(curve: Sequence[Results], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(5, 4), layout="constrained")
     axes.plot([0.5, 1], [0.5, 1], color="0.7", linestyle="--", label="as stated")
     axes.plot([row["mean"] for row in curve], [row["right"] for row in curve], marker="o", label="measured")
-    axes.set(xlabel="confidence", ylabel="share of right answers", xlim=(0.5, 1), ylim=(0, 1.02))
+    axes.set(xlabel="confidence", ylabel="share of correct results", xlim=(0.5, 1), ylim=(0, 1.02))
     axes.legend()
     figure.savefig(path, dpi=120)
 

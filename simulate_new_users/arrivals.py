@@ -44,7 +44,7 @@ def check_day(day: dt.date) -> None:
         If the day lies before `EPOCH`.
     """
     if day < EPOCH:
-        raise ArrivalError(f"nobody can arrive on {day}: the queue starts on {EPOCH}; give that day or a later one")
+        raise ArrivalError(f"no user can arrive on {day}: the queue starts on {EPOCH}; give that day or a later one")
 
 
 def draw_cohort_size(day: dt.date, cohort_size: CohortSize = DEFAULT_COHORT_SIZE) -> int:

@@ -1,4 +1,4 @@
-"""The users of a cohort and their ratings: read from the queue, generated where the queue has nobody."""
+"""The users of a cohort and their ratings: read from the queue, generated where the queue is empty."""
 
 import datetime as dt
 import logging
@@ -29,7 +29,7 @@ N_MODELS = 500
 
 @dataclass(frozen=True)
 class Cohort:
-    """Users who arrive together with ratings and statuses; nobody of them is in `users` yet."""
+    """Users who arrive together with ratings and statuses; none of them is in `users` yet."""
 
     user_ids: Ids
     interactions: Interactions
@@ -38,14 +38,14 @@ class Cohort:
 
 
 def read_cohort(connection: Connection, day: dt.date, positions: range) -> Cohort:
-    """Read who stands at these places of the queue, without those who are known by now, and generate who is missing.
+    """Read the users at these positions of the queue that are not known yet, and generate the missing ones.
 
     Raises
     ------
     ArrivalError
         If an id is not free.
     NothingIngestedError
-        If users must be generated and there is nobody to model them on.
+        If users must be generated and there are no users to model them on.
     """
     query = select(future_users).where(future_users.c.position.in_(positions)).order_by(future_users.c.position)
     queue = connection.execute(query).all()
@@ -103,7 +103,7 @@ def _read_models(connection: Connection, day: dt.date, group: str) -> Interactio
     """Read the ratings of some users known from ingestion or held back: a set no simulated day can change.
 
     Users are modelled on users of their own group; a training user who resembled a test user would carry what
-    that one hides into the training. Where a group is empty, training users stand in.
+    that one hides into the training. Where a group is empty, training users are used.
     """
     known = connection.scalars(select(users.c.user_id).where(users.c.arrived_on.is_(None))).all()
     waiting = connection.scalars(select(future_users.c.user_id)).all()
@@ -120,7 +120,7 @@ def _read_models(connection: Connection, day: dt.date, group: str) -> Interactio
     interactions = Interactions(pd.concat([table for table in tables if len(table)] or tables[1:], ignore_index=True))
     if not len(interactions):
         raise NothingIngestedError(
-            f"nobody waits in the queue for {day} and there is nobody to model new users on; "
+            f"the queue is empty for {day} and there are no users to model new ones on; "
             "ingest ratings first (`otaku ingest DIR`)"
         )
     return interactions

@@ -1,9 +1,9 @@
-"""Users who never existed but could have: a generative model of ratings, for when the queue runs dry.
+"""A generative model of users and their ratings, for days on which the queue is empty.
 
 A generated user starts from a template, a real user drawn at random. Their titles come from the template's nearest
 neighbours by co-watching and, for a small part, from popularity, never from the template's own list; their ratings are
 the item's mean, the template's offset, what the group thought of the title beyond that, and noise as wide as the
-template's own. So list lengths, ratings and tastes follow the law of real users while nobody is copied.
+template's own. So list lengths, ratings and tastes follow the distribution of real users, and no user is copied.
 
 Checked on 400 users generated from MyAnimeList ratings against 400 real ones, neither seen by the recommenders: recall
 at 10 of held-out titles is 0.29 with item-kNN and 0.17 with popularity for the generated, 0.31 and 0.17 for the real;
@@ -45,13 +45,13 @@ class Population:
     item_ids
         `(n_items,)`, ascending.
     watched
-        CSR `(n_people, n_items)`, one where a user rated a title.
+        CSR `(n_users, n_items)`, one where a user rated a title.
     residuals
         Same sparsity: rating minus item mean minus the user's offset.
     item_means
         `(n_items,)`, shrunk towards the mean of all ratings.
     offsets, spreads
-        `(n_people,)`: how much more generously than average a user rates, and the standard deviation of the rest.
+        `(n_users,)`: how much more generously than average a user rates, and the standard deviation of the rest.
     """
 
     item_ids: Ids

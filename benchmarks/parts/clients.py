@@ -29,7 +29,7 @@ def build_request(path: str, body: Any = None) -> bytes:
 
 
 def run_clients(port: int, requests: Sequence[bytes], *, n_clients: int, seconds: float) -> Load:
-    """Let clients ask as fast as they are answered, each the next request that nobody has asked yet."""
+    """Send requests from concurrent clients, each taking the next request as soon as its last one is answered."""
     return asyncio.run(_run(port, requests, n_clients, seconds))
 
 
@@ -60,7 +60,7 @@ async def _run(port: int, requests: Sequence[bytes], n_clients: int, seconds: fl
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> bytes:
-    """Read one answer to its end and return its status."""
+    """Read one response to its end and return its status."""
     head = await reader.readuntil(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     lengths = [line.split(b":")[1] for line in lines if line.lower().startswith(b"content-length:")]

@@ -1,4 +1,4 @@
-"""Time, memory, and how both are told."""
+"""Measure latency and memory, and format both."""
 
 import ctypes
 import gc
@@ -57,7 +57,7 @@ def measure_in_turn(
     Parameters
     ----------
     seconds
-        At least so long altogether, whatever the clock says.
+        Minimum total duration in seconds.
     clock
         `time.thread_time` leaves out what other processes took meanwhile.
     """
@@ -87,4 +87,4 @@ def read_memory(pid: int | str = "self") -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
-    raise LookupError(f"process {pid} tells no VmRSS")
+    raise LookupError(f"process {pid} reports no VmRSS")

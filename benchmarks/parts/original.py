@@ -1,4 +1,4 @@
-"""The original My Otaku Friend's way to answer, on the libraries of today.
+"""How the original My Otaku Friend computes recommendations, on current libraries.
 
 All titles are joined to one user's features in pandas, LightGBM predicts every pair, the best thousand are compared
 with the mean vector of the user's favourites by scikit-learn, and a title is found by comparing it with every other.

@@ -2,7 +2,7 @@
 
     python benchmarks/parts/service.py FOLDER
 
-serves the model of a folder until it is told to stop; the settings are in the environment.
+serves the model of a folder until it is stopped; the settings are in the environment.
 """
 
 import os

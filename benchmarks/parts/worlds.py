@@ -95,11 +95,11 @@ class World:
 def train_default_model(
     folder: Path, *, n_items: int, n_users: int, n_ratings: int, n_trees: int, n_learners: int
 ) -> World:
-    """Train the default preset on an invented world.
+    """Train the default preset on synthetic data.
 
     What the lists are worth is not the question here, so the first stage is fitted once instead of once a fold, the
-    synopses are random vectors, and only some users teach the ranker, for a fixed number of rounds of which the best
-    are kept.
+    synopses are random vectors, and the ranker is trained on a sample of the users, for a fixed number of rounds of
+    which the best are kept.
     """
     write_sample_world(folder, n_users=n_users, n_items=n_items, n_ratings=n_ratings, seed=0)
     source = read_source(folder)

@@ -1,4 +1,4 @@
-"""`otaku doctor`: is this machine ready, and if not, what helps."""
+"""`otaku doctor`: check the machine, the settings and the services."""
 
 import json
 from dataclasses import asdict
@@ -10,7 +10,7 @@ import typer
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Check machine, packages, settings and services, with a remedy for each; exit code 1 if one must be repaired."""
+    """Check machine, packages, settings and services, with a remedy for each; exit code 1 if a required check fails."""
     from otaku.platform.checkup import examine
 
     checks = examine()
@@ -22,7 +22,7 @@ def doctor(
 
         from otaku.console import console
 
-        table = Table("", "check", "found", "remedy", title="Examination", title_justify="left")
+        table = Table("", "check", "found", "remedy", title="Checks", title_justify="left")
         for check in checks:
             mark = "[green]✓[/]" if check.ok else "[red]✗[/]" if check.required else "[yellow]![/]"
             table.add_row(mark, check.name, escape(check.found), escape(check.remedy or ""))

@@ -1,4 +1,4 @@
-"""`otaku keys`: who may ask the service, where its setting OTAKU_API_KEYS holds the entry `database`."""
+"""`otaku keys`: manage API keys in the database, which the service reads if OTAKU_API_KEYS contains `database`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ import typer
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-app = typer.Typer(help="Keys that open the service; it takes notice within seconds.", no_args_is_help=True)
+app = typer.Typer(help="Manage API keys; the service picks up changes within seconds.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="Whose key it is.")]
+Name = Annotated[str, typer.Argument(help="Name of the client.")]
 
 
 @contextmanager
@@ -27,10 +27,10 @@ def _open() -> Iterator["Connection"]:
 @app.command("create")
 def create_key(
     name: Name,
-    scope: Annotated[list[str] | None, typer.Option(help="recommend, write or admin; may be given again.")] = None,
-    limit: Annotated[str | None, typer.Option(help="Requests, such as 600/minute.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="recommend, write or admin; can be repeated.")] = None,
+    limit: Annotated[str | None, typer.Option(help="Rate limit, such as 600/minute.")] = None,
 ) -> None:
-    """Make a key and print it, for the only time: nothing but its digest is kept."""
+    """Create a key and print it once; only its digest is stored."""
     from app.guard.limits import parse_rate_limit
     from recsys.storage.api_keys import create_api_key
 
@@ -42,7 +42,7 @@ def create_key(
 
 @app.command("list")
 def list_keys() -> None:
-    """List the keys that open the service, without the keys themselves."""
+    """List the API keys by name and digest."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -62,7 +62,7 @@ def list_keys() -> None:
 
 @app.command("revoke")
 def revoke_keys(name: Name) -> None:
-    """Close the service for all keys of a name."""
+    """Revoke all keys of a name."""
     from recsys.storage.api_keys import revoke_api_keys
 
     with _open() as connection:

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def up(
     with_airflow: Annotated[
-        bool, typer.Option("--airflow/--no-airflow", help="Run the daily and weekly jobs by a local Airflow.")
+        bool, typer.Option("--airflow/--no-airflow", help="Run the daily and weekly jobs in a local Airflow.")
     ] = True,
 ) -> None:
-    """Bring PostgreSQL, S3, MLflow and Airflow up and keep them running; those that run already are left alone.
+    """Start PostgreSQL, S3, MLflow and Airflow and keep them running; running ones are not restarted.
 
     A service named by a setting (OTAKU_DATABASE_URL, OTAKU_S3_ENDPOINT_URL, MLFLOW_TRACKING_URI, OTAKU_AIRFLOW_URL) is
-    asked, not started.
+    checked, not started.
     """
     from otaku.console import console, read_settings
     from otaku.platform import airflow
@@ -43,7 +43,7 @@ def up(
 
 
 def down() -> None:
-    """Stop the local platform; its data stay. Fine to call when nothing runs."""
+    """Stop the local platform; its data are kept. Does nothing if it is not running."""
     from otaku.console import console, read_settings
     from otaku.platform.local import LocalPlatform
 
@@ -59,7 +59,7 @@ def status(
         typer.Option("--env", help="Print export lines for a shell, passwords included: eval $(otaku status --env)."),
     ] = False,
 ) -> None:
-    """Show the services, where they are, and whether they answer; exit code 1 unless all do."""
+    """Show the services with URL and health; exit code 1 unless all are healthy."""
     from otaku.console import console, read_settings
     from otaku.platform import airflow
     from otaku.platform.local import PARTS, LocalPlatform

@@ -1,4 +1,4 @@
-"""`otaku serve`: the recommendation service alone."""
+"""`otaku serve`: run the recommendation service."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Port; default OTAKU_PORT, 8080. 0 takes a free one.")
     ] = None,
 ) -> None:
-    """Answer POST /recommend/ with the model in Production, until Ctrl-C. Needs `otaku up` or outside services."""
+    """Serve the model in Production over HTTP until Ctrl-C. Needs `otaku up` or external services."""
     from app.__main__ import serve as run
     from otaku.platform.environment import export_settings
     from otaku.platform.local import resolve_settings

@@ -44,7 +44,7 @@ def find_dags() -> Path:
 
 
 def password_file(home: Path) -> Path:
-    """Tell where the password of the interface is kept."""
+    """Return the file with the password of the web interface."""
     return home / NAME / "passwords.json"
 
 
@@ -65,7 +65,7 @@ def environment_of(site: Site, port: int, *, clock: bool = True) -> dict[str, st
     Parameters
     ----------
     clock
-        False leaves the schedules out: runs come from backfills and triggers alone.
+        False leaves the schedules out: runs come from backfills and triggers only.
     """
     url = f"http://127.0.0.1:{port}"
     sections: dict[str, Mapping[str, object]] = {
@@ -100,14 +100,14 @@ def environment_of(site: Site, port: int, *, clock: bool = True) -> dict[str, st
 
 
 def problem_of(url: str) -> str | None:
-    """Say in one line why an Airflow is not well; None when all its parts are."""
+    """Describe in one line why an Airflow is unhealthy; None if all its components are healthy."""
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/api/v2/monitor/health", timeout=5) as response:  # noqa: S310
             health = json.load(response)
     except (urllib.error.URLError, OSError, ValueError) as error:
         return str(getattr(error, "reason", error))
-    ill = [name for name in _PARTS_OF_AIRFLOW if (health.get(name) or {}).get("status") != "healthy"]
-    return f"{', '.join(ill)} not healthy" if ill else None
+    unhealthy = [name for name in _PARTS_OF_AIRFLOW if (health.get(name) or {}).get("status") != "healthy"]
+    return f"{', '.join(unhealthy)} not healthy" if unhealthy else None
 
 
 def make_part(*, clock: bool = True) -> Part:

@@ -1,4 +1,4 @@
-"""Talk to an Airflow through its REST API: backfill days, wait for runs, look at tasks, clear them.
+"""Client of the Airflow REST API: backfill days, wait for runs, read and clear tasks.
 
 The generated apache-airflow-client 3.3.1 fits this Airflow and pulls in nothing new, but it has no call for the login
 (`/auth/token`) and builds over 200 Pydantic models on import, which takes six times as long as importing httpx.
@@ -28,9 +28,9 @@ class AirflowClient:
     Parameters
     ----------
     url
-        Where the interface is.
+        Base URL of the web interface.
     username, password
-        Whose.
+        Credentials of the user.
     """
 
     def __init__(self, url: str, username: str, password: str) -> None:
@@ -39,12 +39,12 @@ class AirflowClient:
         self._login = {"username": username, "password": password}
 
     def __enter__(self) -> Self:
-        """Log in, patiently: an Airflow that has just come up may be busy.
+        """Log in, with retries while Airflow starts.
 
         Raises
         ------
         ConfigurationError
-            It does not let this user in.
+            It refused the login.
         ServiceUnavailableError
             It does not answer.
         """
@@ -52,7 +52,9 @@ class AirflowClient:
         def refused() -> str:
             answer = self._http.post(f"{self.url}/auth/token", json=self._login)
             if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-                raise ConfigurationError(f"{self.url} does not let {self._login['username']!r} in; check the password")
+                raise ConfigurationError(
+                    f"{self.url} refused the login of {self._login['username']!r}; check the password"
+                )
             self._http.headers["Authorization"] = f"Bearer {_content(answer)['access_token']}"
             return ""
 
@@ -91,7 +93,7 @@ class AirflowClient:
         period
             Length of the data interval of the DAG.
         again
-            True runs days anew that have succeeded; False only those that failed.
+            True also reruns days that succeeded; False only those that failed.
         """
         body = {
             "dag_id": dag_id,
@@ -103,7 +105,7 @@ class AirflowClient:
         return int(_content(self._http.post("/backfills", json=body))["id"])
 
     def wait_for_backfill(self, backfill: int, *, timeout: float, on_poll: Callable[[], None] = lambda: None) -> None:
-        """Wait until every run of a backfill has ended, well or not.
+        """Wait until every run of a backfill has ended in any state.
 
         Parameters
         ----------
@@ -142,10 +144,10 @@ class AirflowClient:
         return {task["task_id"]: task for task in found}
 
     def read_log(self, dag_id: str, run_id: str, task_id: str, *, attempt: int = 1) -> list[str]:
-        """Read what one try of a task said, event by event, with the reason where one is given."""
+        """Read the log of one attempt of a task, one line per event, with its reason if given."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
         entries = self._get(path, full_content="true")["content"]
-        return [_tell(entry) if isinstance(entry, dict) else str(entry) for entry in entries]
+        return [_format_event(entry) if isinstance(entry, dict) else str(entry) for entry in entries]
 
     def trigger(self, dag_id: str, **params: Any) -> str:
         """Trigger a run without a logical date and return its id."""
@@ -153,7 +155,7 @@ class AirflowClient:
         return str(_content(self._http.post(f"/dags/{dag_id}/dagRuns", json=body))["dag_run_id"])
 
     def set_paused(self, dag_id: str, *, paused: bool) -> None:
-        """Pause a DAG, or let it run."""
+        """Pause or unpause a DAG."""
         _content(self._http.patch(f"/dags/{dag_id}", json={"is_paused": paused}))
 
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
@@ -188,7 +190,7 @@ def _content(answer: httpx.Response) -> dict[str, Any]:
     return content
 
 
-def _tell(entry: Mapping[str, Any]) -> str:
+def _format_event(entry: Mapping[str, Any]) -> str:
     reason = f" {entry['reason']}" if entry.get("reason") else ""
     return f"{entry['event']}{reason}"
 
@@ -198,7 +200,7 @@ def _midnight(day: date) -> str:
 
 
 def _wait(missing: Callable[[], str], timeout: float) -> None:
-    """Ask again and again until nothing is missing; an API server that is away for a moment is asked again too."""
+    """Poll until nothing is missing; transport errors are retried too."""
     deadline = time.monotonic() + timeout
     left = "an answer"
     while time.monotonic() < deadline:

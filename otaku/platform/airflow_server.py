@@ -73,7 +73,7 @@ class Component:
 
 
 def answers(port: str) -> bool:
-    """Tell whether the API server answers."""
+    """Return whether the API server answers."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/version", timeout=5):
             return True
@@ -82,7 +82,7 @@ def answers(port: str) -> bool:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prepare the database, then tend the parts until told to stop."""
+    """Prepare the database, then supervise the components until a signal to stop."""
     (port,) = arguments
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stopping = False

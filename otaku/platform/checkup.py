@@ -1,4 +1,4 @@
-"""The examination behind `otaku doctor`: each check says what it found and what helps."""
+"""The checks of `otaku doctor`: each returns a finding and a remedy."""
 
 import platform
 import shutil

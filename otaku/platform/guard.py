@@ -1,4 +1,4 @@
-"""Keep one service on a leash: run it, and end it with everything it started when told to or when its owner dies.
+"""Supervise one service: it ends, with every process it started, on a signal or with its parent.
 
 Run as a script with nothing but the standard library: `python guard.py OWNER SIGNAL GRACE UID:GID|- COMMAND...`.
 OWNER is the pid whose death ends the service, 0 for none. The guard adopts orphans, so a grandchild that left its
@@ -31,7 +31,7 @@ def _prctl(option: int, *arguments: int) -> bool:
 
 
 def _keep_capability(capability: int) -> bool:
-    """Hold one capability across the coming exec; the process must still have it permitted."""
+    """Keep one capability across exec; the process must still have it permitted."""
     bit = 1 << capability
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     sets = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
@@ -104,10 +104,10 @@ def _stop(service: int, stop_signal: int, grace: float) -> None:
 
 
 def _sweep(service: int) -> None:
-    """Kill the service if it still runs, and all it left behind."""
+    """Kill the service if it still runs, and its orphan processes."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(service, signal.SIGKILL)
-    while left := _children():  # killing one may hand its own children to us
+    while left := _children():  # the children of a killed process are adopted
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -116,7 +116,7 @@ def _sweep(service: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Guard one service until it ends, is told to end, or its owner is gone; return its exit code."""
+    """Supervise one service until it ends, is signalled, or its owner is gone; return its exit code."""
     owner, stop_signal, grace, identity, *command = arguments
     watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, watched)

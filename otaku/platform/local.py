@@ -1,4 +1,4 @@
-"""The platform as one thing: brings what no setting names, in order, and hands out where everything is."""
+"""The local platform: start the services that no setting names, in order, and provide their addresses."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from otaku.platform.supervisor import (
     is_running,
     start,
     stop,
-    stop_strays,
+    stop_orphans,
     wait_until_ready,
 )
 from recsys.exceptions import ConfigurationError, ServiceUnavailableError
@@ -109,15 +109,15 @@ class LocalPlatform:
         with locked(self.home):
             self._check_outside()
             running = self.running()
-            if stop_strays(self.home, keep=running):
-                logger.warning("stopped processes in %s that an interrupted command had left behind", self.home)
+            if stop_orphans(self.home, keep=running):
+                logger.warning("stopped orphan processes of an interrupted command in %s", self.home)
             names = {entry.name for entry in running}
             missing = [part for part in self.parts if not part.is_given(self.given) and part.name not in names]
             try:
                 self._start(missing, 0 if detached else os.getpid(), on_ready)
             except BaseException:
                 self._stop(self._started)
-                stop_strays(self.home, keep=running)
+                stop_orphans(self.home, keep=running)
                 raise
         return bool(missing)
 
@@ -128,7 +128,7 @@ class LocalPlatform:
         with locked(self.home):
             stopped = [entry.name for entry in self.running()]
             self._stop({entry.name for entry in read_state(self.home).services})
-            stop_strays(self.home)
+            stop_orphans(self.home)
         return stopped
 
     def running(self) -> list[Running]:
@@ -226,7 +226,7 @@ class LocalPlatform:
         return service, running
 
     def _stop(self, names: set[str]) -> None:
-        """Stop services, those that stand on others first, so that nobody loses its database under its feet."""
+        """Stop services in reverse order of their dependencies."""
         state = read_state(self.home)
         leaving = [entry for entry in state.services if entry.name in names]
         while leaving:
@@ -246,6 +246,6 @@ def resolve_settings(given: Settings) -> Settings:
     Raises
     ------
     ConfigurationError
-        Something is neither given nor running; says to run `otaku up`.
+        Something is neither given nor running; the message names `otaku up`.
     """
     return LocalPlatform(given).settings()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Create or check the tables, then serve on the loopback interface until told to stop."""
+    """Create or check the tables, then serve on the loopback interface until a signal to stop."""
     port, artifact_root = arguments
     import uvicorn
 

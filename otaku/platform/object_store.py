@@ -58,7 +58,7 @@ def service(site: Site, port: int) -> Service:
 
 
 def problem_of(settings: Settings) -> str | None:
-    """Say in one line why the S3 server of the settings does not let us in; None when it does.
+    """Describe in one line why the S3 server of the settings refuses access; None if it does not.
 
     A bucket that does not exist yet is no problem: it is created on first use.
     """

@@ -41,13 +41,13 @@ class Part:
     needs
         Parts that must answer before this one starts.
     describe
-        Prepare the data and say how it is run on a port.
+        Prepare the data and describe the service on a port.
     fill
         The fields of the settings that this part fills when it runs on a port.
     problem
-        Ask the service of complete settings; None when it answers, else one line why not.
+        Check the service of complete settings; None if it answers, else the reason in one line.
     after_start
-        What is done once it answers.
+        Called once it answers.
     """
 
     name: str
@@ -60,5 +60,5 @@ class Part:
     after_start: Callable[[Site], None] = lambda _site: None
 
     def is_given(self, settings: Settings) -> bool:
-        """Tell whether the settings name an outside service in its place."""
+        """Return whether the settings name an outside service in its place."""
         return bool(self.field) and getattr(settings, self.field) is not None

@@ -135,7 +135,7 @@ def create_database(server_url: str, name: str) -> None:
 
 
 def problem_of(url: str, *, timeout: int = 5) -> str | None:
-    """Say in one line why a database does not let us in within `timeout` seconds; None when it does."""
+    """Describe in one line why a database does not accept a connection within `timeout` seconds; None if it does."""
     import psycopg2
 
     try:

@@ -38,7 +38,7 @@ class State:
 
 
 def prepare_home(home: Path) -> Path:
-    """Create the home, readable by its owner alone; return its absolute path.
+    """Create the home, readable by its owner only; return its absolute path.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def prepare_home(home: Path) -> Path:
 
 @contextmanager
 def locked(home: Path, *, timeout: float = 120.0) -> Iterator[None]:
-    """Hold the home alone; the kernel frees the lock when its holder dies, so it is never stale.
+    """Lock the home exclusively; the kernel frees the lock when its holder dies, so it is never stale.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def locked(home: Path, *, timeout: float = 120.0) -> Iterator[None]:
 
 
 def read_state(home: Path) -> State:
-    """Read who runs; a missing, truncated or foreign file means nobody, and is put aside."""
+    """Read the running services; a missing, truncated or foreign file means none, and is put aside."""
     path = home / "state.json"
     try:
         content = json.loads(path.read_bytes())

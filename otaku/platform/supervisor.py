@@ -1,4 +1,4 @@
-"""Start services in order, wait until they answer, stop them by an identity that no other process can take over."""
+"""Start services in order, wait until they answer, stop them by pid and start time."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ _LOG_BYTES = 10_000_000  # a longer log of earlier runs is put aside at the star
 
 @dataclass(frozen=True)
 class Service:
-    """One process of the platform: how it is run, and how one sees that it answers.
+    """One process of the platform: its command and its readiness check.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Running:
 
 
 def identify_start(pid: int) -> str:
-    """Say when a process started, in a way that neither a corrected clock nor a reboot can confuse.
+    """Identify the start of a process, independent of clock changes and reboots.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def identify_start(pid: int) -> str:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """Find a free TCP port on the loopback interface, `preferred` if nobody listens there."""
+    """Find a free TCP port on the loopback interface, `preferred` if it is free."""
     for port in (preferred or 0, 0):
         with socket.socket() as listener, suppress(OSError):
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -105,7 +105,7 @@ def start(service: Service, log_file: Path, *, home: Path, owner: int) -> Runnin
     Parameters
     ----------
     home
-        Written into the environment of every process of the service, so that strays can be told from strangers.
+        Written into the environment of every process of the service, so that orphan processes are recognized.
     owner
         pid whose death ends the service; 0 keeps it running until it is stopped.
     """
@@ -127,7 +127,7 @@ _children: dict[int, "subprocess.Popen[bytes]"] = {}
 
 
 def is_running(running: Running) -> bool:
-    """Tell whether the process of a started service is alive (it may not answer yet)."""
+    """Return whether the process of a started service is alive (it may not answer yet)."""
     if running.pid in _children and _children[running.pid].poll() is not None:
         return False
     return running.process() is not None
@@ -169,29 +169,29 @@ def stop(running: Iterable[Running], *, patience: float = 40.0) -> None:
             child.wait()
 
 
-def stop_strays(home: Path, *, keep: Iterable[Running] = (), patience: float = 40.0) -> int:
-    """Stop processes of this home that the state does not know: their guard was killed, or the state was lost.
+def stop_orphans(home: Path, *, keep: Iterable[Running] = (), patience: float = 40.0) -> int:
+    """Stop orphan processes of this home: those whose guard was killed, or which the state no longer lists.
 
     Returns
     -------
     int
-        How many there were.
+        Number of processes stopped.
     """
     known = {process for service in keep if (process := service.process()) is not None}
     known |= {child for process in known for child in _descendants(process)}
-    strays = [process for process in _marked(home) if process not in known]
-    _end(strays, strays, patience)
+    orphans = [process for process in _marked(home) if process not in known]
+    _end(orphans, orphans, patience)
     for pid in [pid for pid, child in _children.items() if child.poll() is not None]:
         del _children[pid]
-    return len(strays)
+    return len(orphans)
 
 
-def _end(processes: list[psutil.Process], told: list[psutil.Process], patience: float) -> None:
-    """Tell some to end, wait for them, kill whatever is left of all."""
-    for process in told:
+def _end(processes: list[psutil.Process], terminated: list[psutil.Process], patience: float) -> None:
+    """Terminate `terminated`, wait for them, then kill all that still run."""
+    for process in terminated:
         with suppress(psutil.Error):
             process.terminate()
-    _wait(told, patience)
+    _wait(terminated, patience)
     for process in processes:
         with suppress(psutil.Error):
             process.kill()
@@ -199,7 +199,7 @@ def _end(processes: list[psutil.Process], told: list[psutil.Process], patience: 
 
 
 def _wait(processes: list[psutil.Process], patience: float) -> None:
-    """Wait until all have ended. A zombie has: in a container nobody may be there to collect it."""
+    """Wait until all have ended. A zombie counts as ended: a container may have no init process to reap it."""
     deadline = time.monotonic() + patience
     while any(map(_is_alive, processes)) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)

@@ -64,7 +64,7 @@ def service(database_url: str, bucket: str, port: int, environment: Mapping[str,
 
 
 def problem_of(uri: str) -> str | None:
-    """Say in one line why an MLflow server does not answer; None when it does, or when `uri` is no server."""
+    """Describe in one line why an MLflow server does not answer; None if it does, or when `uri` is no server."""
     if not uri.startswith(("http://", "https://")):
         return None
     try:

@@ -88,7 +88,7 @@ def test_ratings_and_list_lengths_follow_the_law_of_the_users(users: Interaction
     assert generosities[1] == pytest.approx(generosities[0], rel=0.25)
 
 
-def test_nobody_is_copied(users: Interactions, generated: Interactions) -> None:
+def test_no_user_is_copied(users: Interactions, generated: Interactions) -> None:
     real, made = to_dense(users), to_dense(generated)
     cosines = made @ real.T / np.sqrt(np.outer(made.sum(axis=1), real.sum(axis=1)))
     assert cosines.max() < 0.95

@@ -80,7 +80,7 @@ def test_generated_users_depend_on_their_day_alone(
 def test_no_generated_training_user_resembles_held_out_users(
     engine: Engine, read_tables: Callable, forget_arrivals: Callable, hidden_group: str
 ) -> None:
-    """Turn the ratings of all held-out users upside down: nobody who will be trained on is generated differently."""
+    """Turn the ratings of all held-out users upside down: no user to train on is generated differently."""
 
     def generate() -> dict[str, list[tuple[int, ...]]]:
         forget_arrivals()
@@ -176,7 +176,7 @@ def test_a_generated_user_who_exists_without_their_day_is_refused(engine: Engine
         add_new_users(engine, LATE, cohort_size=SIZE)
 
 
-def test_nobody_at_all_is_one_clear_error(engine: Engine) -> None:
+def test_no_users_at_all_is_one_clear_error(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(delete(users))
         connection.execute(delete(future_users))

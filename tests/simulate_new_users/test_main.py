@@ -28,7 +28,7 @@ def test_a_day_is_announced_added_and_left_alone(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.local
 @pytest.mark.usefixtures("configured")
-def test_generated_users_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+def test_generated_users_are_reported_separately(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--day", "2027-01-05", "--cohort-size", "2", "2"]) == 0
     assert "2 users (2 of them generated) with" in capsys.readouterr().out
 

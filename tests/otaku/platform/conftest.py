@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from otaku.platform.supervisor import MARKER, stop_strays
+from otaku.platform.supervisor import MARKER, stop_orphans
 from recsys.settings import Settings
 
 
@@ -18,7 +18,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     path.mkdir()
     yield path
     left = marked_processes(path)
-    stop_strays(path)
+    stop_orphans(path)
     assert left == []
 
 

@@ -1,4 +1,4 @@
-"""The client against an API that is made up: what it asks, and what it makes of the answers."""
+"""The client against a mock transport: its requests, and how it reads the responses."""
 
 import json
 from collections.abc import Iterator
@@ -95,5 +95,5 @@ def test_a_refusal_is_one_sentence_and_waiting_ends(client: AirflowClient) -> No
 def test_a_wrong_password_is_one_sentence_at_once(client: AirflowClient) -> None:
     stranger = AirflowClient(client.url, "admin", "wrong")
     stranger._http = client._http
-    with pytest.raises(ConfigurationError, match="does not let 'admin' in"):
+    with pytest.raises(ConfigurationError, match="refused the login of 'admin'"):
         stranger.__enter__()

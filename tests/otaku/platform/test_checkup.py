@@ -1,4 +1,4 @@
-"""What `otaku doctor` finds, and what it says against it."""
+"""The findings of `otaku doctor` and their remedies."""
 
 import socket
 from collections import namedtuple

@@ -119,7 +119,7 @@ def test_a_lost_state_is_repaired_and_loses_no_data(given: Settings, caplog: pyt
         (given.home / "state.json").write_text('{"version": 1, "serv')
         with _platform(given) as second:
             assert _execute(second, "SELECT n FROM kept") == [(7,)]
-        assert "left behind" in caplog.text
+        assert "orphan processes" in caplog.text
         assert not any(map(psutil.pid_exists, pids)), "not even a zombie"
     finally:
         first.take_down()

@@ -82,7 +82,7 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         prepare_home(tmp_path / "file" / "home")
 
 
-def test_the_lock_is_held_by_one_and_a_lock_file_left_behind_holds_nobody(tmp_path: Path) -> None:
+def test_the_lock_is_held_by_one_and_a_leftover_lock_file_does_not_block(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("4242")
     with locked(tmp_path, timeout=0.2):
         with (tmp_path / "lock").open() as other, pytest.raises(BlockingIOError):

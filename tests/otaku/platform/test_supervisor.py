@@ -1,4 +1,4 @@
-"""Services end when they are told to, when their owner dies, and never in place of a stranger."""
+"""Services end on request and with their owner; other processes are never stopped."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from otaku.platform.supervisor import (
     is_running,
     start,
     stop,
-    stop_strays,
+    stop_orphans,
     wait_until_ready,
 )
 from recsys.exceptions import ServiceUnavailableError
@@ -75,13 +75,13 @@ def test_a_killed_guard_takes_the_service_with_it(home: Path, log: Path, process
     stop([running])
 
 
-def test_strays_of_a_killed_guard_are_found_without_any_state(home: Path, log: Path, processes_of: Processes) -> None:
+def test_orphans_of_a_killed_guard_are_found_without_any_state(home: Path, log: Path, processes_of: Processes) -> None:
     service = _service(RUNAWAY, "ran", log)
     running = start(service, log, home=home, owner=os.getpid())
     wait_until_ready(service, running, log)
     os.kill(running.pid, signal.SIGKILL)
     assert _until(lambda: len(processes_of(home)) == 1)  # the runaway grandchild
-    assert stop_strays(home) == 1
+    assert stop_orphans(home) == 1
     assert processes_of(home) == []
     stop([running])
 
