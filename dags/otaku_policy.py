@@ -25,6 +25,8 @@ TRAINING_POOL = "training"
 NON_RETRYABLE: list[str | type[BaseException]] = [
     "recsys.exceptions.DataContractError",
     "recsys.exceptions.ConfigurationError",
+    "recsys.exceptions.RegistryError",
+    "recsys.exceptions.StaleChampionError",
 ]
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[]

@@ -18,6 +18,9 @@ RecsysError
 ├── ArtifactError           a stored artefact is missing, truncated or altered
 │   └── OtherFormatError    a model version that another version of this code can read
 ├── NoProductionModelError  nothing has been promoted yet
+├── RegistryError           MLflow refuses a request, and would refuse it again
+│   ├── UnknownVersionError a model version that the registry does not hold
+│   └── MissingProductionVersionError  the version in Production was deleted from the registry
 ├── ArrivalError            a cohort cannot arrive
 ├── EvaluationError         no user or model to evaluate
 ├── RetrainError            a retraining step cannot go on
@@ -138,6 +141,18 @@ class OtherFormatError(ArtifactError):
 
 class NoProductionModelError(RecsysError):
     """No model version carries the Production alias yet."""
+
+
+class RegistryError(RecsysError):
+    """MLflow refuses a request; the same request would be refused again."""
+
+
+class UnknownVersionError(RegistryError):
+    """A model version that the registry does not hold."""
+
+
+class MissingProductionVersionError(RegistryError):
+    """The version that the ledger has in Production was deleted from the registry."""
 
 
 class ArrivalError(RecsysError):

@@ -40,8 +40,8 @@ COMMIT_POINTS: Final = (
     "run finished",
     "gate published",
     "decision written",
-    "previous moved",
     "production moved",
+    "previous moved",
     "decision shown",
 )
 INPUTS = "inputs.json"
@@ -91,8 +91,8 @@ class RetrainContext:
         return f"{self.place or f'{ROOT}/{self.run_key}'}/{step}"
 
 
-def compute_digest(context: RetrainContext, step: str) -> str:
-    """Digest what a finished step published.
+def read_step_digest(context: RetrainContext, step: str) -> str:
+    """Read the digest of what a finished step published.
 
     Raises
     ------

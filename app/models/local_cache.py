@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recsys.exceptions import ArtifactError
-from recsys.storage.registry.versions import compute_digest
+from recsys.storage.registry.versions import compute_directory_digest
 
 logger = logging.getLogger(__name__)
 _NOTE = "last_good.json"
@@ -67,7 +67,7 @@ class LocalModelCache:
         if self._directory is None or folder.parent != self._directory:
             return
         before = self._read_note()
-        self._write_note(self._directory, LastGood(version, run_id, folder.name, compute_digest(folder)))
+        self._write_note(self._directory, LastGood(version, run_id, folder.name, compute_directory_digest(folder)))
         keep = {folder.name, before.folder if before else ""}
         for path in self._directory.glob("version-*"):
             if path.name not in keep:
@@ -97,7 +97,7 @@ class LocalModelCache:
         if self._directory is None or note is None:
             return None
         folder = self._directory / note.folder
-        digest = compute_digest(folder)
+        digest = compute_directory_digest(folder)
         if digest != note.digest:
             raise ArtifactError(f"{folder} was altered: its digest is {digest[:12]} instead of {note.digest[:12]}")
         self._notes[note.version] = note

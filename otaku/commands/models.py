@@ -108,10 +108,10 @@ def promote_model(
 ) -> None:
     """Put a version into Production by hand, past the gate; the service swaps within seconds."""
     from otaku.console import console
-    from recsys.storage.promotion import promote, reconcile
+    from recsys.storage.promotion import promote, read_production_version
 
     with _open() as (engine, registry):
-        champion = reconcile(engine, registry)
+        champion = read_production_version(engine, registry)
         promote(
             engine,
             registry,

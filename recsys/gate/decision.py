@@ -27,6 +27,7 @@ class Outcome(StrEnum):
     NoBetterThanPopularity = "no_better_than_popularity"
     WorseRatings = "worse_ratings"
     GuardrailFailed = "guardrail_failed"
+    AlreadyInProduction = "already_in_production"
 
 
 @dataclass(frozen=True)

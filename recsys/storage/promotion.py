@@ -10,22 +10,25 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Row, insert, select
 
-from recsys.exceptions import NoProductionModelError, RetrainError, StaleChampionError
+from recsys.exceptions import (
+    NoProductionModelError,
+    RetrainError,
+    StaleChampionError,
+    UnknownVersionError,
+)
 from recsys.gate.decision import Decision
+from recsys.storage.aliases import move_aliases
 from recsys.storage.database import advisory_lock
-from recsys.storage.registry import PREVIOUS, PRODUCTION, Registry
+from recsys.storage.registry import Registry
 from recsys.storage.tables import decisions
+from recsys.storage.version_notes import CARD_TAG, GATE, build_tags, describe_version
 
-GATE = "gate"
-# Tag of a version: the name of its model card among the artefacts of its run.
-CARD_TAG = "otaku.model_card"
-
-LOCK = "promotion"
-MOVES = ("promote", "rollback")
+LOCK: Final = "promotion"
+MOVES: Final = ("promote", "rollback")
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +80,10 @@ def record_decision(
     ------
     StaleChampionError
         If `champion` is no longer in Production: the comparison has to be made again.
+    RetrainError
+        If the decision promotes the champion over itself.
+    UnknownVersionError
+        If the decision promotes a version that was deleted.
     """
     return _record(
         engine,
@@ -108,14 +115,11 @@ def promote(
     ------
     StaleChampionError
         If `champion` is not the version in Production.
-    NoProductionModelError
+    UnknownVersionError
         If there is no such version.
     RetrainError
         If the version is in Production already.
     """
-    registry.read_version(version)
-    if version == champion:
-        raise RetrainError(f"version {version} is in Production already")
     return _record(
         engine,
         registry,
@@ -129,6 +133,12 @@ def promote(
     )
 
 
+def _check_target(registry: Registry, version: int, champion: int | None) -> None:
+    registry.read_version(version)
+    if version == champion:
+        raise RetrainError(f"version {version} is in Production already")
+
+
 def roll_back(engine: Engine, registry: Registry, *, run_key: str, actor: str, reason: str) -> LedgerEntry:
     """Put the version back that was in Production before; once more, and the newer one is back.
 
@@ -136,6 +146,8 @@ def roll_back(engine: Engine, registry: Registry, *, run_key: str, actor: str, r
     ------
     NoProductionModelError
         If no version was in Production before the present one.
+    UnknownVersionError
+        If that version was deleted from the registry; nothing is written then.
     """
     with engine.connect() as connection:
         earlier = _find_entry(connection, run_key)
@@ -144,7 +156,11 @@ def roll_back(engine: Engine, registry: Registry, *, run_key: str, actor: str, r
         return _complete(engine, registry, earlier)
     if last is None or last.champion_version is None:
         raise NoProductionModelError("no version was in Production before the present one; nothing to roll back to")
-    registry.read_version(last.champion_version)
+    if not registry.has_version(last.champion_version):
+        raise UnknownVersionError(
+            f"version {last.champion_version}, which was in Production before, was deleted from the registry; put "
+            "another one into Production with `otaku models promote VERSION --reason TEXT`"
+        )
     return _record(
         engine,
         registry,
@@ -161,18 +177,31 @@ def roll_back(engine: Engine, registry: Registry, *, run_key: str, actor: str, r
 def reconcile(engine: Engine, registry: Registry) -> int | None:
     """Move the aliases to where the ledger says they belong and return the version in Production.
 
-    A registry whose ledger is empty keeps its alias: whoever put it there did so before there was a ledger.
+    A registry whose ledger is empty keeps its alias: whoever put it there did so before there was a ledger. The alias
+    `challenger` is removed when another version takes over, since it named a candidate against the former champion.
+
+    Raises
+    ------
+    MissingProductionVersionError
+        If the version in Production was deleted from the registry.
     """
     with engine.begin() as connection, advisory_lock(connection, LOCK):
+        return _follow(registry, _last_move(connection))
+
+
+def _follow(registry: Registry, last: LedgerEntry | None) -> int | None:
+    """Let the aliases follow the last move."""
+    if last is None or last.challenger_version is None:
+        return registry.production_version()
+    move_aliases(registry, last.challenger_version, last.champion_version)
+    return last.challenger_version
+
+
+def read_production_version(engine: Engine, registry: Registry) -> int | None:
+    """Read the version in Production: by the ledger, or by the alias while the ledger is empty; moves nothing."""
+    with engine.connect() as connection:
         last = _last_move(connection)
-        if last is None:
-            return registry.production_version()
-        # Production last: whoever sees it moved can rely on `previous` too.
-        for alias, version in ((PREVIOUS, last.champion_version), (PRODUCTION, last.challenger_version)):
-            if registry.alias_version(alias) != version:
-                logger.info("alias %s moves to version %s", alias, version)
-                registry.point_alias(alias, version)
-        return last.challenger_version
+    return registry.production_version() if last is None else last.challenger_version
 
 
 def read_ledger(engine: Engine) -> list[LedgerEntry]:
@@ -197,12 +226,14 @@ def _record(
     with engine.begin() as connection, advisory_lock(connection, LOCK):
         entry = _find_entry(connection, run_key)
         if entry is None:
+            if action in MOVES:
+                _check_target(registry, challenger, champion)
             last = _last_move(connection)
             standing = registry.production_version() if last is None else last.challenger_version
             if standing != champion:
                 raise StaleChampionError(
                     f"decision {run_key!r} was made against version {champion}, but version {standing} is in "
-                    "Production by now; compare with that one"
+                    "Production by now; run the steps from `evaluate` on again to compare with that one"
                 )
             row = {
                 "run_key": run_key,
@@ -219,31 +250,37 @@ def _record(
 
 def _complete(engine: Engine, registry: Registry, entry: LedgerEntry) -> LedgerEntry:
     """Carry out what the ledger says; doing it again changes nothing."""
-    reconcile(engine, registry)
-    if entry.challenger_version is not None:
-        card = registry.read_version(entry.challenger_version).tags.get(CARD_TAG)
-        registry.annotate(entry.challenger_version, _to_tags(entry), describe_version(entry.reason, card))
+    with engine.begin() as connection, advisory_lock(connection, LOCK):
+        _follow(registry, _last_move(connection))
+        if entry.challenger_version is not None:
+            _annotate(connection, registry, entry.challenger_version)
     return entry
 
 
-def describe_version(reason: str, card: str | None) -> str:
-    """Say in one line what was decided about a version, and where its card lies if it has one."""
-    return reason if card is None else f"{reason}\n\nModel card: {card} among the artefacts of its run."
+def _annotate(connection: Connection, registry: Registry, version: int) -> None:
+    """Let a version say what the ledger knows about it; one that was deleted says nothing."""
+    try:
+        found = registry.read_version(version)
+    except UnknownVersionError:
+        logger.warning("version %d was deleted from the registry; its decisions are in the ledger alone", version)
+        return
+    entries = _read_entries_about(connection, version)
+    changed = {name: value for name, value in build_tags(entries).items() if found.tags.get(name) != value}
+    registry.annotate(version, changed, describe_version(entries, found.tags.get(CARD_TAG)))
 
 
-def _to_tags(entry: LedgerEntry) -> dict[str, str]:
-    tags = {
-        "decision.action": entry.action,
-        "decision.actor": entry.actor,
-        "decision.run_key": entry.run_key,
-        "decision.champion": str(entry.champion_version or ""),
-        "decision.at": entry.created_at.isoformat(timespec="seconds"),
-    }
-    if entry.actor == GATE:
-        decision = Decision.from_dict(entry.evidence)
-        tags["decision.outcome"] = decision.outcome.value
-        tags |= {f"decision.{name}": f"{value:.6g}" for name, value in decision.to_metrics().items()}
-    return tags
+def describe_pending(engine: Engine, registry: Registry, version: int, reason: str, *, run_key: str, card: str) -> None:
+    """Name the model card of a version and, until the ledger has the decision of a run, the gate's reason."""
+    with engine.begin() as connection, advisory_lock(connection, LOCK):
+        entries = _read_entries_about(connection, version)
+        decided = any(entry.run_key == run_key for entry in entries)
+        text = describe_version(entries, card, pending=None if decided else reason)
+        registry.annotate(version, {CARD_TAG: card}, text)
+
+
+def _read_entries_about(connection: Connection, version: int) -> list[LedgerEntry]:
+    rows = select(decisions).where(decisions.c.challenger_version == version).order_by(decisions.c.decision_id)
+    return [_read_entry(row) for row in connection.execute(rows)]
 
 
 def _find_entry(connection: Connection, run_key: str) -> LedgerEntry | None:

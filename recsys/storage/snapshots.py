@@ -97,7 +97,7 @@ def write_snapshot(engine: Engine, store: ArtifactStore, as_of: date | None) -> 
         interactions = read_ratings(connection, as_of)
         users = read_users(connection, as_of)
         statuses = read_watch_statuses(connection, as_of)
-    digest = compute_digest(catalog, interactions, users, statuses)
+    digest = compute_snapshot_digest(catalog, interactions, users, statuses)
     if not _is_published(store, digest):
         with tempfile.TemporaryDirectory(prefix="snapshot-") as directory:
             _write_tables(Path(directory), catalog, interactions, users, statuses)
@@ -123,14 +123,14 @@ def read_snapshot(store: ArtifactStore, uri: str) -> Snapshot:
             statuses = _read_statuses(Path(directory) / _STATUSES)
         except (OSError, pa.ArrowException) as error:
             raise ArtifactError(f"{uri} is no snapshot: {error}") from error
-    digest = compute_digest(catalog, interactions, users, statuses)
+    digest = compute_snapshot_digest(catalog, interactions, users, statuses)
     expected = prefix.rpartition("/")[2]
     if digest != expected:
         raise ArtifactError(f"{uri} holds the content {digest[:12]}, not {expected[:12]}; write the snapshot again")
     return Snapshot(catalog, interactions, users, digest, statuses)
 
 
-def compute_digest(
+def compute_snapshot_digest(
     catalog: Catalog, interactions: Interactions, users: pd.DataFrame, statuses: WatchStatuses | None = None
 ) -> str:
     """Compute the SHA-256 of items, ratings, users and statuses, independent of the order of their rows.

@@ -20,10 +20,10 @@ from recsys.exceptions import NoProductionModelError
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import read_catalog, read_frame
 from recsys.storage.locks import hold_lock
-from recsys.storage.promotion import GATE
 from recsys.storage.registry import Registry
 from recsys.storage.snapshots import read_snapshot
 from recsys.storage.tables import decisions, drift_reports, ratings, users
+from recsys.storage.version_notes import GATE
 from retrain_model.drift.options import DriftRules
 from retrain_model.evidence import read_recipe
 

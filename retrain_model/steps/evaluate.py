@@ -16,19 +16,18 @@ from recsys.evaluation.evaluate import EvaluationResult, evaluate_generator, eva
 from recsys.evaluation.evaluation_set import EvaluationSet, build_evaluation_set
 from recsys.evaluation.plots import plot_differences
 from recsys.exceptions import OtherFormatError, RetrainError
-from recsys.gate.decision import Action, Decision
+from recsys.gate.decision import Action, Decision, Outcome
 from recsys.gate.gate import PromotionGate
 from recsys.gate.scorecard import Scorecard
 from recsys.recommender import Recommender
 from recsys.storage.promotion import (
-    CARD_TAG,
     LedgerEntry,
-    describe_version,
+    describe_pending,
     read_ledger,
     reconcile,
     record_decision,
 )
-from retrain_model.context import RetrainContext, compute_digest, fetch, publish_once
+from retrain_model.context import RetrainContext, fetch, publish_once, read_step_digest
 from retrain_model.evidence import CARD, ENVIRONMENT, RECIPE, TRAINING, build_evidence, build_recipe, to_tags
 from retrain_model.steps.fit import load_snapshot
 
@@ -43,7 +42,7 @@ def evaluate(context: RetrainContext) -> str:
     """Register the challenger and score it, the champion and the baselines on the same held-out users."""
     decided = _find_verdict(context)
     champion = decided.champion_version if decided else reconcile(context.engine, context.registry)
-    inputs = {"train_ranker": compute_digest(context, "train_ranker"), "champion": champion}
+    inputs = {"train_ranker": read_step_digest(context, "train_ranker"), "champion": champion}
 
     def build(folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="otaku-") as scratch:
@@ -137,23 +136,32 @@ def _register(
 
 def read_evaluation(context: RetrainContext) -> dict[str, Any]:
     """Read the summary of a finished evaluation."""
-    compute_digest(context, "evaluate")
+    read_step_digest(context, "evaluate")
     summary: dict[str, Any] = json.loads(context.store.read_bytes(f"{context.prefix('evaluate')}/evaluation.json"))
     return summary
 
 
 def gate(context: RetrainContext) -> dict[str, Any]:
-    """Judge challenger against champion and keep the decision with its numbers and plot; nothing moves yet."""
+    """Compare challenger and champion by the gate; keep the decision with its numbers and plot, move nothing."""
     rules = PromotionGate()
-    inputs = {"evaluate": compute_digest(context, "evaluate"), "rules": json.loads(json.dumps(asdict(rules)))}
+    inputs = {"evaluate": read_step_digest(context, "evaluate"), "rules": json.loads(json.dumps(asdict(rules)))}
 
     def build(folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="otaku-") as scratch:
             evaluated = fetch(context, "evaluate", Path(scratch))
             cards = _read_scorecards(evaluated)
             decision = rules.decide(cards[CHALLENGER], cards.get(CHAMPION), cards[POPULAR])
-            if unread := json.loads((evaluated / "evaluation.json").read_text()).get("champion_unread"):
+            evaluation = json.loads((evaluated / "evaluation.json").read_text())
+            if unread := evaluation.get("champion_unread"):
                 decision = replace(decision, reason=f"{decision.reason}; {unread}")
+            version = evaluation["challenger_version"]
+            if version == evaluation["champion_version"]:
+                decision = replace(
+                    decision,
+                    action=Action.Keep,
+                    outcome=Outcome.AlreadyInProduction,
+                    reason=f"version {version} is already in Production",
+                )
             (folder / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
             _explain(context, decision, cards, evaluated)
 
@@ -177,7 +185,7 @@ def _explain(context: RetrainContext, decision: Decision, cards: dict[str, Score
         artifacts={"gate/decision.json": json.dumps(decision.to_dict(), indent=1).encode(), **artifacts},
     )
     version = int(json.loads((evaluated / "evaluation.json").read_text())["challenger_version"])
-    registry.annotate(version, {CARD_TAG: CARD}, describe_version(decision.reason, CARD))
+    describe_pending(context.engine, registry, version, decision.reason, run_key=context.run_key, card=CARD)
     registry.finish_run(run_id)
 
 
@@ -198,7 +206,7 @@ def _read_scorecards(folder: Path) -> dict[str, Scorecard]:
 
 def read_decision(context: RetrainContext) -> Decision:
     """Read what the gate of this run decided."""
-    compute_digest(context, "gate")
+    read_step_digest(context, "gate")
     return Decision.from_dict(json.loads(context.store.read_bytes(f"{context.prefix('gate')}/decision.json")))
 
 

@@ -17,7 +17,7 @@ from recsys.retrieval.registry import list_first_stage, make_first_stage
 from recsys.retrieval.spec import ModelInputs
 from recsys.storage.snapshots import Snapshot, read_snapshot, write_snapshot
 from recsys.types import Floats
-from retrain_model.context import RetrainContext, compute_digest, fetch, publish_once
+from retrain_model.context import RetrainContext, read_step_digest, fetch, publish_once
 from retrain_model.environment import describe_environment
 from retrain_model.evidence import ENVIRONMENT, TRAINING
 from retrain_model.text_cache import load_text_vectors
@@ -37,14 +37,14 @@ def snapshot(context: RetrainContext) -> str:
 
 def load_snapshot(context: RetrainContext) -> Snapshot:
     """Read the data that this run has frozen."""
-    compute_digest(context, "snapshot")
+    read_step_digest(context, "snapshot")
     pointer = json.loads(context.store.read_bytes(f"{context.prefix('snapshot')}/snapshot.json"))
     return read_snapshot(context.store, pointer["uri"])
 
 
 def embed_text(context: RetrainContext) -> str:
     """Encode new and changed synopses, and relate titles by name."""
-    inputs = {"snapshot": compute_digest(context, "snapshot"), "text_model": context.text_model}
+    inputs = {"snapshot": read_step_digest(context, "snapshot"), "text_model": context.text_model}
 
     def build(folder: Path) -> None:
         catalog = load_snapshot(context).catalog
@@ -66,9 +66,9 @@ def fit_retrieval(context: RetrainContext) -> str:
     vectors = _load_text_vectors(context) if needs_text else None
     made_from = ModelInputs(seed=context.seed) if vectors is None else ModelInputs(lambda: vectors, context.seed)
     models = [repr(model) for model in make_first_stage(made_from)]
-    inputs = {"snapshot": compute_digest(context, "snapshot"), "models": models, "n_folds": N_FOLDS}
+    inputs = {"snapshot": read_step_digest(context, "snapshot"), "models": models, "n_folds": N_FOLDS}
     if needs_text:
-        inputs["embed_text"] = compute_digest(context, "embed_text")
+        inputs["embed_text"] = read_step_digest(context, "embed_text")
 
     def build(folder: Path) -> None:
         frozen = load_snapshot(context)
@@ -100,8 +100,8 @@ def _load_text_vectors(context: RetrainContext) -> Floats:
 def train_ranker(context: RetrainContext) -> str:
     """Train both heads and put the whole recommender together."""
     inputs = {
-        "embed_text": compute_digest(context, "embed_text"),
-        "fit_retrieval": compute_digest(context, "fit_retrieval"),
+        "embed_text": read_step_digest(context, "embed_text"),
+        "fit_retrieval": read_step_digest(context, "fit_retrieval"),
         "preset": asdict(context.preset),
         "seed": context.seed,
         "n_threads": context.n_threads,

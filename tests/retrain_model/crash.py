@@ -72,6 +72,7 @@ def watch(reached: Callable[[str], None]) -> None:
     from recsys.storage import promotion
     from recsys.storage.artifacts import ArtifactStore
     from recsys.storage.registry import Registry
+    from recsys.storage.version_notes import CARD_TAG
 
     def after(owner: Any, name: str, describe: Callable[..., str | None]) -> None:
         original = getattr(owner, name)
@@ -94,7 +95,7 @@ def watch(reached: Callable[[str], None]) -> None:
     after(
         Registry,
         "annotate",
-        lambda _self, _version, tags, _text: "version described" if promotion.CARD_TAG in tags else "decision shown",
+        lambda _self, _version, tags, _text: "version described" if CARD_TAG in tags else "decision shown",
     )
     complete = promotion._complete
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from otaku.cli import app
 from recsys.connections import open_registry, open_store
-from recsys.exceptions import NoProductionModelError, RetrainError
+from recsys.exceptions import RetrainError, UnknownVersionError
 from recsys.settings import Settings
 from recsys.storage.registry import Registry
 from retrain_model import reproduce as rebuilding
@@ -135,7 +135,7 @@ def test_what_differs_is_named(undisturbed: Settings, monkeypatch: pytest.Monkey
 
 def test_a_version_that_cannot_be_rebuilt_says_why(undisturbed: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with context_of(undisturbed) as context:
-        with pytest.raises(NoProductionModelError, match="no version 99"):
+        with pytest.raises(UnknownVersionError, match="no version 99"):
             rebuilding.reproduce(context, 99)
         monkeypatch.setattr("retrain_model.evidence.RECIPE", "no-recipe.json")
         with pytest.raises(RetrainError, match="no readable recipe"):

@@ -7,6 +7,21 @@ Which version is in Production is decided in `recsys.storage.promotion` and nowh
 """
 
 from recsys.storage.registry.connection import EXPERIMENT
-from recsys.storage.registry.versions import PREVIOUS, PRODUCTION, ModelVersion, Registry, compute_digest
+from recsys.storage.registry.versions import (
+    CHALLENGER,
+    PREVIOUS,
+    PRODUCTION,
+    ModelVersion,
+    Registry,
+    compute_directory_digest,
+)
 
-__all__ = ["EXPERIMENT", "PREVIOUS", "PRODUCTION", "ModelVersion", "Registry", "compute_digest"]
+__all__ = [
+    "CHALLENGER",
+    "EXPERIMENT",
+    "PREVIOUS",
+    "PRODUCTION",
+    "ModelVersion",
+    "Registry",
+    "compute_directory_digest",
+]

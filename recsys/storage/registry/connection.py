@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from recsys.exceptions import ConfigurationError, ServiceUnavailableError
+from recsys.exceptions import ConfigurationError, RegistryError, ServiceUnavailableError
 from recsys.storage.artifacts import ArtifactStore
 
 EXPERIMENT = "retrain_model"
@@ -19,6 +19,21 @@ DIGEST_TAG = "otaku.digest"
 MODEL_TAG = "otaku.model_name"
 # Where the recommender's own files lie inside a version; the rest is MLflow's description of them.
 DATA = "data/recommender"
+
+# Codes of requests that MLflow refuses whenever they are made; all others may pass later.
+REFUSALS = frozenset(
+    {
+        "BAD_REQUEST",
+        "ENDPOINT_NOT_FOUND",
+        "FEATURE_DISABLED",
+        "INVALID_PARAMETER_VALUE",
+        "INVALID_STATE",
+        "PERMISSION_DENIED",
+        "RESOURCE_ALREADY_EXISTS",
+        "RESOURCE_DOES_NOT_EXIST",
+        "UNAUTHENTICATED",
+    }
+)
 
 # A server that is down is noticed after seconds, not after the four minutes of MLflow's defaults.
 _CALM = {
@@ -80,9 +95,18 @@ class MlflowConnection:
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Turn what MLflow raises into the errors of the platform."""
+        """Turn what MLflow raises into the errors of the platform.
+
+        Raises
+        ------
+        RegistryError
+            If the same request would be refused again.
+        ServiceUnavailableError
+            If it may succeed later.
+        """
         try:
             yield
         except MlflowException as error:
             message = str(error).splitlines()[0][:300]
-            raise ServiceUnavailableError(f"MLflow at {self.tracking_uri} does not do its part: {message}") from error
+            kind = RegistryError if error.error_code in REFUSALS else ServiceUnavailableError
+            raise kind(f"MLflow request failed at {self.tracking_uri}: {message}") from error

@@ -12,13 +12,15 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from recsys.exceptions import ArtifactError, NoProductionModelError, RetrainError
+from recsys.exceptions import ArtifactError, RetrainError, UnknownVersionError
 from recsys.storage.artifacts import MANIFEST
 from recsys.storage.registry.connection import DATA, DIGEST_TAG, MODEL_TAG, RUN_KEY_TAG
 from recsys.storage.registry.runs import RunTracking
 
 PRODUCTION = "production"
 PREVIOUS = "previous"
+# Set by an operator, for canary and shadow traffic.
+CHALLENGER = "challenger"
 
 _ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 # The server numbers versions optimistically and gives up after three conflicts.
@@ -40,7 +42,7 @@ class ModelVersion:
     tags: Mapping[str, str]
 
 
-def compute_digest(directory: Path) -> str:
+def compute_directory_digest(directory: Path) -> str:
     """Compute one SHA-256 over the names and contents of all files below a directory, manifests left out."""
     lines = []
     for path in sorted(directory.rglob("*")):
@@ -77,7 +79,7 @@ class Registry(RunTracking):
         # Describing a model needs the whole of MLflow; a service that only loads versions has `mlflow-skinny`.
         from recsys.storage.registry.packaging import write_package
 
-        digest = compute_digest(directory)
+        digest = compute_directory_digest(directory)
         tags = {RUN_KEY_TAG: run_key, DIGEST_TAG: digest, MODEL_TAG: self.model_name}
         with self._translate_errors():
             standing = [found.version for found in self.list_versions(run_key) if found.digest == digest]
@@ -115,7 +117,7 @@ class Registry(RunTracking):
 
         Raises
         ------
-        NoProductionModelError
+        UnknownVersionError
             If there is no such version.
         """
         with self._translate_errors():
@@ -123,8 +125,17 @@ class Registry(RunTracking):
                 return _read_version(self._client.get_model_version(self.model_name, str(version)))
             except MlflowException as error:
                 if error.error_code in _ABSENT:
-                    raise NoProductionModelError(f"{self.model_name} has no version {version}") from None
+                    remedy = "`otaku models list` shows those it has"
+                    raise UnknownVersionError(f"{self.model_name} has no version {version}; {remedy}") from None
                 raise
+
+    def has_version(self, version: int) -> bool:
+        """Whether the registry holds a version."""
+        try:
+            self.read_version(version)
+        except UnknownVersionError:
+            return False
+        return True
 
     def download(self, version: int, directory: Path) -> Path:
         """Fetch the recommender of a version, checked by its digest, and return the folder to load it from.
@@ -138,14 +149,14 @@ class Registry(RunTracking):
         """
         found = self.read_version(version)
         target = directory / f"version-{version}"
-        if target.is_dir() and compute_digest(target) == found.digest:
+        if target.is_dir() and compute_directory_digest(target) == found.digest:
             return target
         store, prefix = self._place(found.source)
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory, prefix=".download-") as folder:
             store.read_directory(prefix, Path(folder))
             data = Path(folder) / DATA
-            digest = compute_digest(data)
+            digest = compute_directory_digest(data)
             if digest != found.digest:
                 raise ArtifactError(
                     f"version {version} has digest {digest[:12]} instead of {found.digest[:12]}; "

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from otaku.cli import app
 from otaku.platform.environment import settings_environment
-from recsys.exceptions import NoProductionModelError, RetrainError
+from recsys.exceptions import NoProductionModelError, RetrainError, UnknownVersionError
 from recsys.settings import Settings
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.registry import PREVIOUS, PRODUCTION, Registry
@@ -97,7 +97,7 @@ def test_a_reason_is_needed(runner: CliRunner, two_versions: Registry) -> None:
 def test_what_cannot_be_done_is_said(runner: CliRunner, two_versions: Registry) -> None:
     with pytest.raises(NoProductionModelError, match="nothing to roll back to"):
         invoke(runner, "rollback", "--reason", "why not")
-    with pytest.raises(NoProductionModelError, match="no version 7"):
+    with pytest.raises(UnknownVersionError, match="no version 7"):
         invoke(runner, "promote", "7", "--reason", "a typo")
     invoke(runner, "promote", "1", "--reason", "the first")
     with pytest.raises(RetrainError, match="already"):

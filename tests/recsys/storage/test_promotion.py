@@ -11,16 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.tracking import MlflowClient
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from recsys.exceptions import NoProductionModelError, RetrainError, StaleChampionError
+from recsys.exceptions import (
+    MissingProductionVersionError,
+    NoProductionModelError,
+    RetrainError,
+    StaleChampionError,
+    UnknownVersionError,
+    compute_exit_code,
+)
 from recsys.gate.decision import Decision
 from recsys.gate.gate import PromotionGate
 from recsys.gate.scorecard import Scorecard
 from recsys.storage import promotion
 from recsys.storage.artifacts import ArtifactStore
-from recsys.storage.registry import PREVIOUS, PRODUCTION, Registry
+from recsys.storage.registry import CHALLENGER, PREVIOUS, PRODUCTION, Registry
 
 pytestmark = pytest.mark.local
 
@@ -112,7 +120,94 @@ def test_a_user_promotes_and_rolls_back_with_a_reason(engine: Engine, registry: 
     assert aliases(registry) == (1, 2)
     actions = [(line.action, line.actor, line.reason) for line in promotion.read_ledger(engine)]
     assert actions[1:3] == [("promote", "user:mai", "wanted"), ("rollback", "user:mai", "bad lists")]
-    assert registry.read_version(2).description == "it was not the model"
+    assert registry.read_version(2).description == (
+        "promote by user:mai: wanted\n\nrollback by user:mai: it was not the model"
+    )
+
+
+def test_a_decision_by_hand_adds_to_the_evidence_of_the_gate(engine: Engine, registry: Registry) -> None:
+    record(engine, registry, 0.1, 1, None)
+    record(engine, registry, 0.1, 2, 1)
+    promotion.roll_back(engine, registry, run_key="manual-1", actor="user:mai", reason="bad lists")
+    found = registry.read_version(1)
+    assert found.description == f"{decide(0.1).reason}\n\nrollback by user:mai: bad lists"
+    assert (found.tags["decision.action"], found.tags["decision.outcome"]) == ("rollback", "better")
+
+
+def test_a_repeated_old_decision_leaves_newer_notes_alone(engine: Engine, registry: Registry) -> None:
+    record(engine, registry, 0.1, 1, None)
+    record(engine, registry, 0.1, 2, 1)
+    promotion.roll_back(engine, registry, run_key="manual-1", actor="user:mai", reason="bad lists")
+    before = registry.read_version(1)
+    record(engine, registry, 0.1, 1, None)
+    assert registry.read_version(1) == before
+
+
+def delete(registry: Registry, version: int) -> None:
+    """Delete a version as a user of MLflow's page does: its aliases go with it."""
+    MlflowClient(registry.tracking_uri, registry.tracking_uri).delete_model_version(registry.model_name, str(version))
+
+
+def test_a_deleted_previous_version_blocks_nothing(
+    engine: Engine, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(engine, registry, 0.1, 1, None)
+    record(engine, registry, 0.1, 2, 1)
+    delete(registry, 1)
+    assert promotion.reconcile(engine, registry) == 2
+    assert "version 1 was in Production before, but was deleted" in caplog.text
+    assert aliases(registry) == (None, 2)
+    with pytest.raises(UnknownVersionError, match=r"version 1.* was deleted .*otaku models promote VERSION") as caught:
+        promotion.roll_back(engine, registry, run_key="m", actor="user:mai", reason="bad lists")
+    assert compute_exit_code(caught.value) == 1
+    assert len(promotion.read_ledger(engine)) == 2
+    record(engine, registry, 0.1, 3, 2)
+    assert aliases(registry) == (2, 3)
+    # The old decision again: it stays in the ledger alone.
+    record(engine, registry, 0.1, 1, None)
+    assert aliases(registry) == (2, 3)
+
+
+@pytest.mark.parametrize("way_out", ["promote", "rollback"])
+def test_a_deleted_production_version_is_a_permanent_error_with_two_ways_out(
+    way_out: str, engine: Engine, registry: Registry
+) -> None:
+    record(engine, registry, 0.1, 1, None)
+    record(engine, registry, 0.1, 2, 1)
+    delete(registry, 2)
+    with pytest.raises(MissingProductionVersionError, match="version 2 is in Production by the ledger, but was"):
+        promotion.reconcile(engine, registry)
+    by_hand = {"run_key": "manual-1", "actor": "user:mai", "reason": "it is gone"}
+    if way_out == "promote":
+        champion = promotion.read_production_version(engine, registry)
+        promotion.promote(engine, registry, 3, champion=champion, **by_hand)  # type: ignore[arg-type]
+    else:
+        promotion.roll_back(engine, registry, **by_hand)
+    assert aliases(registry) == (None, 3 if way_out == "promote" else 1)
+
+
+def test_a_deleted_challenger_is_not_promoted(engine: Engine, registry: Registry) -> None:
+    delete(registry, 1)
+    with pytest.raises(UnknownVersionError, match="no version 1"):
+        record(engine, registry, 0.1, 1, None)
+    assert promotion.read_ledger(engine) == []
+
+
+def test_a_version_is_not_promoted_over_itself(engine: Engine, registry: Registry) -> None:
+    record(engine, registry, 0.1, 1, None)
+    promotion.promote(engine, registry, 2, run_key="m", champion=1, actor="user:mai", reason="after a dry run")
+    with pytest.raises(RetrainError, match="version 2 is in Production already"):
+        record(engine, registry, 0.1, 2, 2)
+    assert aliases(registry) == (1, 2)
+
+
+def test_the_alias_challenger_ends_with_the_next_promotion(engine: Engine, registry: Registry) -> None:
+    record(engine, registry, 0.1, 1, None)
+    registry.point_alias(CHALLENGER, 2)
+    promotion.reconcile(engine, registry)
+    assert registry.alias_version(CHALLENGER) == 2
+    record(engine, registry, 0.1, 3, 1)
+    assert registry.alias_version(CHALLENGER) is None
 
 
 def test_senseless_moves_are_refused(engine: Engine, registry: Registry) -> None:
@@ -121,7 +216,7 @@ def test_senseless_moves_are_refused(engine: Engine, registry: Registry) -> None
     record(engine, registry, 0.1, 1, None)
     with pytest.raises(NoProductionModelError, match="nothing to roll back to"):
         promotion.roll_back(engine, registry, run_key="m", actor="user:mai", reason="why not")
-    with pytest.raises(NoProductionModelError, match="no version 9"):
+    with pytest.raises(UnknownVersionError, match="no version 9"):
         promotion.promote(engine, registry, 9, run_key="m", champion=1, actor="user:mai", reason="typo")
     with pytest.raises(RetrainError, match="already"):
         promotion.promote(engine, registry, 1, run_key="m", champion=1, actor="user:mai", reason="again")

@@ -11,7 +11,7 @@ from mlflow.models import Model
 
 from recsys.exceptions import ArtifactError, ConfigurationError, NoProductionModelError, ServiceUnavailableError
 from recsys.storage.artifacts import ArtifactStore
-from recsys.storage.registry import EXPERIMENT, PRODUCTION, Registry, compute_digest, connection
+from recsys.storage.registry import EXPERIMENT, PRODUCTION, Registry, compute_directory_digest, connection
 
 pytestmark = pytest.mark.local
 
@@ -39,7 +39,7 @@ def test_a_rerun_finds_the_same_run_and_the_same_version(registry: Registry, mod
     assert registry.register_model(first, model, "2026-01-12") == version == 1
     assert [found.version for found in registry.list_versions()] == [1]
     found = registry.read_version(1)
-    assert (found.run_id, found.run_key, found.digest) == (first, "2026-01-12", compute_digest(model))
+    assert (found.run_id, found.run_key, found.digest) == (first, "2026-01-12", compute_directory_digest(model))
     assert found.tags["metric.ndcg_at_10"] == "0.123457"
 
 
@@ -60,11 +60,11 @@ def test_two_models_of_one_server_do_not_share_runs(registry: Registry, mlflow_u
 def test_a_version_comes_back_as_it_was(registry: Registry, model: Path, tmp_path: Path) -> None:
     version = registry.register_model(registry.start_run("a"), model, "a")
     folder = registry.download(version, tmp_path / "cache")
-    assert compute_digest(folder) == compute_digest(model)
+    assert compute_directory_digest(folder) == compute_directory_digest(model)
     with np.load(folder / "retrieval" / "factors.npz", allow_pickle=False) as stored:
         assert stored["items"].tolist() == [0, 1, 2, 3, 4, 5]
     (folder / "settings.json").write_text("damaged on disk")
-    assert compute_digest(registry.download(version, tmp_path / "cache")) == compute_digest(model)
+    assert compute_directory_digest(registry.download(version, tmp_path / "cache")) == compute_directory_digest(model)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["version-1"]
 
 

@@ -15,7 +15,7 @@ from recsys.storage import tables
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import read_catalog, read_ratings, read_users, upsert_rows
 from recsys.storage.ingestion import ingest_directory
-from recsys.storage.snapshots import compute_digest, read_snapshot, write_snapshot
+from recsys.storage.snapshots import compute_snapshot_digest, read_snapshot, write_snapshot
 
 
 def test_a_snapshot_reads_back_what_the_tables_hold(engine: Engine, store: ArtifactStore, folder: Path) -> None:
@@ -57,22 +57,22 @@ def test_the_digest_depends_on_every_table(engine: Engine, store: ArtifactStore,
     rated = interactions.table
     listed = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [1, 5, 1], "status": "dropped"})
     digests = [
-        compute_digest(catalog, interactions, users),
-        compute_digest(Catalog(catalog.items.assign(members=1.0)), interactions, users),
-        compute_digest(catalog, Interactions(rated.assign(rating=np.int8(1))), users),
-        compute_digest(catalog, Interactions(rated.iloc[1:]), users),
-        compute_digest(catalog, interactions, users.assign(arrived_on=date(2026, 1, 5))),
-        compute_digest(catalog, interactions, users.iloc[1:]),
-        compute_digest(catalog, interactions, users, WatchStatuses(listed)),
-        compute_digest(catalog, interactions, users, WatchStatuses(listed.assign(status="planned"))),
-        compute_digest(catalog, interactions, users, WatchStatuses(listed.iloc[1:])),
+        compute_snapshot_digest(catalog, interactions, users),
+        compute_snapshot_digest(Catalog(catalog.items.assign(members=1.0)), interactions, users),
+        compute_snapshot_digest(catalog, Interactions(rated.assign(rating=np.int8(1))), users),
+        compute_snapshot_digest(catalog, Interactions(rated.iloc[1:]), users),
+        compute_snapshot_digest(catalog, interactions, users.assign(arrived_on=date(2026, 1, 5))),
+        compute_snapshot_digest(catalog, interactions, users.iloc[1:]),
+        compute_snapshot_digest(catalog, interactions, users, WatchStatuses(listed)),
+        compute_snapshot_digest(catalog, interactions, users, WatchStatuses(listed.assign(status="planned"))),
+        compute_snapshot_digest(catalog, interactions, users, WatchStatuses(listed.iloc[1:])),
     ]
-    assert compute_digest(catalog, interactions, users, WatchStatuses()) == digests[0]
+    assert compute_snapshot_digest(catalog, interactions, users, WatchStatuses()) == digests[0]
     backwards = WatchStatuses(listed.iloc[::-1])
-    assert compute_digest(catalog, interactions, users, backwards) == digests[-3]
+    assert compute_snapshot_digest(catalog, interactions, users, backwards) == digests[-3]
     assert len(set(digests)) == len(digests)
     shuffled = Catalog(catalog.items.iloc[::-1]), Interactions(rated.iloc[::-1]), users.iloc[::-1]
-    assert compute_digest(*shuffled) == snapshot.digest
+    assert compute_snapshot_digest(*shuffled) == snapshot.digest
 
 
 def test_equal_tables_give_equal_bytes_and_damage_is_repaired(
