@@ -28,6 +28,10 @@ run in `decisions`. Any task can be cleared, killed or run concurrently.
 * *promote is skipped*: the gate decided to keep the champion; the reason is in the log of `gate` and in `decisions`;
 * *all tasks are skipped*: nothing was ingested yet (`otaku ingest DIR`);
 * *a service is down*: the task is retried and continues where it stopped;
+* *another version was promoted meanwhile*: `promote` or `keep` fails at once; clear `evaluate` with all that follows
+  it, and the challenger is compared with the new champion;
+* *the version in Production was deleted*: `otaku models rollback` or `otaku models promote VERSION`, then clear
+  `evaluate`;
 * *the decision was wrong*: `otaku models rollback --reason TEXT` restores the previous version.
 """
 

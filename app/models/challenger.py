@@ -165,7 +165,12 @@ def compute_overlap(one: Ids, other: Ids) -> float:
 
 
 def compute_rank_correlation(one: Ids, other: Ids) -> float:
-    """Compute Spearman's correlation -1..1 over all titles of either list; a missing title ranks behind the last."""
+    """Compute Spearman's correlation -1..1 over all titles of either list; a missing title ranks behind the last.
+
+    An empty list ranks nothing: 1 with another empty one, -1 with any other.
+    """
+    if not len(one) or not len(other):
+        return 1.0 if len(one) == len(other) else -1.0
     titles = np.union1d(one, other)
     ranks = []
     for ids in (one, other):

@@ -115,10 +115,20 @@ class ProductionModel:
             return self._recall()
         self._metrics.count_refresh(succeeded=True)
         self._problems.pop("registry", None)
-        if target is None or (self._current is not None and self._current.version == target):
+        if target is None:
+            return self._serve_without_alias()
+        if self._current is not None and self._current.version == target:
             self._problems.pop("version", None)
             return False
         return self._retries.may_try(target, clock()) and self._swap(target, clock)
+
+    def _serve_without_alias(self) -> bool:
+        """Go on, if need be from disk, with a version that the registry has lost; no problem before the first one."""
+        recalled = self._recall()
+        if self._current is not None:
+            self._problems["version"] = "the registry has no version in Production"
+            logger.warning("the registry has no version in Production; %d stays", self._current.version)
+        return recalled
 
     def _swap(self, target: int, clock: Clock) -> bool:
         if self._previous is not None and self._previous.version == target:

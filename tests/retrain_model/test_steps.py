@@ -246,6 +246,9 @@ def test_a_decision_against_a_champion_of_yesterday_is_made_again(
         # Against itself: no difference at all, and no second version of the same bytes.
         assert (report.evaluation["champion_version"], report.evaluation["challenger_version"]) == (1, 1)
         assert report.decision["criteria"][0]["difference"]["mean"] == 0
+        assert (report.action, report.decision["outcome"]) == ("keep", "already_in_production")
+        assert report.decision["reason"] == "version 1 is already in Production"
+        assert read_traces(settings).aliases == {"production": 1, "previous": None}
         assert [version for version, *_ in read_traces(settings).versions] == [1]
         # A version put back by hand stays, however often the week is run again.
         known = promotion.read_ledger(context.engine)

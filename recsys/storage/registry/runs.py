@@ -65,10 +65,14 @@ class RunTracking(MlflowConnection):
         """
         with self._translate_errors():
             run = self._client.get_run(run_id)
-            # The time of a metric is part of its key: with the start of the run a repeated value is the same row.
-            stamp = run.info.start_time
+            shown = run.data.metrics
             finite = {key: float(value) for key, value in (metrics or {}).items() if math.isfinite(value)}
-            numbers = [Metric(key, value, stamp, 0) for key, value in finite.items()]
+            # Of values of one step MLflow shows the largest, not the last: another value gets a step of its own.
+            numbers = [
+                Metric(key, value, run.info.start_time, self._next_step(run_id, key) if key in shown else 0)
+                for key, value in finite.items()
+                if shown.get(key) != value
+            ]
             values = [Param(key, str(value)) for key, value in (params or {}).items()]  # type: ignore[no-untyped-call]
             labels = [RunTag(key, str(value)) for key, value in (tags or {}).items()]  # type: ignore[no-untyped-call]
             for start in range(0, max(len(numbers), len(values), len(labels)), _BATCH):
@@ -90,6 +94,9 @@ class RunTracking(MlflowConnection):
             uri = self._client.get_run(run_id).info.artifact_uri
         store, prefix = self._place(uri)
         return store.read_bytes(f"{prefix}/{name}")
+
+    def _next_step(self, run_id: str, key: str) -> int:
+        return 1 + max(found.step for found in self._client.get_metric_history(run_id, key))
 
     def _find_run(self, run_key: str) -> str | None:
         query = f"tags.`{RUN_KEY_TAG}` = '{run_key}' AND tags.`{MODEL_TAG}` = '{self.model_name}'"

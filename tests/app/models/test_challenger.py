@@ -121,6 +121,8 @@ def test_a_challenger_that_fails_is_counted_and_nothing_else(source: FolderSourc
         ([], [], 1.0, 1.0),
         ([1], [1], 1.0, 1.0),
         ([1], [], 0.0, -1.0),
+        ([1, 2], [], 0.0, -1.0),
+        ([], [1, 2], 0.0, -1.0),
     ],
 )
 def test_lists_are_compared_by_hand(one: list[int], other: list[int], overlap: float, correlation: float) -> None:

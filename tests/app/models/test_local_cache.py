@@ -87,6 +87,30 @@ def test_the_last_good_version_serves_where_the_promoted_one_is_refused_or_canno
     assert production.problems == []
 
 
+def test_a_version_that_vanished_from_the_registry_serves_on_and_the_service_says_so(
+    source: FolderSource, cache: LocalModelCache
+) -> None:
+    production = build(source, cache)
+    production.refresh()
+    source.production = None
+    lost = ["the registry has no version in Production"]
+    assert not production.refresh()
+    assert (production.current.version, production.problems) == (1, lost)
+    again = build(source, cache)
+    assert again.refresh()
+    assert (again.current.version, again.problems) == (1, lost)
+    source.production = 2
+    assert again.refresh()
+    assert (again.current.version, again.problems) == (2, [])
+
+
+def test_before_the_first_promotion_there_is_no_problem(source: FolderSource, cache: LocalModelCache) -> None:
+    source.production = None
+    production = build(source, cache)
+    assert not production.refresh()
+    assert production.problems == []
+
+
 @pytest.mark.parametrize("name", ["catalog.parquet", "relevance.lgb.txt", FILE])
 def test_a_version_that_was_altered_on_disk_is_not_used(
     source: FolderSource, cache: LocalModelCache, tmp_path: Path, name: str

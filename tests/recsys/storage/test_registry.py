@@ -9,7 +9,13 @@ from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from recsys.exceptions import ArtifactError, ConfigurationError, NoProductionModelError, ServiceUnavailableError
+from recsys.exceptions import (
+    ArtifactError,
+    ConfigurationError,
+    RegistryError,
+    ServiceUnavailableError,
+    UnknownVersionError,
+)
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.registry import EXPERIMENT, PRODUCTION, Registry, compute_directory_digest, connection
 
@@ -189,6 +195,22 @@ def test_what_a_run_did_is_recorded_once(registry: Registry) -> None:
     assert registry._client.get_run(run_id).info.status == "FAILED"
 
 
+@pytest.mark.parametrize("values", [(1.0, 0.0), (0.0, 1.0), (1.0, 0.0, 1.0)])
+def test_a_metric_that_is_logged_again_shows_its_last_value(registry: Registry, values: tuple[float, ...]) -> None:
+    run_id = registry.start_run("a")
+    for value in values:
+        for _ in range(2):
+            registry.log(run_id, metrics={"gate_promote": value})
+    assert registry._client.get_run(run_id).data.metrics == {"gate_promote": values[-1]}
+    assert len(registry._client.get_metric_history(run_id, "gate_promote")) == len(values)
+
+
+def test_a_refused_request_is_no_outage(registry: Registry, model: Path) -> None:
+    registry.register_model(registry.start_run("a"), model, "a")
+    with pytest.raises(RegistryError, match="MLflow request failed"):
+        registry.point_alias(PRODUCTION, 9)
+
+
 def test_aliases_move(registry: Registry, model: Path) -> None:
     assert registry.production_version() is None
     version = registry.register_model(registry.start_run("a"), model, "a")
@@ -209,7 +231,7 @@ def test_notes_of_a_version(registry: Registry, model: Path) -> None:
 
 
 def test_unknown_versions_and_empty_folders_are_refused(registry: Registry, tmp_path: Path) -> None:
-    with pytest.raises(NoProductionModelError, match="no version 7"):
+    with pytest.raises(UnknownVersionError, match="no version 7"):
         registry.download(7, tmp_path)
     with pytest.raises(ArtifactError, match="no file"):
         registry.register_model("run", tmp_path, "a")
