@@ -17,7 +17,7 @@ from recsys.retrieval.registry import list_first_stage, make_first_stage
 from recsys.retrieval.spec import ModelInputs
 from recsys.storage.snapshots import Snapshot, read_snapshot, write_snapshot
 from recsys.types import Floats
-from retrain_model.context import RetrainContext, read_step_digest, fetch, publish_once
+from retrain_model.context import RetrainContext, fetch, publish_once, read_step_digest
 from retrain_model.environment import describe_environment
 from retrain_model.evidence import ENVIRONMENT, TRAINING
 from retrain_model.text_cache import load_text_vectors

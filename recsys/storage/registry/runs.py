@@ -96,7 +96,7 @@ class RunTracking(MlflowConnection):
         return store.read_bytes(f"{prefix}/{name}")
 
     def _next_step(self, run_id: str, key: str) -> int:
-        return 1 + max(found.step for found in self._client.get_metric_history(run_id, key))
+        return 1 + max(int(found.step) for found in self._client.get_metric_history(run_id, key))
 
     def _find_run(self, run_key: str) -> str | None:
         query = f"tags.`{RUN_KEY_TAG}` = '{run_key}' AND tags.`{MODEL_TAG}` = '{self.model_name}'"
