@@ -88,6 +88,11 @@ class RunTracking(MlflowConnection):
         for name, content in {**drawn, **(artifacts or {})}.items():
             store.write_bytes(f"{prefix}/{name}", content)
 
+    def read_metrics(self, run_id: str) -> dict[str, float]:
+        """Read the metrics of a run as MLflow shows them."""
+        with self._translate_errors():
+            return dict(self._client.get_run(run_id).data.metrics)
+
     def read_artifact(self, run_id: str, name: str) -> bytes:
         """Read back what `log` stored under a name."""
         with self._translate_errors():
