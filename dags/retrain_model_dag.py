@@ -1,5 +1,6 @@
 """The weekly DAG: train a challenger and let the gate decide."""
 
+import json
 import logging
 from datetime import timedelta
 from typing import Any
@@ -13,12 +14,10 @@ log = logging.getLogger(__name__)
 
 DOC = """
 ### What
-Trains a challenger and compares it with the champion on the same held-out users; the alias `production` moves only
-if the gate decides to promote.
+Trains a challenger, compares it with the champion on the same held-out users, and promotes it if it passes the gate.
 
 ### When
-Every Sunday at 22:30 UTC, after the day's arrivals, on the data as of the end of its data interval; and when
-`monitor_drift` requests it, for the day of the report. Not on every update of the ratings, which is daily.
+Every Sunday at 22:30 UTC on the data as of then, and when `monitor_drift` requests it, for the day of the report.
 
 ### Idempotency
 Every step reads and writes under `retrain/<as_of>/` and skips finished work; a promotion is unique by the key of the
@@ -37,9 +36,10 @@ run in `decisions`. Any task can be cleared, killed or run concurrently.
 
 
 def run_step(name: str) -> Any:
-    """Run one step of `retrain_model` for the run's day and preset."""
+    """Run one step of `retrain_model` for the run's day, preset and rules of the gate."""
     context = get_current_context()
-    return run_job("retrain_model", name, "--as-of", day_of_run(context), "--preset", context["params"]["preset"])
+    preset, rules = context["params"]["preset"], json.dumps(context["params"]["gate"])
+    return run_job("retrain_model", name, "--as-of", day_of_run(context), "--preset", preset, "--gate", rules)
 
 
 @dag(
@@ -47,6 +47,7 @@ def run_step(name: str) -> Any:
     schedule=AssetOrTimeSchedule(timetable=CronDataIntervalTimetable("30 22 * * 0", timezone="UTC"), assets=[DRIFT]),
     params={
         "preset": Param("default", enum=["default", "original"], description="hyper-parameters of the ranker"),
+        "gate": Param({}, type="object", description='rules that differ from OTAKU_GATE_*: {"margin": 0.02}'),
         "dry_run": Param(False, type="boolean", description="train and evaluate, but promote nothing"),
     },
     tags=["otaku", "weekly", "training"],

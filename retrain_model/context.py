@@ -5,7 +5,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 import recsys
 from recsys.exceptions import ArtifactError, RetrainError
+from recsys.gate.gate import PromotionGate
 from recsys.progress import OnProgress, ignore_progress
 from recsys.ranking.params import Preset
 from recsys.storage.artifacts import MANIFEST, ArtifactStore
@@ -60,6 +61,8 @@ class RetrainContext:
         Seeds every fit.
     n_threads
         Threads of LightGBM and of the cross-fitting; the result does not depend on when threads run.
+    gate
+        Rules of the promotion, set before the data are seen.
     place
         Key prefix of all output in S3; by default `retrain/<run key>`.
     """
@@ -73,6 +76,7 @@ class RetrainContext:
     seed: int = 0
     n_threads: int = 2
     progress: OnProgress = ignore_progress
+    gate: PromotionGate = field(default_factory=PromotionGate)
     place: str | None = None
 
     @property

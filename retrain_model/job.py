@@ -1,18 +1,77 @@
 """Run a retraining, whole or one step of it, without Airflow."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
-from typing import Any
+from typing import Any, Final
+
+from pydantic import ValidationError
 
 from recsys.connections import open_engine, open_registry, open_store
+from recsys.exceptions import ConfigurationError
+from recsys.gate.gate import PromotionGate
+from recsys.gate.guardrails import GuardrailLimits
 from recsys.progress import OnProgress, ignore_progress, track_stage
 from recsys.ranking.params import get_preset
 from recsys.settings import Settings, load_settings
 from recsys.storage.database import migrate
 from retrain_model import steps
 from retrain_model.context import RetrainContext
+
+PREFIX: Final = "gate_"
+
+
+def parse_rules(text: str) -> dict[str, float]:
+    """Read settings of the gate from JSON.
+
+    Raises
+    ------
+    ConfigurationError
+        If the text is no object of numbers by name.
+    """
+    try:
+        rules = json.loads(text)
+    except ValueError:
+        rules = None
+    if not isinstance(rules, dict):
+        raise ConfigurationError(f'the settings of the gate are {text!r}; write an object such as {{"margin": 0.02}}')
+    return rules
+
+
+def build_gate(settings: Settings, changes: Mapping[str, float] | None = None) -> PromotionGate:
+    """Set the rules of the gate.
+
+    Parameters
+    ----------
+    settings
+        Those whose names begin with `gate_` are read.
+    changes
+        What this run sets otherwise, by the same names without `gate_`.
+
+    Raises
+    ------
+    ConfigurationError
+        If a change has an unknown name or a value out of bounds.
+    """
+    known = {
+        name.removeprefix(PREFIX): value for name, value in settings.model_dump().items() if name.startswith(PREFIX)
+    }
+    changes = changes or {}
+    if unknown := sorted(set(changes) - set(known)):
+        raise ConfigurationError(f"the gate has no setting {', '.join(unknown)}; choose among {', '.join(known)}")
+    try:
+        checked = Settings.model_validate(
+            settings.model_dump() | {f"{PREFIX}{name}": changes[name] for name in changes}
+        )
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        name = str(found["loc"][0]).removeprefix(PREFIX)
+        raise ConfigurationError(f"gate setting {name} is {found['input']!r}: {found['msg']}") from None
+    rules = {name: getattr(checked, f"{PREFIX}{name}") for name in known}
+    limits = {item.name: rules.pop(item.name) for item in fields(GuardrailLimits) if item.name in rules}
+    return PromotionGate(**rules, limits=GuardrailLimits(**limits))
 
 
 @contextmanager
@@ -22,15 +81,22 @@ def open_context(
     *,
     settings: Settings | None = None,
     progress: OnProgress = ignore_progress,
+    gate: Mapping[str, float] | None = None,
 ) -> Iterator[RetrainContext]:
     """Connect to the services and yield what the steps need.
+
+    Parameters
+    ----------
+    gate
+        Settings of the gate for this run, by name; the others come from `settings`.
 
     Raises
     ------
     ConfigurationError
-        Names a service whose setting is missing, or a preset that does not exist.
+        Names a service whose setting is missing, a preset that does not exist, or a wrong setting of the gate.
     """
     settings = settings or load_settings()
+    rules = build_gate(settings, gate)
     registry, store = open_registry(settings), open_store(settings)
     with open_engine(settings) as engine:
         migrate(engine)
@@ -43,6 +109,7 @@ def open_context(
             registry=registry,
             text_model=settings.text_model,
             progress=progress,
+            gate=rules,
         )
 
 

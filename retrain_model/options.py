@@ -19,4 +19,7 @@ Step = Annotated[
 ]
 AsOf = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day of arrivals to train on, YYYY-MM-DD.")]
 Preset = Annotated[PresetName, typer.Option(help="Hyper-parameters and features of the ranker.")]
+Gate = Annotated[
+    str, typer.Option(metavar="JSON", help='Settings of the gate that differ from OTAKU_GATE_*: {"margin": 0.02}.')
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Train and evaluate, but promote nothing.")]

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from recsys.columns import Columns
-from recsys.evaluation.evaluate import FAR, EvaluationResult
+from recsys.evaluation.evaluate import EvaluationResult
 from recsys.evaluation.evaluation_set import EvaluationSet
+from recsys.evaluation.measured_lists import FAR
 from recsys.evaluation.model_card import select_slices
 from recsys.exceptions import EvaluationError, SchemaMismatchError
 from recsys.gate.intervals import Interval, bootstrap_interval, paired_difference

@@ -1,8 +1,8 @@
-"""Score models on the held-out users: the same users, the same hidden ratings, for every model."""
+"""Score models on the held-out users: the same users and the same hidden ratings for every model."""
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -12,32 +12,17 @@ from recsys.columns import Columns
 from recsys.data.catalog import Catalog
 from recsys.data.splits import hash_ids
 from recsys.data.users import Users
-from recsys.evaluation.evaluation_set import (
-    EvaluationSet,
-    close_ranks,
-    drop_known,
-    drop_unshown,
-    find_known,
-    find_relevant,
-)
-from recsys.evaluation.list_metrics import (
-    compute_list_metrics,
-    coverage_interval,
-    intra_list_diversity,
-    novelty,
-    popularity_share,
-)
+from recsys.evaluation.evaluation_set import EvaluationSet, drop_unshown
+from recsys.evaluation.list_metrics import compute_list_metrics, coverage_interval
+from recsys.evaluation.measured_lists import K, average_hidings, measure_lists, pad_lists
 from recsys.evaluation.reliability import ReliabilityBin, compute_reliability
 from recsys.evaluation.translation import Translation
-from recsys.features.item_side import normalise_rows
 from recsys.gate.intervals import Interval
-from recsys.gate.metrics import EMPTY, PerUser, absolute_rating_error, compute_ranking_metrics, recall_at_k
+from recsys.gate.metrics import PerUser, absolute_rating_error
 from recsys.gate.scorecard import Scorecard
 from recsys.retrieval.base import CandidateGenerator, select_top
 from recsys.types import Floats, Mask, Positions, RatingMatrix
 
-K: Final = 10
-FAR: Final = 100
 # Deep enough for a look at the first hundred, and for ten titles of unknown franchises.
 DEEP: Final = 200
 N_TIMED: Final = 50
@@ -68,20 +53,20 @@ class RankingModel(Protocol):
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """One model before the evaluation set.
+    """What one model achieved on an evaluation set.
 
     Parameters
     ----------
     ranked
-        Lists of positions in the evaluation set's catalog, padded with -1, `(n_users, K)`.
+        Lists for the first hiding, positions in the evaluation set's catalog padded with -1, `(n_users, K)`.
     metrics
-        Per-user values by metric name, each `(n_users,)`.
+        Per-user values by metric name, the mean over the hidings, each `(n_users,)`.
     rating_error
-        Mean absolute error per user, or None where the model predicts no ratings.
+        Mean absolute error per user and hiding, averaged likewise; None where the model predicts no ratings.
     facts
-        Numbers about all lists together.
+        Numbers about all lists together, averaged over the hidings.
     reliability
-        Predicted beside given ratings by tenths; empty where the model predicts no ratings.
+        Predicted beside given ratings by tenths, of the first hiding; empty where the model predicts no ratings.
     """
 
     name: str
@@ -102,7 +87,7 @@ class EvaluationResult:
         )
 
     def means(self) -> dict[str, float]:
-        """Average every metric over the users that it is defined for; one that is defined for nobody is left out."""
+        """Average every metric over the users that it is defined for; one that is defined for none is left out."""
         table = dict(self.metrics)
         if self.rating_error is not None:
             table["mae"] = self.rating_error
@@ -175,29 +160,27 @@ def evaluate_recommender(
     deeper = depth + eval_set.n_unshown
 
     def answer(batch: Users) -> Positions:
-        history, tastes = (
-            there.translate(batch.history),
-            _translate_tastes(batch, eval_set.catalog, model.catalog),
-        )
+        history = there.translate(batch.history)
         predictions.append(_predict_targets(model, history, batch, there))
-        found = model.rank(history, tastes, k=deeper, allowed=shown)
+        found = model.rank(history, _translate_tastes(batch, eval_set.catalog, model.catalog), k=deeper, allowed=shown)
         return pad_lists([there.back(positions) for positions, _ in found], deeper)
 
     result = evaluate_lists(name, answer, eval_set, depth=depth, on_progress=on_progress)
-    targets = eval_set.users.targets.tocsr()
-    rows = np.repeat(np.arange(targets.shape[0]), np.diff(targets.indptr))
-    predicted = np.concatenate(predictions)
-    return EvaluationResult(
-        name,
-        result.ranked,
-        result.metrics,
-        rating_error=absolute_rating_error(predicted, targets.data, rows, n_users=targets.shape[0]),
-        facts={
-            **result.facts,
-            "scoring_p95_ms": measure_scoring_ms(model, there.translate(eval_set.users.history)),
-        },
-        reliability=compute_reliability(predicted, targets.data),
+    targets = [users.targets.tocsr() for users in eval_set.hidings]
+    ends = np.cumsum([ratings.nnz for ratings in targets])[:-1]
+    predicted = np.split(np.concatenate(predictions), ends)
+    timed = there.translate(eval_set.users.history[:N_TIMED])
+    return replace(
+        result,
+        rating_error=average_hidings(list(map(_compute_errors, predicted, targets))),
+        facts={**result.facts, "scoring_p95_ms": measure_scoring_ms(model, timed)},
+        reliability=compute_reliability(predicted[0], targets[0].data),
     )
+
+
+def _compute_errors(predicted: Floats, targets: RatingMatrix) -> PerUser:
+    rows = np.repeat(np.arange(targets.shape[0]), np.diff(targets.indptr))
+    return absolute_rating_error(predicted, targets.data, rows, n_users=targets.shape[0])
 
 
 def evaluate_lists(
@@ -208,58 +191,35 @@ def evaluate_lists(
     depth: int = K,
     on_progress: OnProgress = lambda _done, _total: None,
 ) -> EvaluationResult:
-    """Measure what a model answers, batch by batch, so that only ten places of each list are kept.
+    """Measure what a model answers, batch by batch and hiding by hiding; only ten places of each list are kept.
 
     Parameters
     ----------
     answer
         Gives lists of `depth` places, and one more for each title that the evaluation set may take out.
     """
-    ranked, tables, done = [], [], 0
-    for batch in eval_set.users.batches():
-        lists = answer(batch)
-        if eval_set.unshown is not None:
-            lists = drop_unshown(lists, eval_set.unshown[done : done + len(batch.user_ids)], depth)
-        ranked.append(pad_lists(list(lists), K))
-        tables.append(measure_lists(lists, batch, eval_set))
-        done += len(batch.user_ids)
-        on_progress(done, len(eval_set.users.user_ids))
-    top = np.concatenate(ranked)
-    metrics = {metric: np.concatenate([table[metric] for table in tables]) for metric in tables[0]}
+    results, done = [], 0
+    total = len(eval_set.users.user_ids) * len(eval_set.hidings)
+    for users in eval_set.hidings:
+        ranked, tables, first = [], [], done
+        for batch in users.batches():
+            lists = answer(batch)
+            if eval_set.unshown is not None:
+                place = done - first
+                lists = drop_unshown(lists, eval_set.unshown[place : place + len(batch.user_ids)], depth)
+            ranked.append(pad_lists(list(lists), K))
+            tables.append(measure_lists(lists, batch, eval_set))
+            done += len(batch.user_ids)
+            on_progress(done, total)
+        metrics = {metric: np.concatenate([table[metric] for table in tables]) for metric in tables[0]}
+        results.append((np.concatenate(ranked), metrics))
+    facts = [compute_list_metrics(top, eval_set.item_counts, eval_set.n_training_users) for top, _ in results]
     return EvaluationResult(
-        name, top, metrics, facts=compute_list_metrics(top, eval_set.item_counts, eval_set.n_training_users)
+        name,
+        results[0][0],
+        {metric: average_hidings([metrics[metric] for _, metrics in results]) for metric in results[0][1]},
+        facts={fact: float(np.mean([found[fact] for found in facts])) for fact in facts[0]},
     )
-
-
-def measure_lists(lists: Positions, users: Users, eval_set: EvaluationSet) -> dict[str, PerUser]:
-    """Compute every metric of these users' lists, by name, each `(n_users,)`.
-
-    `recall_at_100` needs lists of at least 100 places; the metrics with `discovery_` look only at titles of franchises
-    that the history does not touch, in the lists and among the targets; they need an evaluation set with franchises.
-    """
-    relevant = find_relevant(users.targets)
-    top = lists[:, :K]
-    found = compute_ranking_metrics(lists, relevant, K)
-    if lists.shape[1] >= FAR:
-        found[f"recall_at_{FAR}"] = recall_at_k(lists, relevant, FAR)
-    found["novelty"] = novelty(top, eval_set.item_counts, eval_set.n_training_users)
-    found["popularity_share"] = popularity_share(top, eval_set.item_counts)
-    found["diversity"] = intra_list_diversity(top, normalise_rows(eval_set.catalog.genre_matrix))
-    if eval_set.franchises is not None:
-        known = find_known(users.history, eval_set.franchises)
-        unknown = ~np.take_along_axis(known, np.where(lists == EMPTY, 0, lists), axis=1)
-        undiscovered = find_relevant(drop_known(users.targets, known))
-        closed = close_ranks(lists, unknown, K)
-        found |= {f"discovery_{key}": value for key, value in compute_ranking_metrics(closed, undiscovered, K).items()}
-    return found
-
-
-def pad_lists(lists: list[Positions], depth: int) -> Positions:
-    """Arrange lists of any length as `(n_lists, depth)`, padded with -1."""
-    padded = np.full((len(lists), depth), EMPTY, dtype=np.intp)
-    for row, positions in enumerate(lists):
-        padded[row, : len(positions[:depth])] = positions[:depth]
-    return padded
 
 
 def _translate_tastes(batch: Users, ours: Catalog, theirs: Catalog) -> Floats:
@@ -289,14 +249,15 @@ def _predict_targets(model: RankingModel, history: RatingMatrix, batch: Users, t
 
 
 def measure_scoring_ms(model: RankingModel, history: RatingMatrix) -> float:
-    """Measure single requests of the first users and return the 95th percentile in milliseconds.
+    """Measure a single request for each history and return the 95th percentile in milliseconds.
 
-    CPU time of this thread, the better of two rounds: what else the machine does must not decide about a model.
+    CPU time of this thread, the better of two rounds. It is reported and decides nothing: caches and clocks are shared
+    with whatever else the machine does.
     """
     rounds = []
     for _ in range(2):
         times = []
-        for row in range(min(N_TIMED, history.shape[0])):
+        for row in range(history.shape[0]):
             start = time.thread_time()
             model.rank(history[row], k=K)
             times.append(1000 * (time.thread_time() - start))

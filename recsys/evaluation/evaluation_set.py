@@ -1,4 +1,4 @@
-"""The users that every model is judged by: held-out users with what they show and what they hide."""
+"""Held-out users with their histories and their hidden ratings, the same for every model."""
 
 from dataclasses import dataclass, replace
 
@@ -10,14 +10,14 @@ from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING, Interactions
 from recsys.data.splits import TEST, select_group
 from recsys.data.users import Users, build_users
-from recsys.exceptions import EvaluationError
+from recsys.exceptions import EvaluationError, SchemaMismatchError
 from recsys.gate.metrics import EMPTY
 from recsys.types import Ids, Mask, Positions, RatingMatrix
 
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """Everything that an evaluation looks at.
+    """The data of an evaluation.
 
     Parameters
     ----------
@@ -35,18 +35,27 @@ class EvaluationData:
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Held-out users with what they hide.
+    """Held-out users with histories and targets.
 
     Parameters
     ----------
+    users
+        Histories and targets of the first hiding.
     arrived
         Who came after the first ingest, `(n_users,)`.
     item_counts, item_likes
         Ratings of each title among training users, and those of 7 and more, `(n_items,)`.
     franchises
-        Number of each title's franchise, `(n_items,)`; None where discovery is not judged.
+        Number of each title's franchise, `(n_items,)`; None where discovery is not measured.
     unshown
         Titles that stand outside the lists without being known to the model, CSR `(n_users, n_items)`; None for none.
+    others
+        The same users with other ratings hidden; a user's value is the mean over all hidings. Not with `unshown`.
+
+    Raises
+    ------
+    SchemaMismatchError
+        If another hiding has other users.
     """
 
     catalog: Catalog
@@ -57,11 +66,25 @@ class EvaluationSet:
     n_training_users: int
     franchises: npt.NDArray[np.int64] | None = None
     unshown: RatingMatrix | None = None
+    others: tuple[Users, ...] = ()
+
+    def __post_init__(self) -> None:
+        for users in self.others:
+            if not np.array_equal(users.user_ids, self.users.user_ids):
+                raise SchemaMismatchError("a hiding has other users than the first; hide ratings of the same users")
+        if self.others and self.unshown is not None:
+            raise SchemaMismatchError("unshown titles belong to one hiding; build the evaluation set with n_hidings=1")
+
+    @property
+    def hidings(self) -> tuple[Users, ...]:
+        """The users once for each hiding."""
+        return (self.users, *self.others)
 
     def select(self, rows: Positions) -> "EvaluationSet":
-        """Keep some members."""
+        """Keep some users."""
         unshown = None if self.unshown is None else self.unshown[rows]
-        return replace(self, users=self.users.select(rows), arrived=self.arrived[rows], unshown=unshown)
+        others = tuple(users.select(rows) for users in self.others)
+        return replace(self, users=self.users.select(rows), arrived=self.arrived[rows], unshown=unshown, others=others)
 
     @property
     def n_unshown(self) -> int:
@@ -75,6 +98,7 @@ def build_evaluation_set(
     group: str = TEST,
     *,
     franchises: npt.NDArray[np.int64] | None = None,
+    n_hidings: int = 1,
 ) -> EvaluationSet:
     """Take the users of a group with their fixed histories and targets.
 
@@ -82,19 +106,24 @@ def build_evaluation_set(
     ----------
     training
         All ratings of the training users, CSR `(n_training_users, n_items)`.
+    n_hidings
+        How many fifths of the ratings of each user are hidden in turn, at least 1.
 
     Raises
     ------
     EvaluationError
         If there is no such user.
     """
-    users = build_users(select_group(world.interactions, group), world.catalog)
+    members = select_group(world.interactions, group)
+    users, *others = (build_users(members, world.catalog, variant=variant) for variant in range(n_hidings))
     if not len(users.user_ids):
         raise EvaluationError(f"the data have no {group} users with two ratings; ingest more, or let more arrive")
     liked = training.indices[training.data >= POSITIVE_RATING]
     counts, likes = (np.bincount(found, minlength=len(world.catalog)) for found in (training.indices, liked))
     arrived = np.isin(users.user_ids, world.arrived)
-    return EvaluationSet(world.catalog, users, arrived, counts, likes, training.shape[0], franchises)
+    return EvaluationSet(
+        world.catalog, users, arrived, counts, likes, training.shape[0], franchises, others=tuple(others)
+    )
 
 
 def find_relevant(targets: RatingMatrix) -> RatingMatrix:
@@ -105,7 +134,7 @@ def find_relevant(targets: RatingMatrix) -> RatingMatrix:
 def find_known(history: RatingMatrix, franchises: npt.NDArray[np.int64]) -> Mask:
     """Tell for each user and title whether the history holds anything of its franchise, `(n_users, n_items)`.
 
-    A season, film or special of what was watched is known to exist; recommending it completes rather than discovers.
+    A season, film or special of what was watched is known to exist; it completes a franchise and is no discovery.
     """
     seen = np.zeros((history.shape[0], int(franchises.max(initial=0)) + 1), dtype=np.bool_)
     rows = np.repeat(np.arange(history.shape[0]), np.diff(history.indptr))

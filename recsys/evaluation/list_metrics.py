@@ -1,4 +1,4 @@
-"""Judge what a model shows, right or wrong: how much of the catalog, how novel, how popular, how diverse.
+"""Measure what a model shows, right or wrong: how much of the catalog, how novel, how popular, how diverse.
 
 Lists are rows of catalog positions padded with -1, as in `recsys.gate.metrics`; popularity is the number of
 training users who rated each item, `(n_items,)`.
@@ -83,6 +83,27 @@ def intra_list_diversity(ranked: Positions, units: Floats) -> PerUser:
     cosines = ((sums**2).sum(axis=1) - (vectors**2).sum(axis=(1, 2))) / 2
     n_pairs = lengths * (lengths - 1) / 2
     return np.where(n_pairs > 0, 1.0 - cosines / np.maximum(n_pairs, 1), np.nan).astype(np.float64)
+
+
+def compute_overlap(ranked: Positions, others: Positions) -> float:
+    """Compute the mean share of the titles of one list that the other list of the same user holds, in 0..1.
+
+    Parameters
+    ----------
+    ranked, others
+        `(n_users, k)`; a user with an empty list among `others` is left out, and 1 is returned where all are.
+
+    Examples
+    --------
+    >>> compute_overlap(np.array([[1, 2], [3, 4]]), np.array([[2, 1], [5, 3]]))
+    0.75
+    """
+    if ranked.shape != others.shape:
+        raise SchemaMismatchError(f"lists of shapes {ranked.shape} and {others.shape} cannot be compared user by user")
+    lengths = (others != EMPTY).sum(axis=1)
+    shared = ((ranked[:, :, np.newaxis] == others[:, np.newaxis]) & (ranked != EMPTY)[:, :, np.newaxis]).sum((1, 2))
+    filled = lengths > 0
+    return float((shared[filled] / lengths[filled]).mean()) if filled.any() else 1.0
 
 
 def coverage_interval(ranked: Positions, n_items: int, *, level: float = 0.95) -> Interval:

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from recsys.gate.intervals import PairedDifference
+
+# Name of the criterion that measures the drift since the anchor.
+ANCHORED: Final = "ndcg_at_10_since_anchor"
 
 
 class Action(StrEnum):
@@ -25,6 +28,7 @@ class Outcome(StrEnum):
     Inconclusive = "inconclusive"
     NotEnoughEvidence = "not_enough_evidence"
     NoBetterThanPopularity = "no_better_than_popularity"
+    Drifted = "drifted"
     WorseRatings = "worse_ratings"
     GuardrailFailed = "guardrail_failed"
     AlreadyInProduction = "already_in_production"
@@ -37,7 +41,7 @@ class Criterion:
     Parameters
     ----------
     name
-        The metric, as in `recsys.gate.metrics`.
+        The metric, as in `recsys.gate.metrics`; `ANCHORED` for the primary one against the anchor.
     difference
         Challenger minus reference; None where too few users allow a comparison.
     margin
@@ -45,7 +49,7 @@ class Criterion:
     passed
         Whether the criterion allows a promotion.
     sentence
-        The same for users.
+        The same in words.
     """
 
     name: str
@@ -83,7 +87,7 @@ class Decision:
     guardrails
         All that were looked at, also those that passed.
     gate
-        The gate's own settings, fixed before the data were seen.
+        The settings of the gate, fixed before the data were seen.
     """
 
     action: Action

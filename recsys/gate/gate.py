@@ -1,16 +1,21 @@
 """Decide whether a challenger takes over from the champion.
 
-The unit is the user: both models are scored on the same test users of the same snapshot, and a paired t-test with its
-interval judges the per-user differences of NDCG@10. Three outcomes:
+The unit is the user: both models are scored on the same test users of the same snapshot, on the same hidden ratings,
+and a paired t-test with its interval compares the per-user differences of NDCG@10. Where several fifths of a user's
+ratings are hidden in turn, the user's value is their mean: more of each user is seen, and there are no more users.
+Three outcomes:
 
 1. significantly better: promote;
 2. not significantly different, and the whole interval above minus the margin: promote, because the challenger has
    learned from more users at no measurable loss;
 3. otherwise (worse, or too uncertain to rule out a loss beyond the margin): keep.
 
-**Several criteria.** NDCG@10 decides alone; the per-user error of the predicted ratings and the guardrails can only
-veto. A promotion therefore needs all tests to agree, an intersection-union test, which keeps its level without any
-correction (Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 1982): each veto can
+**No creep.** Champions that are each promoted as not different could lose the margin again and again. A challenger
+that is not better must therefore also lie within the same margin of the anchor (`recsys.gate.anchor`).
+
+**Several criteria.** NDCG@10 decides alone; the anchor, the per-user error of the predicted ratings and the guardrails
+can only veto. A promotion therefore needs all tests to agree, an intersection-union test, which keeps its level without
+any correction (Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 1982): each veto can
 lower the rate of wrong promotions, none can raise it. What vetoes cost is power, so the rating error vetoes only a
 loss that is both significant and larger than its margin: with thousands of users any difference is significant.
 
@@ -23,7 +28,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from recsys.exceptions import DataContractError
-from recsys.gate.decision import Action, Criterion, Decision, Guardrail, Outcome
+from recsys.gate.decision import ANCHORED, Action, Criterion, Decision, Guardrail, Outcome
 from recsys.gate.guardrails import GuardrailLimits, check_guardrails
 from recsys.gate.intervals import PairedDifference, paired_difference
 from recsys.gate.metrics import PerUser
@@ -32,6 +37,7 @@ from recsys.gate.scorecard import Scorecard
 PRIMARY = "ndcg_at_10"
 SECONDARY = "absolute_rating_error"
 
+_VETOES = {ANCHORED: Outcome.Drifted, SECONDARY: Outcome.WorseRatings}
 _PROMOTING = frozenset({Outcome.Better, Outcome.NotDifferent, Outcome.BeatsPopularity})
 
 
@@ -48,9 +54,14 @@ class PromotionGate:
     rating_margin
         Rise of the rating error that is still tolerated when significant, as a share of the champion's mean.
     min_test_users
-        With fewer pairs than this the gate keeps: the t-test leans on the central limit theorem.
+        With fewer pairs than this the gate keeps: the t-test relies on the central limit theorem.
     limits
         Guardrails.
+
+    Raises
+    ------
+    DataContractError
+        If a setting is out of its bounds.
     """
 
     alpha: float = 0.05
@@ -67,8 +78,18 @@ class PromotionGate:
         if self.min_test_users < 2:
             raise DataContractError(f"min_test_users is {self.min_test_users}; a paired test needs at least 2")
 
+    def to_dict(self) -> dict[str, float]:
+        """Return all settings by name, those of the guardrails among them."""
+        settings = asdict(self)
+        return {**settings.pop("limits"), **settings}
+
     def decide(
-        self, challenger: Scorecard, champion: Scorecard | None, popularity: Scorecard | None = None
+        self,
+        challenger: Scorecard,
+        champion: Scorecard | None,
+        popularity: Scorecard | None = None,
+        *,
+        anchor: Scorecard | None = None,
     ) -> Decision:
         """Compare a challenger with the champion or, where nothing was promoted yet, with popularity.
 
@@ -77,6 +98,8 @@ class PromotionGate:
         challenger, champion, popularity
             Scorecards of the same users in any order. `popularity` is looked at only without a champion: the first
             model must beat it with the whole interval above 0.
+        anchor
+            Of the version that drift is measured from; None where it is the champion itself.
 
         Raises
         ------
@@ -86,15 +109,20 @@ class PromotionGate:
             If the users differ.
         """
         if champion is not None:
-            return self._decide_against(challenger, champion.arrange(challenger.user_ids))
+            start = None if anchor is None else anchor.arrange(challenger.user_ids)
+            return self._decide_against(challenger, champion.arrange(challenger.user_ids), start)
         if popularity is None:
-            raise DataContractError("there is no champion; give the scorecard of popularity to judge the first model")
+            raise DataContractError(
+                "there is no champion; give the scorecard of popularity to compare the first model with"
+            )
         return self._decide_first(challenger, popularity.arrange(challenger.user_ids))
 
-    def _decide_against(self, challenger: Scorecard, champion: Scorecard) -> Decision:
+    def _decide_against(self, challenger: Scorecard, champion: Scorecard, anchor: Scorecard | None) -> Decision:
         difference = self._compare(challenger.ndcg, champion.ndcg)
         outcome, margin = self._evaluate_models(difference)
         criteria = [Criterion(PRIMARY, difference, margin, outcome in _PROMOTING, self._explain(outcome, difference))]
+        if anchor is not None:
+            criteria.append(self._evaluate_drift(challenger, anchor, outcome))
         rating = self._evaluate_ratings(challenger, champion)
         if rating is not None:
             criteria.append(rating)
@@ -127,12 +155,23 @@ class PromotionGate:
             return (Outcome.Better if difference.mean > 0 else Outcome.Worse), margin
         return (Outcome.NotDifferent if difference.low >= -margin else Outcome.Inconclusive), margin
 
+    def _evaluate_drift(self, challenger: Scorecard, anchor: Scorecard, outcome: Outcome) -> Criterion:
+        """Compare with the anchor under the same margin; what is better than the champion is never held back by it."""
+        difference = self._compare(challenger.ndcg, anchor.ndcg)
+        if difference is None:
+            return Criterion(ANCHORED, None, 0.0, True, "too few test users have targets to compare with the anchor")
+        margin = self.margin * abs(difference.champion_mean)
+        within = difference.low >= -margin
+        verdict = f"{'no' if within else 'cannot rule out a'} loss beyond the margin {margin:.4f}"
+        sentence = f"since the anchor NDCG@10 changed by {_describe(difference)}: {verdict}"
+        return Criterion(ANCHORED, difference, margin, within or outcome is Outcome.Better, sentence)
+
     def _evaluate_ratings(self, challenger: Scorecard, champion: Scorecard) -> Criterion | None:
         if challenger.rating_error is None or champion.rating_error is None:
             return None
         difference = self._compare(challenger.rating_error, champion.rating_error)
         if difference is None:
-            return Criterion(SECONDARY, None, 0.0, True, "too few users rated their targets to judge the rating error")
+            return Criterion(SECONDARY, None, 0.0, True, "too few users rated their targets to compare rating errors")
         margin = self.rating_margin * difference.champion_mean
         passed = not (difference.p_value < self.alpha and difference.mean > margin)
         verdict = "no veto" if passed else f"significantly more than the {margin:.4f} allowed"
@@ -159,10 +198,10 @@ class PromotionGate:
     def _conclude(
         self, outcome: Outcome, reference: str, criteria: list[Criterion], guardrails: tuple[Guardrail, ...]
     ) -> Decision:
-        """Let the vetoes speak, in the order in which they are listed."""
+        """Apply the vetoes in the order in which they are listed."""
         reason = criteria[0].sentence
         if outcome in _PROMOTING:
-            vetoes = [(Outcome.WorseRatings, criterion.sentence) for criterion in criteria[1:] if not criterion.passed]
+            vetoes = [(_VETOES[found.name], found.sentence) for found in criteria[1:] if not found.passed]
             vetoes += [
                 (Outcome.GuardrailFailed, guardrail.sentence) for guardrail in guardrails if not guardrail.passed
             ]
@@ -170,9 +209,7 @@ class PromotionGate:
                 outcome = vetoes[0][0]
                 reason = "; ".join([reason, *(f"but {sentence}" for _, sentence in vetoes)])
         action = Action.Promote if outcome in _PROMOTING else Action.Keep
-        settings = asdict(self)
-        gate = {**settings.pop("limits"), **settings}
-        return Decision(action, outcome, reason, reference, tuple(criteria), guardrails, gate)
+        return Decision(action, outcome, reason, reference, tuple(criteria), guardrails, self.to_dict())
 
 
 def _describe(difference: PairedDifference) -> str:

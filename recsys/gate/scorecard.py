@@ -26,7 +26,8 @@ class Scorecard:
         Users who came after the first ingest, the slice of new users; None where it is not known.
     facts
         By name: `catalog_coverage`, `popularity_share`, `short_list_share`, `empty_list_share`, `artifact_bytes`,
-        `scoring_p95_ms`. What was not measured is left out.
+        `splits_per_list`, `feature_values_per_list`, `overlap_at_10` with the champion's lists. What was not measured
+        is left out.
 
     Raises
     ------

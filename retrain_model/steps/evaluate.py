@@ -14,13 +14,17 @@ from recsys.columns import Columns
 from recsys.data.splits import TRAIN, select_group
 from recsys.evaluation.evaluate import EvaluationResult, evaluate_generator, evaluate_recommender
 from recsys.evaluation.evaluation_set import EvaluationSet, build_evaluation_set
+from recsys.evaluation.list_metrics import compute_overlap
 from recsys.evaluation.plots import plot_differences
-from recsys.exceptions import OtherFormatError, RetrainError
+from recsys.evaluation.translation import Translation
+from recsys.exceptions import NoProductionModelError, OtherFormatError, RetrainError
+from recsys.gate.anchor import select_anchor
 from recsys.gate.decision import Action, Decision, Outcome
-from recsys.gate.gate import PromotionGate
 from recsys.gate.scorecard import Scorecard
 from recsys.recommender import Recommender
+from recsys.recommender.cost import compute_list_cost
 from recsys.storage.promotion import (
+    GATE,
     LedgerEntry,
     describe_pending,
     read_ledger,
@@ -35,18 +39,26 @@ logger = logging.getLogger(__name__)
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
+ANCHOR = "anchor"
+# Each test user is scored on so many hidden fifths, and counts once with the mean.
+N_HIDINGS = 5
+# Lists whose work is counted.
+N_COUNTED = 50
 POPULAR = "popular"
 
 
 def evaluate(context: RetrainContext) -> str:
-    """Register the challenger and score it, the champion and the baselines on the same held-out users."""
-    decided = _find_verdict(context)
+    """Register the challenger and score it, the champion, its anchor and the baselines on the same held-out users."""
+    decided, ledger = _find_verdict(context), read_ledger(context.engine)
     champion = decided.champion_version if decided else reconcile(context.engine, context.registry)
-    inputs = {"train_ranker": read_step_digest(context, "train_ranker"), "champion": champion}
+    before = [entry for entry in ledger if decided is None or entry.decision_id < decided.decision_id]
+    anchor = select_anchor(before, champion)
+    versions = {CHAMPION: champion, ANCHOR: None if anchor == champion else anchor}
+    inputs = {"train_ranker": read_step_digest(context, "train_ranker"), "n_hidings": N_HIDINGS, **versions}
 
     def build(folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="otaku-") as scratch:
-            _evaluate(context, champion, Path(scratch), folder)
+            _evaluate(context, versions, Path(scratch), folder)
 
     return publish_once(context, "evaluate", inputs, build)
 
@@ -56,57 +68,75 @@ def _find_verdict(context: RetrainContext) -> LedgerEntry | None:
     return next((entry for entry in read_ledger(context.engine) if entry.run_key == context.run_key), None)
 
 
-def _evaluate(context: RetrainContext, champion: int | None, scratch: Path, folder: Path) -> None:
+def _evaluate(context: RetrainContext, versions: dict[str, int | None], scratch: Path, folder: Path) -> None:
     frozen = load_snapshot(context)
     training = select_group(frozen.interactions, TRAIN).to_matrix(frozen.catalog)
-    eval_set = build_evaluation_set(frozen.to_evaluation_data(), training)
+    eval_set = build_evaluation_set(frozen.to_evaluation_data(), training, n_hidings=N_HIDINGS)
     output = fetch(context, "train_ranker", scratch)
-    challenger = Recommender.load(output / "model")
-    singles = list(challenger.retriever.first_stage.models.values())
-    n_models = len(singles) + 1 + (champion is not None)
-    results: list[EvaluationResult] = []
-    unread = None
-
-    def add(result: EvaluationResult) -> None:
-        results.append(result)
-        context.progress("evaluate", len(results), n_models)
-
-    add(with_artifact_size(evaluate_recommender(CHALLENGER, challenger, eval_set), output / "model"))
-    if champion is not None:
-        place = context.registry.download(champion, scratch / CHAMPION)
-        try:
-            add(with_artifact_size(evaluate_recommender(CHAMPION, Recommender.load(place), eval_set), place))
-        except OtherFormatError as error:
-            # Code of another format neither serves nor scores it. Without this way out nothing could ever replace it.
-            unread = f"version {champion} in Production was not compared with: {error}"
-            logger.warning(unread)
-    for model in singles:
-        add(evaluate_generator(model, eval_set))
-    tables = [result.to_table(eval_set).assign(arrived=eval_set.arrived) for result in results]
+    results, unread = _score_all(context, versions, eval_set, output / "model", scratch)
+    tables = [result.to_table(eval_set).assign(arrived=eval_set.arrived) for result in results.values()]
     pd.concat(tables, ignore_index=True).to_parquet(folder / "per_user.parquet", index=False)
-    means = {result.name: result.means() for result in results}
-    version = _register(context, output, means, eval_set)
+    means = {name: result.means() for name, result in results.items()}
     summary = {
         "run_key": context.run_key,
-        "challenger_version": version,
-        "champion_version": champion,
-        "champion_unread": unread,
+        "challenger_version": _register(context, output, means, eval_set),
+        "champion_version": versions[CHAMPION],
+        "anchor_version": versions[ANCHOR],
+        "unread": unread,
         "n_test_users": len(eval_set.users.user_ids),
+        "n_hidings": N_HIDINGS,
         "n_training_users": eval_set.n_training_users,
         "snapshot": frozen.digest,
         "models": means,
         "reliability": {
-            result.name: [asdict(found) for found in result.reliability] for result in results if result.reliability
+            name: [asdict(found) for found in result.reliability]
+            for name, result in results.items()
+            if result.reliability
         },
     }
     (folder / "evaluation.json").write_text(json.dumps(summary, indent=1))
 
 
-def with_artifact_size(result: EvaluationResult, folder: Path) -> EvaluationResult:
-    """Add the bytes of all files of a model to the facts of its result."""
+def _score_all(
+    context: RetrainContext, versions: dict[str, int | None], eval_set: EvaluationSet, challenger: Path, scratch: Path
+) -> tuple[dict[str, EvaluationResult], list[str]]:
+    """Score the challenger, the versions that it is compared with, and the baselines; say what could not be read."""
+    model = Recommender.load(challenger)
+    singles = list(model.retriever.first_stage.models.values())
+    compared = {name: version for name, version in versions.items() if version is not None}
+    n_models, unread = 1 + len(compared) + len(singles), []
+    results = {CHALLENGER: score_version(CHALLENGER, model, eval_set, challenger)}
+    for done, (name, version) in enumerate(compared.items(), start=1):
+        context.progress("evaluate", done, n_models)
+        try:
+            place = context.registry.download(version, scratch / name)
+            results[name] = score_version(name, Recommender.load(place), eval_set, place)
+        except (OtherFormatError, NoProductionModelError) as error:
+            # Code of another format neither serves nor scores it. Without this way out nothing could ever replace it.
+            where = "in Production" if name == CHAMPION else "that drift is measured from"
+            unread.append(f"version {version} {where} was not compared with: {error}")
+            logger.warning(unread[-1])
+    if CHAMPION in results:
+        overlap = compute_overlap(results[CHALLENGER].ranked, results[CHAMPION].ranked)
+        results[CHALLENGER] = add_facts(results[CHALLENGER], {"overlap_at_10": overlap})
+    for done, single in enumerate(singles, start=1 + len(compared)):
+        context.progress("evaluate", done, n_models)
+        results[single.name] = evaluate_generator(single, eval_set)
+    context.progress("evaluate", n_models, n_models)
+    return results, unread
+
+
+def score_version(name: str, model: Recommender, eval_set: EvaluationSet, folder: Path) -> EvaluationResult:
+    """Evaluate a version; its facts also say the bytes of all its files and the work of a list."""
+    result = evaluate_recommender(name, model, eval_set)
+    history = Translation(eval_set.catalog, model.catalog).translate(eval_set.users.history[:N_COUNTED])
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    facts = {**result.facts, "artifact_bytes": float(size)}
-    return replace(result, facts=facts)
+    return add_facts(result, {"artifact_bytes": float(size), **compute_list_cost(model, history)})
+
+
+def add_facts(result: EvaluationResult, facts: dict[str, float]) -> EvaluationResult:
+    """Add facts about a model to its result."""
+    return replace(result, facts={**result.facts, **facts})
 
 
 def _register(
@@ -142,18 +172,25 @@ def read_evaluation(context: RetrainContext) -> dict[str, Any]:
 
 
 def gate(context: RetrainContext) -> dict[str, Any]:
-    """Compare challenger and champion by the gate; keep the decision with its numbers and plot, move nothing."""
-    rules = PromotionGate()
+    """Compare challenger and champion and keep the decision with its numbers and plot; nothing moves yet.
+
+    Raises
+    ------
+    RetrainError
+        If this run has its verdict already, under other settings of the gate.
+    """
+    rules = context.gate
+    _refuse_other_rules(context)
     inputs = {"evaluate": read_step_digest(context, "evaluate"), "rules": json.loads(json.dumps(asdict(rules)))}
 
     def build(folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="otaku-") as scratch:
             evaluated = fetch(context, "evaluate", Path(scratch))
             cards = _read_scorecards(evaluated)
-            decision = rules.decide(cards[CHALLENGER], cards.get(CHAMPION), cards[POPULAR])
+            decision = rules.decide(cards[CHALLENGER], cards.get(CHAMPION), cards[POPULAR], anchor=cards.get(ANCHOR))
             evaluation = json.loads((evaluated / "evaluation.json").read_text())
-            if unread := evaluation.get("champion_unread"):
-                decision = replace(decision, reason=f"{decision.reason}; {unread}")
+            if unread := evaluation["unread"]:
+                decision = replace(decision, reason="; ".join([decision.reason, *unread]))
             version = evaluation["challenger_version"]
             if version == evaluation["champion_version"]:
                 decision = replace(
@@ -167,6 +204,24 @@ def gate(context: RetrainContext) -> dict[str, Any]:
 
     publish_once(context, "gate", inputs, build)
     return read_decision(context).to_dict()
+
+
+def _refuse_other_rules(context: RetrainContext) -> None:
+    """Refuse to make a verdict again under other settings: they are set before the data are seen."""
+    verdict = _find_verdict(context)
+    if verdict is None or verdict.actor != GATE:
+        return
+    used, wanted = dict(verdict.evidence["gate"]), context.gate.to_dict()
+    changed = [
+        f"{name} was {used[name]:g}, is {wanted[name]:g}"
+        for name in wanted
+        if used.get(name, wanted[name]) != wanted[name]
+    ]
+    if changed:
+        raise RetrainError(
+            f"{context.run_key} was decided under other settings of the gate ({', '.join(changed)}); "
+            "restore them, or retrain another day under the new ones"
+        )
 
 
 def _explain(context: RetrainContext, decision: Decision, cards: dict[str, Scorecard], evaluated: Path) -> None:

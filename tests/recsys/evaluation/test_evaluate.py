@@ -11,8 +11,9 @@ from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.data.splits import TEST, TRAIN, assign_groups, hash_ids, select_group, split_history
 from recsys.data.users import shorten_histories
-from recsys.evaluation.evaluate import DEEP, EvaluationResult, K, evaluate_generator, evaluate_recommender
+from recsys.evaluation.evaluate import DEEP, EvaluationResult, evaluate_generator, evaluate_recommender
 from recsys.evaluation.evaluation_set import EvaluationData, EvaluationSet, build_evaluation_set
+from recsys.evaluation.measured_lists import K
 from recsys.exceptions import EvaluationError
 from recsys.gate.metrics import EMPTY
 from recsys.recommender import Recommender

@@ -72,3 +72,13 @@ def test_coverage_interval_is_that_of_leaving_users_out() -> None:
     # Everybody is shown the same: one more or less changes nothing.
     same = list_metrics.coverage_interval(np.tile(ranked[0], (6, 1)), 30)
     assert same.low == same.mean == same.high
+
+
+def test_overlap_is_the_share_of_the_other_list_that_is_found() -> None:
+    ours = np.array([[3, 1, 2], [4, -1, -1], [7, 8, 9], [-1, -1, -1]])
+    theirs = np.array([[1, 2, 5], [4, 6, -1], [-1, -1, -1], [1, 2, 3]])
+    assert list_metrics.compute_overlap(ours, theirs) == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert list_metrics.compute_overlap(theirs, theirs) == 1.0
+    assert list_metrics.compute_overlap(ours, np.full_like(ours, -1)) == 1.0
+    with pytest.raises(SchemaMismatchError):
+        list_metrics.compute_overlap(ours, theirs[:2])

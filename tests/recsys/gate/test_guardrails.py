@@ -12,7 +12,9 @@ FACTS = {
     "catalog_coverage": 0.5,
     "popularity_share": 0.4,
     "artifact_bytes": 1e6,
-    "scoring_p95_ms": 100.0,
+    "splits_per_list": 2e6,
+    "feature_values_per_list": 2e5,
+    "overlap_at_10": 0.7,
     "short_list_share": 0.0,
     "empty_list_share": 0.0,
 }
@@ -26,7 +28,9 @@ BETTER = replace(CHAMPION, ndcg=CHAMPION.ndcg + np.random.default_rng(0).uniform
         ("catalog_coverage", 0.4, 0.39),
         ("popularity_share", 0.5, 0.51),
         ("artifact_bytes", 3e6, 3.1e6),
-        ("scoring_p95_ms", 200.0, 201.0),
+        ("splits_per_list", 4e6, 4.1e6),
+        ("feature_values_per_list", 4e5, 4.1e5),
+        ("overlap_at_10", 0.2, 0.19),
         ("short_list_share", 0.01, 0.02),
         ("empty_list_share", 0.0, 0.001),
     ],
@@ -46,10 +50,17 @@ def test_guardrails_cannot_turn_a_no_into_a_yes() -> None:
     assert PromotionGate().decide(worse, CHAMPION).outcome is Outcome.Worse
 
 
-def test_short_times_never_fail() -> None:
-    fast = replace(CHAMPION, facts={**FACTS, "scoring_p95_ms": 2.0})
-    slower = replace(BETTER, facts={**FACTS, "scoring_p95_ms": 49.0})
-    assert PromotionGate().decide(slower, fast).promotes
+@pytest.mark.parametrize(("name", "cheap"), [("splits_per_list", 9e5), ("feature_values_per_list", 9e4)])
+def test_cheap_lists_never_fail(name: str, cheap: float) -> None:
+    tiny = replace(CHAMPION, facts={**FACTS, name: cheap / 100})
+    assert PromotionGate().decide(replace(BETTER, facts={**FACTS, name: cheap}), tiny).promotes
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(1e4, 1.0), (1.0, 1e4)])
+def test_times_decide_nothing(ours: float, theirs: float) -> None:
+    slow = replace(BETTER, facts={**FACTS, "scoring_p95_ms": ours})
+    decision = PromotionGate().decide(slow, replace(CHAMPION, facts={**FACTS, "scoring_p95_ms": theirs}))
+    assert decision == PromotionGate().decide(BETTER, CHAMPION)
 
 
 def test_lists_are_looked_at_without_a_champion() -> None:
