@@ -67,8 +67,12 @@ def select_anchor(rows: Iterable[LedgerRow], champion: int | None) -> int | None
 def _continues_chain(row: LedgerRow) -> bool:
     if row.actor != GATE:
         return False
-    decision = Decision.from_dict(row.evidence)
+    return not starts_chain(Decision.from_dict(row.evidence))
+
+
+def starts_chain(decision: Decision) -> bool:
+    """Tell whether a promotion makes its version the anchor of those that follow."""
     if decision.outcome is Outcome.NotDifferent:
-        return True
+        return False
     drift = next((found.difference for found in decision.criteria if found.name == ANCHORED), None)
-    return drift is not None and drift.mean < 0
+    return drift is None or drift.mean >= 0

@@ -55,6 +55,9 @@ class PromotionGate:
         Rise of the rating error that is still tolerated when significant, as a share of the champion's mean.
     min_test_users
         With fewer pairs than this the gate keeps: the t-test relies on the central limit theorem.
+    anchor_alpha
+        Two-sided level of the comparison with the anchor, in 0..1. It is made with every challenger of a chain, so
+        that luck has many tries; at the level of a single test one chain in ten would leave the margin.
     limits
         Guardrails.
 
@@ -68,11 +71,12 @@ class PromotionGate:
     margin: float = 0.01
     rating_margin: float = 0.01
     min_test_users: int = 30
+    anchor_alpha: float = 0.01
     limits: GuardrailLimits = field(default_factory=GuardrailLimits)
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.alpha < 1.0:
-            raise DataContractError(f"alpha is {self.alpha}; it must lie between 0 and 1")
+        if not (0.0 < self.alpha < 1.0 and 0.0 < self.anchor_alpha < 1.0):
+            raise DataContractError(f"alphas are {self.alpha} and {self.anchor_alpha}; they must lie between 0 and 1")
         if self.margin < 0 or self.rating_margin < 0:
             raise DataContractError(f"margins are {self.margin} and {self.rating_margin}; they must not be negative")
         if self.min_test_users < 2:
@@ -139,12 +143,12 @@ class PromotionGate:
         )
         return self._conclude(outcome, "popularity", [criterion], self._check(challenger, None))
 
-    def _compare(self, challenger: PerUser, reference: PerUser) -> PairedDifference | None:
+    def _compare(self, challenger: PerUser, reference: PerUser, alpha: float | None = None) -> PairedDifference | None:
         """Pair the users; None if fewer than `min_test_users` have a value from both."""
         evaluated = int((~np.isnan(challenger) & ~np.isnan(reference)).sum())
         if evaluated < self.min_test_users:
             return None
-        return paired_difference(challenger, reference, level=1 - self.alpha)
+        return paired_difference(challenger, reference, level=1 - (self.alpha if alpha is None else alpha))
 
     def _evaluate_models(self, difference: PairedDifference | None) -> tuple[Outcome, float]:
         """Name the case on the primary metric, and the margin in its own units."""
@@ -157,7 +161,7 @@ class PromotionGate:
 
     def _evaluate_drift(self, challenger: Scorecard, anchor: Scorecard, outcome: Outcome) -> Criterion:
         """Compare with the anchor under the same margin; what is better than the champion is never held back by it."""
-        difference = self._compare(challenger.ndcg, anchor.ndcg)
+        difference = self._compare(challenger.ndcg, anchor.ndcg, self.anchor_alpha)
         if difference is None:
             return Criterion(ANCHORED, None, 0.0, True, "too few test users have targets to compare with the anchor")
         margin = self.margin * abs(difference.champion_mean)

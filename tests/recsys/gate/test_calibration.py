@@ -8,6 +8,7 @@ from recsys.gate.calibration import (
     draw_heavy_tailed,
     draw_trial,
     measure_rates,
+    run_chain,
 )
 from recsys.gate.gate import PromotionGate
 
@@ -20,6 +21,25 @@ def test_trials_have_the_lift_that_they_promise(lift: float) -> None:
     assert challenger.mean() / champion.mean() - 1 == pytest.approx(lift, abs=0.02)
 
 
+def test_a_lost_list_is_a_part_of_a_users_result() -> None:
+    ones = np.ones((10, 2))
+    challenger, champion = draw_trial(ones, -0.3, 100_000, np.random.default_rng(2), n_lists=5)
+    assert set(np.round(challenger, 6)) == {0.0, 0.2, 0.4, 0.6, 0.8, 1.0}
+    assert challenger.mean() == pytest.approx(0.7, abs=0.01)
+    assert (champion == 1.0).all()
+
+
+def test_an_anchor_ends_a_chain_of_small_losses() -> None:
+    rng, common = np.random.default_rng(8), np.random.default_rng(9).uniform(0.3, 0.8, (2_000, 1))
+    results = common + np.random.default_rng(10).normal(0.0, 0.02, (2_000, 3))
+    chain = {"step": -0.004, "n_steps": 8, "n_users": 800, "rng": rng, "n_lists": 5}
+    anchored = [run_chain(PromotionGate(), results, **chain) for _ in range(10)]
+    alone = [run_chain(PromotionGate(), results, **chain, anchored=False) for _ in range(10)]
+    assert min(anchored) > -0.013
+    assert np.median(anchored) >= -0.01
+    assert np.median(alone) < -0.013
+
+
 def test_equal_trials_keep_the_size_of_the_differences() -> None:
     unequal = np.column_stack([np.full(100, 0.8), np.full(100, 0.2)])
     challenger, champion = draw_trial(unequal, 0.0, 10_000, np.random.default_rng(3))
@@ -28,7 +48,7 @@ def test_equal_trials_keep_the_size_of_the_differences() -> None:
 
 
 def test_the_heavy_tailed_law_is_heavy_tailed() -> None:
-    assert PAIRS.shape == (4_000, 2)
+    assert PAIRS.shape == (4_000, 3)
     assert (PAIRS == 0).mean() > 0.6
     assert PAIRS.max() > 10 * PAIRS.mean()
     assert PAIRS.max() <= 1

@@ -1,0 +1,40 @@
+"""The rules of the gate come from settings, and from what a run sets otherwise."""
+
+import pytest
+
+from recsys.exceptions import ConfigurationError
+from recsys.gate.gate import PromotionGate
+from recsys.settings import Settings
+from retrain_model.job import build_gate
+
+
+def test_the_default_settings_are_the_default_rules() -> None:
+    assert build_gate(Settings()) == PromotionGate()
+
+
+def test_every_rule_but_the_floors_can_be_set() -> None:
+    settable = {name.removeprefix("gate_") for name in Settings.model_fields if name.startswith("gate_")}
+    assert set(PromotionGate().to_dict()) - settable == {"splits_floor", "values_floor"}
+
+
+def test_variables_set_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTAKU_GATE_MARGIN", "0.02")
+    monkeypatch.setenv("OTAKU_GATE_COST_RATIO", "5")
+    rules = build_gate(Settings())
+    assert (rules.margin, rules.limits.cost_ratio, rules.alpha) == (0.02, 5.0, 0.05)
+    changed = build_gate(Settings(), {"margin": 0.03, "overlap": 0.5})
+    assert (changed.margin, changed.limits.overlap, changed.limits.cost_ratio) == (0.03, 0.5, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"margn": 0.1}, "no setting margn; choose among alpha"),
+        ({"margin": -0.1}, "gate setting margin is -0.1"),
+        ({"min_test_users": 1}, "gate setting min_test_users is 1"),
+        ({"alpha": "much"}, "gate setting alpha is 'much'"),
+    ],
+)
+def test_a_wrong_rule_is_named(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        build_gate(Settings(), changes)
