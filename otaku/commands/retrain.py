@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from retrain_model.options import AsOf, DryRun, Preset
+from retrain_model.options import AsOf, DryRun, Gate, Preset
 
 
 def retrain(
     as_of: AsOf,
     preset: Preset = "default",
+    gate: Gate = "{}",
     dry_run: DryRun = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
@@ -21,14 +22,14 @@ def retrain(
     """
     from otaku.console import console, running_settings, show_progress
     from otaku.demo.console_output import ConsoleOutput
-    from retrain_model.job import open_context
+    from retrain_model.job import open_context, parse_rules
     from retrain_model.job import retrain as run
 
     settings = running_settings()
     start = time.perf_counter()
     with (
         show_progress() as on_progress,
-        open_context(as_of.date(), preset, settings=settings, progress=on_progress) as context,
+        open_context(as_of.date(), preset, settings=settings, progress=on_progress, gate=parse_rules(gate)) as context,
     ):
         report = run(context, dry_run=dry_run)
     if as_json:
