@@ -175,10 +175,8 @@ def find_faults(rows: list[dict[str, Any]], chains: list[dict[str, Any]]) -> lis
         least = {0.0: 0.8, 0.01: 0.9}.get(row["lift"])
         if row["version"] and row["n_users"] == PROMISED_USERS and least and promoted["high"] < least:
             faults.append(f"{where}: promoted in {promoted['mean']:.1%} only")
-    for row in chains:
-        if row["rule"] == CHAIN and row["kept"]["high"] < 0.95:
-            faults.append(f"{row['source']}: {row['kept']['mean']:.1%} of the chains stay within the margin")
-    return faults
+    left = [row for row in chains if row["rule"] == CHAIN and row["kept"]["high"] < 0.95]
+    return faults + [f"{row['source']}: {row['kept']['mean']:.1%} of the chains stay within the margin" for row in left]
 
 
 def main() -> int:

@@ -30,11 +30,12 @@ from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.gate.metrics import ndcg_at_k
 from recsys.ranking.params import get_preset
 from recsys.recommender.fitting import build_training_data, train_heads
-from recsys.recommender.training import N_FOLDS, make_models
+from recsys.recommender.training import N_FOLDS
 from recsys.retrieval.base import CandidateGenerator, select_top
 from recsys.retrieval.embedding import Als
 from recsys.retrieval.first_stage import cross_fit
 from recsys.retrieval.item_item import Ease, ItemKnn
+from recsys.retrieval.registry import ModelInputs, make_first_stage
 from recsys.types import Positions
 
 HERE = Path(__file__).parent
@@ -137,7 +138,7 @@ def make_rankers(
         training.to_matrix(catalog),
         training.user_ids,
         catalog,
-        lambda: make_models(0),
+        lambda: make_first_stage(ModelInputs(lambda: vectors, 0)),
         n_folds=N_FOLDS,
         n_threads=1,
     )

@@ -23,6 +23,7 @@ from recsys.gate.decision import Action, Decision, Outcome
 from recsys.gate.scorecard import Scorecard
 from recsys.recommender import Recommender
 from recsys.recommender.cost import compute_list_cost
+from recsys.recommender.scoring_once import prepare_for_evaluation
 from recsys.storage.promotion import (
     GATE,
     LedgerEntry,
@@ -128,7 +129,7 @@ def _score_all(
 
 def score_version(name: str, model: Recommender, eval_set: EvaluationSet, folder: Path) -> EvaluationResult:
     """Evaluate a version; its facts also say the bytes of all its files and the work of a list."""
-    result = evaluate_recommender(name, model, eval_set)
+    result = evaluate_recommender(name, prepare_for_evaluation(model), eval_set)
     history = Translation(eval_set.catalog, model.catalog).translate(eval_set.users.history[:N_COUNTED])
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return add_facts(result, {"artifact_bytes": float(size), **compute_list_cost(model, history)})
