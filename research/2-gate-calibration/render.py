@@ -119,7 +119,7 @@ def write_page(stored: dict[str, Any]) -> str:
 for the same real users, exchanged at random so that no model is better, and then worsened or improved by an exact share
 of the lists. The results are NDCG@10 (`collect_vectors.py`): of test users by versions as retrainings make them, of all
 users by models that were fitted on the other half, and of a heavy-tailed law where most values are 0. A value is the
-mean of five hidden fifths where "one hiding" does not say otherwise. Seed {stored["seed"]}; {n_trials:,} trials per cell
+mean of five hidden fifths where "one hiding" does not say otherwise. Seed {stored["seed"]}; {n_trials:,} trials a cell
 without a true difference (95 % binomial error of a rate of 5 %: about ±{error:.1f} points), half of that where there is
 one, a tenth for the test of the original.
 
