@@ -14,7 +14,7 @@ METRICS = {"ndcg_at_10": "NDCG@10", "recall_at_10": "Recall@10", "mae": "absolut
 
 _INTENDED_USE = """\
 Recommends anime to a user from the ratings that the user gave, or from stated tastes where there are none yet, and
-predicts the rating that the user would give. It is meant for choosing what to watch. It is not meant for judging
+predicts the rating that the user would give. It is meant for choosing what to watch. It is not meant for evaluating
 users or works, nor for prices, access or any other decision about a user."""
 
 _PROTOCOL = """\

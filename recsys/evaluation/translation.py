@@ -1,4 +1,4 @@
-"""Carry histories and lists between two catalogs, so that an old model is judged on today's users."""
+"""Carry histories and lists between two catalogs, so that an old model is evaluated on today's users."""
 
 import numpy as np
 from scipy.sparse import csr_matrix

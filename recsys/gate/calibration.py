@@ -59,7 +59,7 @@ def draw_trial(
     Parameters
     ----------
     pairs
-        Results of two models or more for the same users, not NaN, `(n_people, n_models)`.
+        Results of two models or more for the same users, not NaN, `(n_users, n_models)`.
     lift
         True relative difference of the means, above -1.
     n_lists
@@ -101,7 +101,7 @@ def run_chain(
     Parameters
     ----------
     results
-        Of at least three models for the same users, `(n_people, n_models)`.
+        Of at least three models for the same users, `(n_users, n_models)`.
     step
         True lift of each challenger over the champion of its time, -1 < step <= 0.
     n_lists

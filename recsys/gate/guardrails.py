@@ -110,9 +110,9 @@ def _check_arrived(
     if challenger.arrived is None:
         return Guardrail(name, True, None, None, "it is not known which test users are new")
     ours, theirs = (card.ndcg[challenger.arrived] for card in (challenger, champion))
-    n_judged = int((~np.isnan(ours) & ~np.isnan(theirs)).sum())
-    if n_judged < max(2, min_test_users):
-        return Guardrail(name, True, None, None, f"only {n_judged} new test users have targets, too few to judge")
+    n_evaluated = int((~np.isnan(ours) & ~np.isnan(theirs)).sum())
+    if n_evaluated < max(2, min_test_users):
+        return Guardrail(name, True, None, None, f"only {n_evaluated} new test users have targets, too few to evaluate")
     difference = paired_difference(ours, theirs, level=1 - alpha)
     limit = -limits.arrived_drop * difference.champion_mean
     passed = difference.high >= 0 or difference.mean >= limit

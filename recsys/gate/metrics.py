@@ -1,4 +1,4 @@
-"""Judge ranked lists and predicted ratings: one value per user, so that models can be compared in pairs.
+"""Evaluate ranked lists and predicted ratings: one value per user, so that models can be compared in pairs.
 
 A ranked list is a row of catalog positions, best first, padded with -1 where the model had nothing more to say; the
 targets are a CSR matrix whose stored non-zero entries are the relevant items. A user without a relevant target gets
