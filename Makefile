@@ -33,7 +33,7 @@ up: install ## Start the local platform and keep it running
 down: ## Stop the local platform
 	$(BIN)/otaku down
 
-TEST := $(BIN)/python -m pytest -m "not e2e" -n logical --maxprocesses 4 --dist loadfile
+TEST := $(BIN)/python -m pytest -m "not e2e" -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: install ## Run every test, the code checks included
 	$(TEST) $(ARGS)
