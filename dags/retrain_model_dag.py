@@ -10,8 +10,6 @@ from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, c
 from otaku_jobs import run_job
 from otaku_policy import DAG_POLICY, DRIFT, PRODUCTION_MODEL, TRAINING_POOL, day_of_run
 
-log = logging.getLogger(__name__)
-
 DOC = """
 ### What
 Trains a challenger, compares it with the champion on the same held-out users, and promotes it if it passes the gate.
@@ -27,10 +25,8 @@ run in `decisions`. Any task can be cleared, killed or run concurrently.
 * *promote is skipped*: the gate decided to keep the champion; the reason is in the log of `gate` and in `decisions`;
 * *all tasks are skipped*: nothing was ingested yet (`otaku ingest DIR`);
 * *a service is down*: the task is retried and continues where it stopped;
-* *another version was promoted meanwhile*: `promote` or `keep` fails at once; clear `evaluate` with all that follows
-  it, and the challenger is compared with the new champion;
-* *the version in Production was deleted*: `otaku models rollback` or `otaku models promote VERSION`, then clear
-  `evaluate`;
+* *another version was promoted meanwhile*: `promote` or `keep` fails at once; clear `evaluate` and all that follows;
+* *the version in Production was deleted*: `otaku models rollback` or `promote VERSION`, then clear `evaluate`;
 * *the decision was wrong*: `otaku models rollback --reason TEXT` restores the previous version.
 """
 
@@ -64,7 +60,7 @@ def retrain_model() -> None:
     def gate() -> str | None:
         """Decide on the challenger and return the task that follows: none in a dry run."""
         decision = run_step("gate")
-        log.info("the gate decided %s: %s", decision["action"], decision["reason"])
+        logging.getLogger(__name__).info("the gate decided %s: %s", decision["action"], decision["reason"])
         return None if get_current_context()["params"]["dry_run"] else str(decision["action"])
 
     chain(

@@ -66,7 +66,7 @@ def reproduce(context: RetrainContext, version: int) -> Reproduction:
 
     Raises
     ------
-    NoProductionModelError
+    UnknownVersionError
         If there is no such version.
     RetrainError
         If the version has no recipe.

@@ -5,7 +5,7 @@ snapshot → embed_text → fit_retrieval → train_ranker → evaluate → gate
 Every step is idempotent under the key of the run, can be killed at any instant and run again.
 """
 
-from retrain_model.steps.evaluate import evaluate, gate, keep, promote, read_evaluation
+from retrain_model.steps.evaluation import evaluate, gate, keep, promote, read_evaluation
 from retrain_model.steps.fit import embed_text, fit_retrieval, snapshot, train_ranker
 
 STEPS = ("snapshot", "embed_text", "fit_retrieval", "train_ranker", "evaluate", "gate")

@@ -20,7 +20,7 @@ from recsys.storage.registry import PREVIOUS, runs
 from retrain_model import steps
 from retrain_model.context import COMMIT_POINTS, RetrainContext
 from retrain_model.job import open_context
-from retrain_model.steps import evaluate
+from retrain_model.steps import evaluation
 from tests.recsys.storage.test_promotion_faults import injecting_faults
 from tests.retrain_model.conftest import SUNDAY, OpenWorld
 from tests.retrain_model.forks import Jobs
@@ -110,7 +110,7 @@ def copy_fitted(context: RetrainContext, source: str) -> None:
 def compute_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute what is pure only once: the test is about calls to services."""
     for name in ("evaluate_recommender", "evaluate_generator", "build_evidence"):
-        original, known = getattr(evaluate, name), dict[str, Any]()
+        original, known = getattr(evaluation, name), dict[str, Any]()
 
         def compute(*args: Any, original: Any = original, known: dict[str, Any] = known, **kwargs: Any) -> Any:
             first = args[0] if isinstance(args[0], str) else getattr(args[0], "name", "evidence")
@@ -118,7 +118,7 @@ def compute_once(monkeypatch: pytest.MonkeyPatch) -> None:
                 known[first] = original(*args, **kwargs)
             return known[first]
 
-        monkeypatch.setattr(evaluate, name, compute)
+        monkeypatch.setattr(evaluation, name, compute)
     monkeypatch.setattr(runs, "_draw", lambda _figure: b"drawn")
 
 

@@ -47,7 +47,7 @@ INSTANTS = [
     (at("recsys.storage.registry.versions:Registry._create_version"), 4),
     (at(PUT, containing="/evaluate/manifest.json"), 4),
     (at(PUT, containing="/gate/manifest.json"), 5),
-    (at("retrain_model.steps.evaluate:record_decision"), 6),
+    (at("retrain_model.steps.evaluation:record_decision"), 6),
     (at("recsys.storage.registry.versions:Registry.point_alias"), 6),
     (at("recsys.storage.registry.versions:Registry.annotate"), 6),
 ]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from recsys.exceptions import ArtifactError, DataContractError, NoProductionModelError, RetrainError
+from recsys.exceptions import ArtifactError, DataContractError, RetrainError, UnknownVersionError
 from recsys.storage import promotion, retention
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.registry import PREVIOUS, PRODUCTION, Registry
@@ -66,7 +66,7 @@ def test_only_what_nobody_can_need_goes(
     assert {key.split("/")[1] for key in store.list_keys("retrain/")} == {f"2026-03-0{n}" for n in (3, 5, 7, 8)}
     for version in (3, 5, 7, 8):
         assert registry.download(version, tmp_path / "back").is_dir()
-    with pytest.raises(NoProductionModelError):
+    with pytest.raises(UnknownVersionError):
         registry.read_version(4)
     assert len(promotion.read_ledger(engine)) == 8
     assert retention.prune(engine, registry, store, keep=0).versions == ()

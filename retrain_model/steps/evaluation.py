@@ -17,7 +17,7 @@ from recsys.evaluation.evaluation_set import EvaluationSet, build_evaluation_set
 from recsys.evaluation.list_metrics import compute_overlap
 from recsys.evaluation.plots import plot_differences
 from recsys.evaluation.translation import Translation
-from recsys.exceptions import NoProductionModelError, OtherFormatError, RetrainError
+from recsys.exceptions import OtherFormatError, RetrainError, UnknownVersionError
 from recsys.gate.anchor import select_anchor
 from recsys.gate.decision import Action, Decision, Outcome
 from recsys.gate.scorecard import Scorecard
@@ -25,13 +25,13 @@ from recsys.recommender import Recommender
 from recsys.recommender.cost import compute_list_cost
 from recsys.recommender.scoring_once import prepare_for_evaluation
 from recsys.storage.promotion import (
-    GATE,
     LedgerEntry,
     describe_pending,
     read_ledger,
     reconcile,
     record_decision,
 )
+from recsys.storage.version_notes import GATE
 from retrain_model.context import RetrainContext, fetch, publish_once, read_step_digest
 from retrain_model.evidence import CARD, ENVIRONMENT, RECIPE, TRAINING, build_evidence, build_recipe, to_tags
 from retrain_model.steps.fit import load_snapshot
@@ -112,8 +112,8 @@ def _score_all(
         try:
             place = context.registry.download(version, scratch / name)
             results[name] = score_version(name, Recommender.load(place), eval_set, place)
-        except (OtherFormatError, NoProductionModelError) as error:
-            # Code of another format neither serves nor scores it. Without this way out nothing could ever replace it.
+        except (OtherFormatError, UnknownVersionError) as error:
+            # Of another format, or deleted: it is neither served nor scored. Otherwise nothing could ever replace it.
             where = "in Production" if name == CHAMPION else "that drift is measured from"
             unread.append(f"version {version} {where} was not compared with: {error}")
             logger.warning(unread[-1])
