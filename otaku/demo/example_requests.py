@@ -68,7 +68,7 @@ def misspell(title: str) -> str:
     """
     places = sorted(range(1, len(title) - 1), key=lambda place: abs(place - len(title) // 2))
     for place in places:
-        first, second = title[place : place + 2]
+        first, second = title[place], title[place + 1]
         if first.isalpha() and second.isalpha() and first.lower() != second.lower():
             return title[:place] + second + first + title[place + 2 :]
     return title
