@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
 
 from app.circuit_breaker import CircuitBreaker
 from recsys.exceptions import ServiceUnavailableError
@@ -24,6 +24,11 @@ MAX_ATTEMPTS = 3
 PAUSES_AFTER_DEADLOCK = 0.02, 0.1
 
 T = TypeVar("T")
+
+
+def _is_deadlock(error: BaseException) -> bool:
+    """Whether PostgreSQL has rolled a transaction back to resolve a deadlock, so that it may run again."""
+    return isinstance(error, OperationalError) and getattr(error.orig, "pgcode", None) == DEADLOCK
 
 
 class Database:
@@ -86,18 +91,15 @@ class Database:
         with self._engine.connect() as connection:
             return work(connection)
 
+    @retry(
+        retry=retry_if_exception(_is_deadlock),
+        stop=stop_after_attempt(MAX_ATTEMPTS),
+        wait=wait_random(*PAUSES_AFTER_DEADLOCK),
+        reraise=True,
+    )
     def _in_transaction(self, work: Callable[[Connection], T]) -> T:
-        attempt = 1
-        while True:
-            try:
-                with self._engine.begin() as connection:
-                    return work(connection)
-            except OperationalError as error:
-                # PostgreSQL has rolled this transaction back to resolve a deadlock.
-                if getattr(error.orig, "pgcode", None) != DEADLOCK or attempt == MAX_ATTEMPTS:
-                    raise
-            time.sleep(random.uniform(*PAUSES_AFTER_DEADLOCK))  # noqa: S311 - jitter, no secret
-            attempt += 1
+        with self._engine.begin() as connection:
+            return work(connection)
 
     async def _run(self, work: Callable[[], T], seconds: float) -> T:
         if self._threads is None:

@@ -5,12 +5,13 @@ import json
 import logging
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from otaku.platform.supervisor import Running
 from recsys.exceptions import ConfigurationError, ServiceUnavailableError
@@ -18,6 +19,7 @@ from recsys.exceptions import ConfigurationError, ServiceUnavailableError
 logger = logging.getLogger(__name__)
 
 _VERSION = 1
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,19 @@ def locked(home: Path, *, timeout: float = 120.0) -> Iterator[None]:
         Another `otaku` holds it for longer than `timeout` seconds.
     """
     with (home / "lock").open("a+") as lock:
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ServiceUnavailableError(
-                        f"another otaku command is starting or stopping the platform in {home}; wait for it to end"
-                    ) from None
-                time.sleep(0.1)
+        try:
+            for attempt in Retrying(
+                retry=retry_if_exception_type(BlockingIOError),
+                stop=stop_after_delay(timeout),
+                wait=wait_fixed(_POLL_SECONDS),
+                reraise=True,
+            ):
+                with attempt:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServiceUnavailableError(
+                f"another otaku command is starting or stopping the platform in {home}; wait for it to end"
+            ) from None
         yield
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.exceptions import MlflowException
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from recsys.exceptions import ArtifactError, RetrainError, UnknownVersionError
 from recsys.storage.artifacts import MANIFEST
@@ -53,6 +53,10 @@ def compute_directory_digest(directory: Path) -> str:
     if not lines:
         raise ArtifactError(f"{directory} holds no file; save the model there first")
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def _is_number_conflict(error: BaseException) -> bool:
+    return isinstance(error, MlflowException) and "Giving up" in str(error)
 
 
 class Registry(RunTracking):
@@ -233,24 +237,19 @@ class Registry(RunTracking):
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                created = self._client.create_model_version(
-                    self.model_name,
-                    source,
-                    run_id,
-                    dict(tags),
-                    description=description,
-                    await_creation_for=0,
-                    model_id=model_id,
-                )
-                return int(created.version)
-            except MlflowException as error:
-                if attempt == _ATTEMPTS or "Giving up" not in str(error):
-                    raise
-                time.sleep(0.05 * 2**attempt)
+        created = self._request_version(source, run_id, dict(tags), description, model_id)
+        return int(created.version)
+
+    @retry(
+        retry=retry_if_exception(_is_number_conflict),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.1),
+        reraise=True,
+    )
+    def _request_version(self, source: str, run_id: str, tags: dict[str, Any], description: str, model_id: str) -> Any:
+        return self._client.create_model_version(
+            self.model_name, source, run_id, tags, description=description, await_creation_for=0, model_id=model_id
+        )
 
 
 def _read_version(entry: Any) -> ModelVersion:
