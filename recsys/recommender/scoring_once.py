@@ -28,5 +28,5 @@ def prepare_for_evaluation(model: Recommender) -> Recommender:
     Not to be shared among threads.
     """
     retriever = model.retriever
-    once = ScoringOnce(retriever.first_stage, retriever.items, retriever.n_per_model)
+    once = ScoringOnce(retriever.first_stage, retriever.items, retriever.n_per_model, retriever.standalone)
     return replace(model, retriever=once, ranker=model.ranker.accelerate())

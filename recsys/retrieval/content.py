@@ -51,7 +51,7 @@ class TextProfile(Content):
     """
 
     text_vectors: Floats | None = field(default=None, repr=False)
-    name: ClassVar[str] = "content"
+    name: ClassVar[str] = "synopsis"
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
         """Keep the vectors; ratings are not read."""

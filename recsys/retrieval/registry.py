@@ -15,6 +15,7 @@ from recsys.retrieval.item_item import PUBLISHED_EASE, Ease, ItemKnn
 from recsys.retrieval.original import OriginalPipeline
 from recsys.retrieval.popular import MostMembers, Popular
 from recsys.retrieval.spec import ModelInputs, ModelSpec, Range, normalise_name
+from recsys.retrieval.tfidf import MetadataTfidf
 
 _EASE_SPACE: Final = {"regularisation": Range(5.0, 2000.0, True), "n_kept": Range(50, 1000, True)}
 
@@ -66,13 +67,22 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     ModelSpec(
         "content",
+        MetadataTfidf(),
+        aliases=("tfidf",),
+        algorithm="content",
+        reads_ratings=False,
+        standalone=True,
+        space={"name_weight": Range(0.1, 3.0, True), "synopsis_weight": Range(0.1, 5.0, True)},
+    ),
+    ModelSpec("content-genre", GenreTfidf(), aliases=("genre",), algorithm="content-genre", reads_ratings=False),
+    ModelSpec(
+        "synopsis",
         TextProfile(),
         aliases=("text",),
-        algorithm="content",
+        algorithm="synopsis",
         needs=("text_vectors",),
         reads_ratings=False,
     ),
-    ModelSpec("content-genre", GenreTfidf(), aliases=("genre",), reads_ratings=False),
     ModelSpec("popular", Popular(), first_stage=True, fallback=True),
     # The most members on MyAnimeList are what users of the service know as popular; training users are fewer.
     ModelSpec("most-members", MostMembers(), algorithm="popular", reads_ratings=False),
@@ -94,6 +104,11 @@ def list_algorithms() -> tuple[str, ...]:
 def list_first_stage() -> tuple[ModelSpec, ...]:
     """List the models of the first stage."""
     return tuple(spec for spec in MODELS if spec.first_stage)
+
+
+def list_standalone() -> tuple[ModelSpec, ...]:
+    """List the models that are stored with each version to answer alone."""
+    return tuple(spec for spec in MODELS if spec.standalone)
 
 
 def get_spec(name: str) -> ModelSpec:

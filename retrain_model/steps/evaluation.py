@@ -103,7 +103,7 @@ def _score_all(
 ) -> tuple[dict[str, EvaluationResult], list[str]]:
     """Score the challenger, the versions that it is compared with, and the baselines; say what could not be read."""
     model = Recommender.load(challenger)
-    singles = list(model.retriever.first_stage.models.values())
+    singles = [*model.retriever.first_stage.models.values(), *model.retriever.standalone.values()]
     compared = {name: version for name, version in versions.items() if version is not None}
     n_models, unread = 1 + len(compared) + len(singles), []
     results = {CHALLENGER: score_version(CHALLENGER, model, eval_set, challenger)}

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from recsys.data.splits import TRAIN, select_group
@@ -15,6 +15,7 @@ from recsys.retrieval.base import read_state, sparse_from_state, sparse_to_state
 from recsys.retrieval.first_stage import FirstStage, cross_fit
 from recsys.retrieval.registry import list_first_stage, make_first_stage
 from recsys.retrieval.spec import ModelInputs
+from recsys.retrieval.standalone import fit_standalone, load_standalone, save_standalone, select_standalone
 from recsys.storage.snapshots import Snapshot, read_snapshot, write_snapshot
 from recsys.types import Floats
 from retrain_model.context import RetrainContext, fetch, publish_once, read_step_digest
@@ -61,11 +62,12 @@ def embed_text(context: RetrainContext) -> str:
 
 
 def fit_retrieval(context: RetrainContext) -> str:
-    """Fit the first-stage models on all training users, and once more for each fold of cross-fitting."""
-    needs_text = any("text_vectors" in spec.needs for spec in list_first_stage())
+    """Fit the first-stage models on all training users and once more for each fold; then the standalone models."""
+    standalone = select_standalone(context.algorithms)
+    needs_text = any("text_vectors" in spec.needs for spec in (*list_first_stage(), *standalone))
     vectors = _load_text_vectors(context) if needs_text else None
     made_from = ModelInputs(seed=context.seed) if vectors is None else ModelInputs(lambda: vectors, context.seed)
-    models = [repr(model) for model in make_first_stage(made_from)]
+    models = [repr(model) for model in (*make_first_stage(made_from), *(spec.make(made_from) for spec in standalone))]
     inputs = {"snapshot": read_step_digest(context, "snapshot"), "models": models, "n_folds": N_FOLDS}
     if needs_text:
         inputs["embed_text"] = read_step_digest(context, "embed_text")
@@ -88,6 +90,15 @@ def fit_retrieval(context: RetrainContext) -> str:
             (folder / name).mkdir()
             first_stage.save(folder / name)
             context.progress("fit retrieval", done, N_FOLDS + 1)
+        alone = fit_standalone(
+            ratings,
+            frozen.catalog,
+            standalone,
+            made_from,
+            n_threads=context.n_threads,
+            on_progress=context.progress,
+        )
+        save_standalone(alone, folder)
 
     return publish_once(context, "fit_retrieval", inputs, build)
 
@@ -130,8 +141,10 @@ def _train(context: RetrainContext, scratch: Path, folder: Path) -> None:
         statuses=frozen.statuses,
         on_progress=context.progress,
     )
-    fitted.recommender.save(folder / "model")
-    write_golden_requests(fitted.recommender, folder / "model")
+    retriever = replace(fitted.recommender.retriever, standalone=load_standalone(retrieval))
+    recommender = replace(fitted.recommender, retriever=retriever)
+    recommender.save(folder / "model")
+    write_golden_requests(recommender, folder / "model")
     trained = fitted.trained
     report = {
         "n_users": fitted.n_users,

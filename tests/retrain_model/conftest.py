@@ -49,6 +49,7 @@ def open_world(
                 "s3_bucket": f"test-{uuid.uuid4().hex}",
                 "mlflow_tracking_uri": mlflow_uri,
                 "model_name": name,
+                "algorithms": (),
             }
         )
 

@@ -51,6 +51,7 @@ def to_environment(settings: Settings) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": secret.get_secret_value(),
         "MLFLOW_TRACKING_URI": str(settings.mlflow_tracking_uri),
         "OTAKU_MODEL_NAME": settings.model_name,
+        "OTAKU_ALGORITHMS": ",".join(settings.algorithms or ()) or "none",
         "OMP_NUM_THREADS": "1",
     }
 

@@ -31,24 +31,25 @@ def profiles(draw: st.DrawFn) -> UserProfile:
 
 def test_one_model_can_answer_alone() -> None:
     model, whole = tiny_recommender(), profile_of(5)
-    assert list(model.retriever.generators) == ["ease", "als", "item-knn", "lightfm", "content", "popular"]
+    catalog_alone = ["content", "content-genre", "synopsis", "popular"]
+    assert list(model.retriever.generators) == ["ease", "als", "item-knn", "lightfm", *catalog_alone]
     popularity = model.catalog.items["members"].to_numpy(dtype=np.float32)
     found = model.recommend(whole, algorithm="popular", k=7)
     assert np.array_equal(found.scores, np.sort(popularity[~np.isin(model.catalog.item_ids, whole.item_ids)])[::-1][:7])
     with pytest.raises(
         UnknownAlgorithmError,
-        match="no algorithm 'two-tower'; choose among ranker, ease, als, item-knn, lightfm, content, pop",
+        match="no algorithm 'two-tower'; choose among ranker, ease, als, item-knn, lightfm, content, content-genre",
     ):
         model.recommend(whole, algorithm="two-tower")
 
 
-def test_content_is_near_what_was_liked() -> None:
+def test_synopsis_is_near_what_was_liked() -> None:
     model = tiny_recommender()
     one = UserProfile(np.array([1]), np.array([10.0], dtype=np.float32))
     items = model.retriever.items
     likeness = items.text_units @ items.text_units[0]
     likeness[0] = -np.inf
-    assert model.recommend(one, algorithm="content", k=1).item_ids[0] == model.catalog.item_ids[np.argmax(likeness)]
+    assert model.recommend(one, algorithm="synopsis", k=1).item_ids[0] == model.catalog.item_ids[np.argmax(likeness)]
 
 
 @given(profiles(), st.integers(1, 60), st.sampled_from(ALGORITHMS), st.floats(0, 1))

@@ -81,7 +81,7 @@ def test_tuned_values_replace_defaults_and_the_seed_is_passed_on() -> None:
     [
         (" item-kNN ", "item-knn"),
         ("item_knn", "item-knn"),
-        ("text", "content"),
+        ("text", "synopsis"),
         ("genre", "content-genre"),
         ("seed004", "original"),
         ("ease_extended", "ease-extended"),

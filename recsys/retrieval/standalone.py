@@ -1,0 +1,85 @@
+"""Models that answer alone: fitted and stored with a version beside the first stage, and read by no ranker."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from recsys.data.catalog import Catalog
+from recsys.exceptions import ConfigurationError
+from recsys.progress import OnProgress, ignore_progress
+from recsys.retrieval import registry
+from recsys.retrieval.base import CandidateGenerator
+from recsys.retrieval.spec import ModelInputs, ModelSpec
+from recsys.types import RatingMatrix
+
+FOLDER: Final = "standalone"
+
+
+def select_standalone(algorithms: Sequence[str] | None = None) -> tuple[ModelSpec, ...]:
+    """Select the standalone models of some algorithms, in the order of the registry; None for all.
+
+    Raises
+    ------
+    ConfigurationError
+        Names the algorithms that exist.
+    """
+    specs = registry.list_standalone()
+    if algorithms is None:
+        return specs
+    known = {spec.algorithm for spec in specs}
+    unknown = [name for name in algorithms if name not in known]
+    if unknown:
+        choices = ", ".join(sorted(filter(None, known)))
+        raise ConfigurationError(
+            f"there is no standalone model {unknown[0]!r} (OTAKU_ALGORITHMS); choose among {choices}"
+        )
+    return tuple(spec for spec in specs if spec.algorithm in algorithms)
+
+
+def fit_standalone(
+    ratings: RatingMatrix,
+    catalog: Catalog,
+    specs: Sequence[ModelSpec],
+    inputs: ModelInputs,
+    *,
+    n_threads: int = 1,
+    on_progress: OnProgress = ignore_progress,
+) -> dict[str, CandidateGenerator]:
+    """Fit models on the ratings of training users, and return them by key.
+
+    Parameters
+    ----------
+    n_threads
+        Concurrent fits, each on one thread, so that the result does not depend on it.
+    """
+    # Loaded before any thread starts, as in `cross_fit`.
+    from threadpoolctl import threadpool_limits
+
+    fitted: dict[str, CandidateGenerator] = {}
+    made = [spec.make(inputs) for spec in specs]
+    with threadpool_limits(1), ThreadPoolExecutor(n_threads) as pool:
+        for model in pool.map(lambda unfitted: unfitted.fit(ratings, catalog), made):
+            fitted[model.name] = model
+            on_progress("fit standalone models", len(fitted), len(made))
+    return fitted
+
+
+def save_standalone(models: Mapping[str, CandidateGenerator], directory: Path) -> None:
+    """Write models into a subfolder of a version; without any there is none."""
+    for model in models.values():
+        (directory / FOLDER).mkdir(exist_ok=True)
+        model.save(directory / FOLDER)
+
+
+def load_standalone(directory: Path) -> dict[str, CandidateGenerator]:
+    """Read the models that `save_standalone` wrote, by key.
+
+    Raises
+    ------
+    ArtifactError
+        If a file is missing, truncated or altered.
+    """
+    stored = {path.name.split(".")[0] for path in (directory / FOLDER).glob("*.*")}
+    found = {spec.key: type(spec.unfitted) for spec in registry.list_standalone() if spec.key in stored}
+    return {key: model.load(directory / FOLDER) for key, model in found.items()}
