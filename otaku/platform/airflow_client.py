@@ -154,10 +154,6 @@ class AirflowClient:
         body = {"logical_date": None, "conf": params}
         return str(_content(self._http.post(f"/dags/{dag_id}/dagRuns", json=body))["dag_run_id"])
 
-    def set_paused(self, dag_id: str, *, paused: bool) -> None:
-        """Pause or unpause a DAG."""
-        _content(self._http.patch(f"/dags/{dag_id}", json={"is_paused": paused}))
-
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Clear one task of a run, so that it runs again with all that follow from it."""
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False}

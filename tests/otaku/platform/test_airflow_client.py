@@ -81,8 +81,6 @@ def test_logs_triggers_and_pauses(client: AirflowClient, requests: list[httpx.Re
     assert requests[-1].url.path.endswith("/dags/x/dagRuns/run/taskInstances/task/logs/2")
     assert client.trigger("x", dry_run=True) == "manual"
     assert json.loads(requests[-1].content) == {"logical_date": None, "conf": {"dry_run": True}}
-    client.set_paused("x", paused=True)
-    assert json.loads(requests[-1].content) == {"is_paused": True}
 
 
 def test_a_refusal_is_one_sentence_and_waiting_ends(client: AirflowClient) -> None:
