@@ -19,6 +19,7 @@ from otaku.commands import (
     sample,
     serve,
     simulate,
+    snapshots,
 )
 from recsys.exceptions import RecsysError
 
@@ -43,6 +44,7 @@ app.command(rich_help_panel=_DATA)(sample.sample)
 app.command(rich_help_panel=_DATA)(ingest.ingest)
 app.command(rich_help_panel=_DATA)(simulate.simulate)
 app.command("import-list", rich_help_panel=_DATA)(import_list.import_list)
+app.add_typer(snapshots.app, name="snapshots", rich_help_panel=_DATA)
 app.command(rich_help_panel=_SERVICE)(retrain.retrain)
 app.command(rich_help_panel=_SERVICE, cls=evaluate.EvaluateCommand)(evaluate.evaluate)
 app.command(rich_help_panel=_SERVICE)(drift.drift)

@@ -9,6 +9,8 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +23,15 @@ from recsys.exceptions import ArtifactError, ServiceUnavailableError
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as the store lists it: bytes, and when it was written last."""
+
+    key: str
+    size: int
+    written_at: datetime
 
 
 class ArtifactStore:
@@ -119,11 +130,17 @@ class ArtifactStore:
                 return False
         return True
 
-    def list_keys(self, prefix: str) -> list[str]:
-        """List the keys that start with a prefix, sorted."""
+    def list_objects(self, prefix: str) -> list[StoredObject]:
+        """List the objects whose keys start with a prefix, sorted by key."""
         with _translate_errors(self.uri(prefix)):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-            return sorted(entry["Key"] for page in pages for entry in page.get("Contents", ()))
+            entries = [entry for page in pages for entry in page.get("Contents", ())]
+        listed = [StoredObject(entry["Key"], entry["Size"], entry["LastModified"]) for entry in entries]
+        return sorted(listed, key=lambda stored: stored.key)
+
+    def list_keys(self, prefix: str) -> list[str]:
+        """List the keys that start with a prefix, sorted."""
+        return [stored.key for stored in self.list_objects(prefix)]
 
     def delete_prefix(self, prefix: str) -> None:
         """Delete every object whose key starts with a prefix, a manifest first, so that no reader trusts the rest."""

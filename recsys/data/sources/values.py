@@ -22,7 +22,7 @@ _PLACEHOLDER = re.compile(
     r"( (added|available|provided|given|found|written|yet|for this|to this|in the database)|[.!]?$)",
     re.IGNORECASE,
 )
-_ESCAPES = 3  # times that a text is unescaped at most
+MAX_ESCAPES = 3  # times that a text is unescaped at most
 # Not `calendar.month_abbr`, which speaks the language of the machine.
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _DATE = re.compile(r"(?:(?P<month>[A-Z][a-z]{2})(?: +(?P<day>\d{1,2}))?, +)?(?P<year>(?:18|19|20)\d\d)")
@@ -53,7 +53,7 @@ def parse_text(text: str) -> str | None:
 
 
 def _unescape(text: str) -> str:
-    for _ in range(_ESCAPES):
+    for _ in range(MAX_ESCAPES):
         if "&" not in text or (plain := html.unescape(text)) == text:
             break
         text = plain
