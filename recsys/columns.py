@@ -14,6 +14,7 @@ class Columns:
     ArrivedOn = "arrived_on"
     BatchId = "batch_id"
     Status = "status"
+    GivenAt = "given_at"
 
     UserItem = [User, Item]
     Interactions = [User, Item, Rating]

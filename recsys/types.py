@@ -18,6 +18,22 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 RatingMatrix: TypeAlias = Any
 
 
+class EntrySource(StrEnum):
+    """Where a rating or status comes from; the values are those of `ratings.source` and `watch_statuses.source`."""
+
+    File = "file"
+    Arrival = "arrival"
+    Generated = "generated"
+    Registration = "registration"
+    Import = "import"
+    Feedback = "feedback"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the user said it to the service; a file never replaces that."""
+        return self in {EntrySource.Registration, EntrySource.Import, EntrySource.Feedback}
+
+
 class WatchStatus(StrEnum):
     """How far a user is with a title, whether rated or not; the values are those of table `watch_statuses`."""
 

@@ -2,20 +2,27 @@
 
 import datetime as dt
 import logging
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 from sqlalchemy import Column, Connection, Engine, func, insert, select, text
 
 from recsys.columns import Columns
-from recsys.storage.database import advisory_lock, upsert_rows
+from recsys.exceptions import ServiceUnavailableError
+from recsys.storage.database import advisory_lock
+from recsys.storage.sourced_rows import upsert_sourced
 from recsys.storage.tables import STATUS_OF_KIND, feedback, feedback_folds, ratings, watch_statuses
 from recsys.storage.users import refresh_preferences
+from recsys.types import EntrySource
 
 logger = logging.getLogger(__name__)
 
 LOCK = "feedback"
+POLL_SECONDS: Final = 0.05
+WAIT_SECONDS: Final = 30.0
+_pause = time.sleep
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,8 @@ class FoldReport:
 def fold_feedback(engine: Engine, day: dt.date, *, dry_run: bool = False) -> FoldReport:
     """Write the ratings and statuses of all waiting feedback into their tables, in one transaction.
 
-    Of several ratings or statuses of a title by one user, the last one given holds. What was taken over is remembered
+    Of several ratings or statuses of a title by one user, the last one given holds, also if an import gave it that was
+    stored before the fold; what files say is replaced. What was taken over is remembered
     by the greatest id in `feedback_folds`: another call finds nothing new, and of two calls at once the second waits
     for the first. The result does not depend on the day, which only names the row.
 
@@ -59,7 +67,7 @@ def fold_feedback(engine: Engine, day: dt.date, *, dry_run: bool = False) -> Fol
     Raises
     ------
     ServiceUnavailableError
-        If the database does not answer; nothing is written then.
+        If the database does not answer, or a transaction that writes feedback does not end; nothing is written then.
     """
     last = _find_last(engine)
     with engine.connect() as connection, connection.begin() as transaction, advisory_lock(connection, LOCK):
@@ -83,13 +91,30 @@ def fold_feedback(engine: Engine, day: dt.date, *, dry_run: bool = False) -> Fol
 def _find_last(engine: Engine) -> int:
     """Find the greatest id below which every event is there to be seen.
 
-    Ids are drawn before their transaction commits, so that a smaller one can appear after a greater one. The lock waits
-    for those who are writing just now, and is let go at once.
+    Ids are drawn before their transaction commits, so that a smaller one can appear after a greater one. Whoever drew a
+    smaller one holds a lock on the table for writing when the greatest is read; so the transactions that hold one are
+    waited for, as `CREATE INDEX CONCURRENTLY` does it, and nobody waits for this one, as behind `LOCK TABLE`.
     """
-    with engine.begin() as connection:
-        connection.execute(text("SET LOCAL lock_timeout = '30s'"))
-        connection.execute(text(f"LOCK TABLE {feedback.fullname} IN SHARE MODE"))
-        return int(connection.execute(select(func.coalesce(func.max(feedback.c.feedback_id), 0))).scalar_one())
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        last = int(connection.execute(select(func.coalesce(func.max(feedback.c.feedback_id), 0))).scalar_one())
+        writing, deadline = _find_writers(connection), time.monotonic() + WAIT_SECONDS
+        while writing := writing & _find_writers(connection):
+            if time.monotonic() > deadline:
+                raise ServiceUnavailableError(
+                    f"transactions that write feedback ({len(writing)}) did not end in {WAIT_SECONDS:g} s; run again"
+                )
+            _pause(POLL_SECONDS)
+    return last
+
+
+def _find_writers(connection: Connection) -> set[str]:
+    """Find the transactions that may have drawn ids of events which they have not committed."""
+    query = text(
+        "SELECT virtualtransaction FROM pg_locks WHERE granted AND mode = 'RowExclusiveLock' "
+        "AND relation = CAST(:name AS regclass) "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    return set(connection.scalars(query, {"name": feedback.fullname}))
 
 
 def _fold_ratings(connection: Connection, waiting: Any) -> int:
@@ -97,7 +122,7 @@ def _fold_ratings(connection: Connection, waiting: Any) -> int:
     frame = _read_last(connection, waiting & (feedback.c.kind == "rating"), feedback.c.rating)
     if frame.empty:
         return 0
-    written = upsert_rows(connection, ratings, frame)
+    written = upsert_sourced(connection, ratings, frame, EntrySource.Feedback)
     refresh_preferences(connection, sorted(set(frame[Columns.User].tolist())))
     return written
 
@@ -108,16 +133,17 @@ def _fold_statuses(connection: Connection, waiting: Any) -> int:
     if frame.empty:
         return 0
     frame[Columns.Status] = [STATUS_OF_KIND[kind].value for kind in frame.pop("kind")]
-    return upsert_rows(connection, watch_statuses, frame)
+    return upsert_sourced(connection, watch_statuses, frame, EntrySource.Feedback)
 
 
 def _read_last(connection: Connection, condition: Any, column: Column[Any]) -> pd.DataFrame:
-    """Read the last value of each user and title among some events."""
-    names = (*Columns.UserItem, column.name)
+    """Read the last value of each user and title among some events, and when it was given."""
+    keys, given_at = [feedback.c[name] for name in Columns.UserItem], feedback.c.created_at
     query = (
-        select(*(feedback.c[name] for name in names))
+        select(*keys, column, given_at)
         .where(condition)
-        .distinct(*(feedback.c[name] for name in Columns.UserItem))
-        .order_by(*(feedback.c[name] for name in Columns.UserItem), feedback.c.feedback_id.desc())
+        .distinct(*keys)
+        .order_by(*keys, given_at.desc(), feedback.c.feedback_id.desc())
     )
-    return pd.DataFrame([tuple(row) for row in connection.execute(query)], columns=list(names))
+    rows = [tuple(row) for row in connection.execute(query)]
+    return pd.DataFrame(rows, columns=[*Columns.UserItem, column.name, Columns.GivenAt])

@@ -33,7 +33,8 @@ from recsys.storage.database import (
 )
 from recsys.storage.ingest_report import IngestReport, summarise_file
 from recsys.storage.snapshots import write_snapshot
-from recsys.types import Ids, Mask
+from recsys.storage.sourced_rows import upsert_sourced
+from recsys.types import EntrySource, Ids, Mask
 
 INGEST_BATCH = "ingest"
 # Which users are held back must not depend on which are trained on; the salts of those splits are small numbers.
@@ -54,7 +55,7 @@ def ingest_directory(
     """Read a folder, write it to PostgreSQL in one transaction and freeze the tables in a snapshot.
 
     Users who have already arrived stay among the users whatever their hash says; users who already wait in
-    `future_users` keep waiting at their place.
+    `future_users` keep waiting at their place. What users said to the service themselves stays, whatever the files say.
 
     Parameters
     ----------
@@ -159,8 +160,10 @@ def _write_tables(
     stages: dict[str, Callable[[], int]] = {
         "items": lambda: _write_items(connection, source),
         "users": lambda: _add_users(connection, known_ids),
-        "ratings": lambda: upsert_rows(connection, tables.ratings, source.ratings[is_known]),
-        "watch_statuses": lambda: upsert_rows(connection, tables.watch_statuses, source.statuses[is_listed]),
+        "ratings": lambda: upsert_sourced(connection, tables.ratings, source.ratings[is_known], EntrySource.File),
+        "watch_statuses": lambda: upsert_sourced(
+            connection, tables.watch_statuses, source.statuses[is_listed], EntrySource.File
+        ),
         "future_users": lambda: _write_future_users(connection, source.ratings[~is_known], source.statuses[~is_listed]),
         "quarantine": lambda: _write_quarantine(connection, source.files),
     }

@@ -1,6 +1,7 @@
 """The tables of schema `otaku`, as SQLAlchemy Core; the migrations in `migrations/` create exactly these."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -25,8 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from recsys.columns import ItemColumns
-from recsys.types import WatchStatus
+from recsys.columns import Columns, ItemColumns
+from recsys.types import EntrySource, WatchStatus
 
 SCHEMA = "otaku"
 metadata = MetaData(
@@ -47,6 +48,16 @@ def _rating() -> Column[int]:
 
 def _created_at() -> Column[datetime]:
     return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _provenance() -> list[Any]:
+    """Where a value comes from and since when it holds: a user's own later word wins, see `sourced_rows`."""
+    values = ", ".join(repr(source.value) for source in EntrySource)
+    return [
+        Column("source", Text, nullable=False, server_default=EntrySource.File.value),
+        Column(Columns.GivenAt, DateTime(timezone=True), nullable=False, server_default=func.now()),
+        CheckConstraint(f"source IN ({values})", name="source"),
+    ]
 
 
 items = Table(
@@ -75,6 +86,7 @@ ratings = Table(
     Column("user_id", BigInteger, ForeignKey(users.c.user_id, ondelete="CASCADE"), primary_key=True),
     Column("item_id", BigInteger, ForeignKey(items.c.item_id), primary_key=True),
     _rating(),
+    *_provenance(),
     CheckConstraint("rating BETWEEN 1 AND 10", name="rating_range"),
 )
 
@@ -86,6 +98,7 @@ watch_statuses = Table(
     Column("user_id", BigInteger, ForeignKey(users.c.user_id, ondelete="CASCADE"), primary_key=True),
     Column("item_id", BigInteger, ForeignKey(items.c.item_id), primary_key=True),
     Column("status", Text, nullable=False),
+    *_provenance(),
     CheckConstraint(f"status IN ({', '.join(repr(status.value) for status in WatchStatus)})", name="status"),
 )
 

@@ -7,7 +7,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, delete, func, insert, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    tuple_,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from recsys.columns import Columns, ItemColumns
@@ -15,6 +29,7 @@ from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.data.preferences import build_preference_rows, compute_preferences
 from recsys.storage.database import upsert_rows
+from recsys.storage.sourced_rows import OWN_SOURCES
 from recsys.storage.tables import (
     OPINION_KINDS,
     STATUS_OF_KIND,
@@ -28,7 +43,7 @@ from recsys.storage.tables import (
     users,
     watch_statuses,
 )
-from recsys.types import Genre, Ids, ItemId, UserId, WatchStatus
+from recsys.types import EntrySource, Genre, Ids, ItemId, UserId, WatchStatus
 
 REGISTERED = "service"  # `users.batch_id` of users who registered with the service
 
@@ -63,18 +78,23 @@ def read_user(connection: Connection, user_id: UserId) -> StoredUser | None:
     """Read one user by key in one round trip; None for an unknown user.
 
     Of the feedback, only what `feedback_folds` has not taken over changes ratings and statuses: what was taken over
-    stands in the tables, where an ingest or an import may have changed it since.
+    stands in the tables, where an import may have changed it since. Feedback that is older than such a change counts no
+    more, as in the fold.
     """
     rated = select(*_gather(ratings, "rating")).where(ratings.c.user_id == user_id).subquery()
     listed = select(*_gather(watch_statuses, "status")).where(watch_statuses.c.user_id == user_id).subquery()
     opinions = feedback.c
     folded = select(func.coalesce(func.max(feedback_folds.c.last_feedback_id), 0)).scalar_subquery()
     newer = (
-        select(*_gather(feedback, "kind", "rating", order=opinions.feedback_id))
+        select(*_gather(feedback, "kind", "rating", order=tuple_(opinions.created_at, opinions.feedback_id)))
         .where(
             opinions.user_id == user_id,
             opinions.kind.in_(OPINION_KINDS),
-            or_(opinions.kind == "dismissal", opinions.feedback_id > folded),
+            or_(
+                opinions.kind == "dismissal",
+                (opinions.feedback_id > folded)
+                & case((opinions.kind == "rating", ~_outdates(ratings)), else_=~_outdates(watch_statuses)),
+            ),
         )
         .subquery()
     )
@@ -85,6 +105,15 @@ def read_user(connection: Connection, user_id: UserId) -> StoredUser | None:
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else _to_user(user_id, row._mapping)
+
+
+def _outdates(table: Table) -> ColumnElement[bool]:
+    """Tell whether a row of the table is what the user said later than an event of `feedback`."""
+    later = tuple_(table.c.given_at, table.c.source) > tuple_(
+        feedback.c.created_at, literal(EntrySource.Feedback.value)
+    )
+    same = (table.c.user_id == feedback.c.user_id) & (table.c.item_id == feedback.c.item_id)
+    return exists().where(same, table.c.source.in_(OWN_SOURCES), later)
 
 
 def _gather(table: Any, *names: str, order: Any = None) -> list[Any]:
@@ -125,7 +154,7 @@ def register_user(connection: Connection, given: Mapping[ItemId, int], arrived_o
     connection.execute(insert(users).values(user_id=user_id, arrived_on=arrived_on, batch_id=REGISTERED))
     if given:
         rows = [{"user_id": user_id, "item_id": item_id, "rating": rating} for item_id, rating in given.items()]
-        connection.execute(insert(ratings), rows)
+        connection.execute(insert(ratings).values(source=EntrySource.Registration.value), rows)
         refresh_preferences(connection, [user_id])
     return user_id
 

@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Engine, select
 from recsys.columns import Columns
 from recsys.data.watch_statuses import WatchStatuses
 from recsys.exceptions import UnknownUserError
-from recsys.storage.database import connect, read_frame, upsert_rows, was_there
+from recsys.storage.database import connect, read_frame, was_there
+from recsys.storage.sourced_rows import upsert_sourced
 from recsys.storage.tables import ratings, users, watch_statuses
 from recsys.storage.users import find_known_items, refresh_preferences
-from recsys.types import ItemId, UserId, WatchStatus
+from recsys.types import EntrySource, ItemId, UserId, WatchStatus
 
 
 def read_watch_statuses(source: Engine | Connection, as_of: date | None) -> WatchStatuses:
@@ -45,7 +46,7 @@ def store_list(
     """Add a list to what is kept of a user; the transaction of the caller makes it whole or nothing.
 
     A title of the list takes the rating and the status of the list; one that is not in it stays as it was. Storing the
-    same list again changes nothing.
+    same list again changes no value.
 
     Parameters
     ----------
@@ -65,8 +66,10 @@ def store_list(
         raise UnknownUserError(f"there is no user {user_id}; POST /users registers one")
     wanted = {*given, *statuses}
     known = find_known_items(connection, sorted(wanted))
-    n_ratings = upsert_rows(connection, ratings, _build_rows(user_id, given, known, Columns.Rating))
-    n_statuses = upsert_rows(connection, watch_statuses, _build_rows(user_id, statuses, known, Columns.Status))
+    rated = _build_rows(user_id, given, known, Columns.Rating)
+    listed = _build_rows(user_id, statuses, known, Columns.Status)
+    n_ratings = upsert_sourced(connection, ratings, rated, EntrySource.Import)
+    n_statuses = upsert_sourced(connection, watch_statuses, listed, EntrySource.Import)
     if n_ratings:
         refresh_preferences(connection, [user_id])
     return StoredList(n_ratings, n_statuses, tuple(sorted(wanted - known)))

@@ -41,7 +41,7 @@ def read_rows(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
     """Read what a day writes, without the moment at which it was written."""
 
     def rows(table: Table) -> list[tuple[Any, ...]]:
-        columns = [column for column in table.c if column.name != "created_at"]
+        columns = [column for column in table.c if column.name not in {"created_at", "given_at", "source"}]
         with engine.connect() as connection:
             return [tuple(row) for row in connection.execute(select(*columns).order_by(*table.primary_key))]
 

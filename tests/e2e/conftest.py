@@ -106,7 +106,7 @@ def read_rows() -> Callable[[Engine, date], dict[str, list[tuple[Any, ...]]]]:
         rows = {}
         with engine.connect() as connection:
             for table in (users, ratings, user_preferences, arrivals):
-                columns = [column for column in table.c if column.name != "created_at"]
+                columns = [column for column in table.c if column.name not in {"created_at", "given_at", "source"}]
                 query = select(*columns).order_by(*table.primary_key)
                 if table is arrivals:
                     query = query.where(arrivals.c.day <= last)

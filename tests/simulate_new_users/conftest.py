@@ -55,7 +55,9 @@ def read_tables(engine: Engine) -> Callable[[], Tables]:
         content: Tables = {}
         with engine.connect() as connection:
             for table in (users, ratings, watch_statuses, user_preferences, arrivals, future_users):
-                columns = [column for column in table.columns if column.name != "created_at"]
+                columns = [
+                    column for column in table.columns if column.name not in {"created_at", "given_at", "source"}
+                ]
                 query = select(*columns).order_by(*table.primary_key)
                 content[table.name] = [tuple(row) for row in connection.execute(query)]
         return content

@@ -1,10 +1,12 @@
 """Feedback becomes ratings once, wholly or not at all, whoever writes or dies meanwhile."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -13,9 +15,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, func, select
 
+from app.stores.database import Database
 from recsys.data.preferences import build_preference_rows, compute_preferences
+from recsys.exceptions import ServiceUnavailableError
+from recsys.storage import feedback_folds as feedback_folds_module
 from recsys.storage.database import (
     create_database_engine,
     read_catalog,
@@ -71,7 +76,7 @@ def read_all(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
     found = {}
     with engine.connect() as connection:
         for table in tables:
-            columns = [column for column in table.c if column.name != "created_at"]
+            columns = [column for column in table.c if column.name not in {"created_at", "given_at"}]
             rows = connection.execute(select(*columns).order_by(*table.primary_key))
             found[table.name] = [tuple(row) for row in rows]
     return found
@@ -138,24 +143,46 @@ def test_no_feedback_at_all(engine: Engine) -> None:
     assert read_all(engine) == before
 
 
-def test_an_event_that_commits_late_is_not_missed(engine: Engine) -> None:
-    """Its id is smaller than that of an event that is there already; the fold waits for whoever holds it."""
-    event = {"idempotency_key": "late", "user_id": 7, "item_id": 440, "kind": "rating", "rating": 9}
-    with engine.connect() as writer, ThreadPoolExecutor(1) as pool:
+def test_a_fold_waits_for_a_late_commit_and_lets_the_service_write_meanwhile(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event that commits late has a smaller id than one that is there already; the fold must not miss it."""
+    waits = threading.Event()
+
+    def pause(seconds: float) -> None:
+        waits.set()
+        time.sleep(seconds)
+
+    monkeypatch.setattr(feedback_folds_module, "_pause", pause, raising=False)
+    late = {"idempotency_key": "late", "user_id": 7, "item_id": 440, "kind": "rating", "rating": 9}
+    meanwhile = FeedbackEvent("meanwhile", 9, 440, "rating", 4)
+    with engine.connect() as writer, ThreadPoolExecutor(1) as pool, Database(engine) as service:
         transaction = writer.begin()
-        writer.execute(feedback.insert().values(event))
+        writer.execute(feedback.insert().values(late))
         give(engine, ("early", 8, 440, "rating", 2))
         folding = pool.submit(fold_feedback, engine, DAY)
-        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'otaku.feedback'::regclass")
-        for _ in range(200):
-            with engine.connect() as watcher:
-                if watcher.scalar(waiting):
-                    break
-            threading.Event().wait(0.05)
-        assert not folding.done()
-        transaction.commit()
+        try:
+            waits.wait(timeout=20)
+            written = asyncio.run(service.write(lambda connection: write_feedback(connection, [meanwhile])))
+            assert not folding.done()
+        finally:
+            transaction.commit()
         assert folding.result(timeout=120).n_feedback == 2
+    assert written.n_written == 1
     assert history_of(engine, 7)[440] == 9
+    assert fold_feedback(engine, DAY).n_feedback == 1
+
+
+def test_a_writer_that_does_not_end_is_reported(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feedback_folds_module, "WAIT_SECONDS", 0.0)
+    late = {"idempotency_key": "late", "user_id": 7, "item_id": 440, "kind": "rating", "rating": 9}
+    give(engine, ("early", 8, 440, "rating", 2))
+    with engine.connect() as writer:
+        writer.execute(feedback.insert().values(late))
+        with pytest.raises(ServiceUnavailableError, match=r"write feedback \(1\) did not end"):
+            fold_feedback(engine, DAY)
+        writer.rollback()
+    assert fold_feedback(engine, DAY).n_feedback == 1
 
 
 def test_two_at_once_have_one_effect(engine: Engine) -> None:

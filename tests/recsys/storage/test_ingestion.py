@@ -36,7 +36,9 @@ def _dump(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
             table.name: [
                 tuple(row)
                 for row in connection.execute(
-                    select(*(column for column in table.c if column.name != "created_at")).order_by(*table.primary_key)
+                    select(*(column for column in table.c if column.name not in {"created_at", "given_at"})).order_by(
+                        *table.primary_key
+                    )
                 )
             ]
             for table in INGESTED

@@ -1,13 +1,20 @@
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect, text
 
 from recsys.exceptions import ServiceUnavailableError
+from recsys.storage import database
 from recsys.storage.database import create_database_engine, migrate
 from recsys.storage.tables import SCHEMA, metadata
+
+MIGRATIONS = Path(database.__file__).parent / "migrations"
 
 
 def test_migrations_from_empty_create_exactly_the_tables(empty_database_url: str) -> None:
@@ -25,6 +32,48 @@ def test_migrations_from_empty_create_exactly_the_tables(empty_database_url: str
     tables = set(inspect(engine).get_table_names(schema=SCHEMA))
     engine.dispose()
     assert tables == {table.name for table in metadata.tables.values()} | {"alembic_version"}
+
+
+def test_ratings_from_before_get_the_source_that_can_be_found(empty_database_url: str) -> None:
+    engine = create_database_engine(empty_database_url)
+    migrate(engine)
+    with engine.begin() as connection:
+        go_to(connection, "0005", command.downgrade)
+        for statement in BEFORE_SOURCES:
+            connection.execute(text(statement))
+        go_to(connection, "head", command.upgrade)
+        found = connection.execute(text("SELECT user_id, item_id, source FROM otaku.ratings ORDER BY 1, 2")).all()
+        when = connection.scalar(text("SELECT given_at FROM otaku.ratings WHERE source = 'feedback'"))
+        statuses = connection.scalars(text("SELECT source FROM otaku.watch_statuses ORDER BY item_id")).all()
+    engine.dispose()
+    assert [tuple(row) for row in found] == [(1, 1, "file"), (1, 2, "feedback"), (1, 3, "file"), (2, 1, "registration")]
+    assert str(when) == "2026-01-06 00:00:00+00:00"
+    assert statuses == ["feedback", "file"]
+
+
+def go_to(connection: Connection, revision: str, move: Callable[[Config, str], None]) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    move(config, revision)
+
+
+# Of user 1, title 2 was rated by feedback, and title 3 by feedback that a file replaced.
+BEFORE_SOURCES = (
+    "INSERT INTO otaku.items (item_id, title) VALUES (1, 'A'), (2, 'B'), (3, 'C')",
+    "INSERT INTO otaku.users VALUES (1, NULL, 'ingest'), (2, '2026-01-05', 'service')",
+    "INSERT INTO otaku.ratings VALUES (1, 1, 5), (1, 2, 7), (1, 3, 4), (2, 1, 9)",
+    "INSERT INTO otaku.watch_statuses VALUES (1, 1, 'completed'), (1, 2, 'planned')",
+    """
+    INSERT INTO otaku.feedback (feedback_id, idempotency_key, user_id, item_id, kind, rating, created_at)
+    OVERRIDING SYSTEM VALUE VALUES
+    (1, 'a', 1, 2, 'rating', 3, '2026-01-05Z'), (2, 'b', 1, 2, 'rating', 7, '2026-01-06Z'),
+    (3, 'c', 1, 3, 'rating', 9, '2026-01-06Z'), (4, 'd', 1, 1, 'seen', NULL, '2026-01-06Z'),
+    (5, 'e', 1, 1, 'rating', 5, '2026-01-07Z')
+    """,
+    "INSERT INTO otaku.feedback_folds VALUES (4, '2026-01-06', 4, 2)",
+)
 
 
 def test_two_migrations_at_once_wait_for_each_other(empty_database_url: str) -> None:
