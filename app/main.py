@@ -23,6 +23,8 @@ from app.metrics import ServiceMetrics
 from app.models.challenger import Challenger
 from app.models.local_cache import LocalModelCache
 from app.models.production import ModelSource, ProductionModel
+from app.pages.install import UPLOAD_PATHS, install_pages
+from app.pages.problem_pages import render_for_middleware
 from app.service import Service
 from app.stores.database import N_THREADS, Database
 from app.stores.response_cache import MemoryCache, RedisCache, ResponseCache
@@ -75,8 +77,10 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
         )
-    uploads = {imports.PATH: MAX_COMPRESSED_BYTES + FORM_BYTES}
-    app.add_middleware(RequestContext, metrics=service.metrics, upload_bytes=uploads)
+    paths = (imports.PATH, *(UPLOAD_PATHS if settings.shows_pages else ()))
+    uploads = dict.fromkeys(paths, MAX_COMPRESSED_BYTES + FORM_BYTES)
+    show_problem = render_for_middleware if settings.shows_pages else None
+    app.add_middleware(RequestContext, metrics=service.metrics, upload_bytes=uploads, show_problem=show_problem)
     install_problem_handlers(app)
     app.include_router(operations.public_router)
     guarded: dict[str, list[APIRouter]] = {
@@ -87,6 +91,8 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
     for scope, routers in guarded.items():
         for router in routers:
             app.include_router(router, dependencies=[Security(require_api_key, scopes=[scope])])
+    if settings.shows_pages:
+        install_pages(app, service, settings)
     _document(app)
     return app
 

@@ -17,6 +17,8 @@ from recsys.exceptions import ConfigurationError
 # Variables that begin like settings and are read by others: the DAGs, and the supervisor of the local platform.
 READ_ELSEWHERE: Final = ("OTAKU_TASK_PYTHON", "OTAKU_SERVICE", "OTAKU_REVISION")
 
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
 
 class Settings(BaseSettings):
     """Where the services are and how entry points behave; secrets are masked when printed."""
@@ -34,6 +36,8 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     rate_limit: str | None = None
+    pages: Literal["on", "off"] | None = None
+    pages_secret: SecretStr | None = Field(None, min_length=16)
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     cache_seconds: int = Field(300, ge=0, le=86_400)
     cache_megabytes: int = Field(64, ge=0, le=65_536)
@@ -94,6 +98,13 @@ class Settings(BaseSettings):
     @classmethod
     def _none_is_empty(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return () if value == ("none",) else value
+
+    @property
+    def shows_pages(self) -> bool:
+        """Whether the service shows its pages: as set, else unless keys guard it and other machines reach it."""
+        if self.pages is not None:
+            return self.pages == "on"
+        return not self.api_keys or self.host in LOOPBACK
 
     def require_database_url(self) -> str:
         """Return where the database is.

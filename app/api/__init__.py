@@ -1,1 +1,1 @@
-"""Routes, response assembly and problem handlers."""
+"""Routes and problem handlers."""

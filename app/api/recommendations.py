@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request, Response
 
 from app.api.openapi import document_problems
-from app.api.responses import build_response
+from app.responses import answer
 from app.schemas.recommendations import RecommendRequest, RecommendResponse
 from app.service import ModelDep, ServiceDep
 
@@ -19,4 +19,7 @@ async def post_recommend(
     request: Request, service: ServiceDep, model: ModelDep, body: Annotated[RecommendRequest, Body()]
 ) -> Response:
     """Recommend titles to a user of the database, to a new user, or like a given title."""
-    return await build_response(request, service, model, body)
+    request_id = request.state.request_id
+    answered = await answer(service, model, body, request_id)
+    request.state.kind = answered.kind
+    return Response(answered.with_id(request_id), media_type="application/json")

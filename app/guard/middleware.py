@@ -5,11 +5,12 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.logs import REQUEST_FIELDS
@@ -49,6 +50,8 @@ class RequestContext:
     ----------
     max_body_bytes, upload_bytes
         The limit of a body, and that of the paths to which files are uploaded.
+    show_problem
+        Turns a problem document into what the client of a request wants to see.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class RequestContext:
         body_seconds: float = BODY_SECONDS,
         response_seconds: float = RESPONSE_SECONDS,
         upload_bytes: Mapping[str, int] = MappingProxyType({}),
+        show_problem: Callable[[Scope, Response], Response] | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
@@ -66,6 +70,7 @@ class RequestContext:
         self._body_seconds = body_seconds
         self._response_seconds = response_seconds
         self._upload_bytes = upload_bytes
+        self._show_problem = show_problem or (lambda _scope, response: response)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other kinds of connection pass unchanged."""
@@ -103,7 +108,8 @@ class RequestContext:
             await send(message)
 
         async def send_problem(status: int, kind: str | None, detail: str, **more: Any) -> None:
-            await build_problem(request_id, status, kind, detail, **more)(scope, receive, send)
+            problem = build_problem(request_id, status, kind, detail, **more)
+            await self._show_problem(scope, problem)(scope, receive, send)
 
         try:
             async with asyncio.timeout(self._body_seconds):

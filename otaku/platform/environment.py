@@ -22,6 +22,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         "OTAKU_TEXT_MODEL": settings.text_model,
         "OTAKU_LOG_LEVEL": settings.log_level,
         "OTAKU_API_KEYS": ",".join(key.get_secret_value() for key in settings.api_keys) or None,
+        "OTAKU_PAGES_SECRET": _reveal(settings.pages_secret),
         "OTAKU_REDIS_URL": _reveal(settings.redis_url),
         "OTAKU_CORS_ORIGINS": ",".join(settings.cors_origins) or None,
         "OTAKU_ALGORITHMS": None if settings.algorithms is None else ",".join(settings.algorithms) or "none",
@@ -37,7 +38,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
 
 
 _SERVICE = (
-    *("rate_limit", "cache_seconds", "cache_megabytes", "work_threads", "max_waiting", "wait_seconds"),
+    *("rate_limit", "pages", "cache_seconds", "cache_megabytes", "work_threads", "max_waiting", "wait_seconds"),
     *("database_seconds", "model_cache", "watch_seconds", "shadow_share", "canary_share", "log_format"),
 )
 

@@ -91,7 +91,7 @@ def test_an_unexpected_error_is_a_500_without_a_stack_trace(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("app.api.responses.recommend", fail)
+    monkeypatch.setattr("app.responses.recommend", fail)
 
     response = client.post("/recommend/", json={})
 

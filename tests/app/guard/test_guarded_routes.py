@@ -183,7 +183,7 @@ def test_more_than_can_be_done_in_time_is_turned_away_at_once(
 
     settings = offline_settings.model_copy(update={"max_waiting": 2, "work_threads": 1})
     with open_client(settings, source) as client:
-        monkeypatch.setattr("app.api.responses.recommend", wait)
+        monkeypatch.setattr("app.responses.recommend", wait)
         service = client.app.state.service  # type: ignore[attr-defined]
         threads = [threading.Thread(target=client.post, args=("/recommend/",), kwargs={"json": {}}) for _ in range(2)]
         for thread in threads:

@@ -37,7 +37,7 @@ def is_guarded(dependant: Dependant) -> bool:
 
 
 def test_every_route_outside_the_public_list_asks_for_a_key(offline_settings: Settings, source: FolderSource) -> None:
-    app: FastAPI = create_app(offline_settings, source=source)
+    app: FastAPI = create_app(offline_settings.model_copy(update={"pages": "off"}), source=source)
     routes = list(walk_routes(app.routes))
     open_paths = {route.path for route in routes if not (isinstance(route, APIRoute) and is_guarded(route.dependant))}
 

@@ -1,10 +1,10 @@
-"""Response assembly of `POST /recommend/`: model version, user history, cache, worker thread, shadow."""
+"""Answers to requests for recommendations: model version, user history, cache, worker thread, shadow."""
 
 import json
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from fastapi import Request, Response
 
 from app.models.serving import ServingModel
 from app.recommending.recommend import recommend
@@ -17,10 +17,25 @@ from recsys.types import Ids
 _NO_ID: Final = b'"request_id":""}'
 
 
-async def build_response(
-    request: Request, service: Service, production: ServingModel, query: RecommendRequest
-) -> Response:
-    """Return the response of one model version; raises as `app.recommending.recommend.recommend`."""
+@dataclass(frozen=True)
+class Answer:
+    """A computed or cached response; `body` is its JSON with an empty request id."""
+
+    model: ServingModel
+    kind: str
+    body: bytes
+
+    def with_id(self, request_id: str) -> bytes:
+        """Return the JSON with a request id, which needs no escaping, as its last field."""
+        return self.body.removesuffix(_NO_ID) + f'"request_id":"{request_id}"}}'.encode()
+
+    def parse(self) -> RecommendResponse:
+        """Return the response as an object."""
+        return RecommendResponse.model_validate_json(self.body)
+
+
+async def answer(service: Service, production: ServingModel, query: RecommendRequest, request_id: str) -> Answer:
+    """Answer with one model version; raises as `app.recommending.recommend.recommend`."""
     user_id = query.user_input if isinstance(query.user_input, int) else None
     model = service.challenger.choose(production, user_id)
     stored = await read_history(service.database, user_id) if user_id is not None else None
@@ -31,17 +46,14 @@ async def build_response(
     service.metrics.count_cache("miss" if cached is None else "hit")
     if cached is None:
         response = await service.workers.run(lambda: recommend(model, query, lambda _: stored, request_id=""))
-        body = response.model_dump_json().encode()
-        owner = str(user_id) if stored is not None else ""
-        await service.cache.put(key, response.kind.encode() + b"\n" + body, owner)
-        request.state.kind = response.kind
+        kind, body = response.kind.encode(), response.model_dump_json().encode()
+        await service.cache.put(key, kind + b"\n" + body, str(user_id) if stored is not None else "")
         if model is production:
-            _shadow(request, service, query, stored, response)
+            _shadow(request_id, service, query, stored, response)
     else:
-        name, _, body = cached.partition(b"\n")
-        request.state.kind = name.decode()
+        kind, _, body = cached.partition(b"\n")
     service.metrics.count_response(model.version, "production" if model is production else "challenger")
-    return Response(_with_id(body, request.state.request_id), media_type="application/json")
+    return Answer(model, kind.decode(), body)
 
 
 def _canonical_json(query: RecommendRequest) -> str:
@@ -49,18 +61,13 @@ def _canonical_json(query: RecommendRequest) -> str:
     return json.dumps(query.model_dump())
 
 
-def _with_id(body: bytes, request_id: str) -> bytes:
-    """Add the request id, which needs no escaping, as the last field of a body without one."""
-    return body.removesuffix(_NO_ID) + f'"request_id":"{request_id}"}}'.encode()
-
-
 def _shadow(
-    request: Request, service: Service, query: RecommendRequest, stored: History | None, response: RecommendResponse
+    request_id: str, service: Service, query: RecommendRequest, stored: History | None, response: RecommendResponse
 ) -> None:
     def compute(model: ServingModel) -> Ids:
         return _list_ids(recommend(model, query, lambda _: stored, request_id=""))
 
-    service.challenger.shadow(request.state.request_id, _list_ids(response), compute)
+    service.challenger.shadow(request_id, _list_ids(response), compute)
 
 
 def _list_ids(response: RecommendResponse) -> Ids:

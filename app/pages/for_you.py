@@ -1,0 +1,178 @@
+"""`/`: who is asked for, and the list of cards."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.datastructures import ImmutableMultiDict
+
+from app.guard.workers import OverloadedError
+from app.models.serving import ServingModel
+from app.pages.cards import Card, build_card, build_cards
+from app.pages.preferences import Preferences, read_preferences
+from app.pages.queries import LENGTHS, MODES, WEIGHTS, PageQuery, read_query, read_text
+from app.pages.rendering import render
+from app.pages.requests import ADULT_GENRE, MUSIC, build_request, is_adult, keep_known, list_algorithms
+from app.pages.site import get_site
+from app.pages.together_list import SharedCards, build_together
+from app.responses import answer
+from app.schemas.problems import ProblemError
+from app.schemas.recommendations import RecommendResponse
+from app.schemas.watch_lists import ListItem
+from app.service import ModelDep, Service, ServiceDep
+from recsys.exceptions import ServiceUnavailableError, UnknownTitleError
+
+router = APIRouter(include_in_schema=False)
+N_QUICK: Final = 12
+LABELS: Final = {
+    "favourites": "Favourites",
+    "list": "My list",
+    "user": "My id",
+    "taste": "By taste",
+    "like": "Like this",
+    "together": "Together",
+}
+ALGORITHM_NAMES: Final = {"ranker": "The whole recommender"}
+
+
+@dataclass
+class Trouble:
+    """What keeps a page from showing a list: one sentence, titles that are perhaps meant, and the status."""
+
+    sentence: str
+    status: int = 422
+    suggestions: list[tuple[str, str]] = field(default_factory=list)  # text, address
+
+
+@router.get("/")
+async def get_for_you(request: Request, service: ServiceDep, model: ModelDep) -> Response:
+    """Show the form and, once it says who is asked for, the list."""
+    query = read_query(ImmutableMultiDict(request.query_params.multi_items()))
+    typed = read_text(request.query_params.get("add"))
+    if typed:
+        return await _add_favourite(request, service, model, query, typed)
+    return await show_list(request, service, model, query)
+
+
+async def _add_favourite(
+    request: Request, service: Service, model: ServingModel, query: PageQuery, typed: str
+) -> Response:
+    """Resolve a typed favourite and go on to the address that holds it, or ask what was meant."""
+    try:
+        match = await service.workers.run(lambda: model.titles.resolve(typed))
+    except UnknownTitleError as error:
+        trouble = Trouble(f"No title matches “{typed}”.", 404, _suggest(model, query, error.suggestions))
+        return await show_list(request, service, model, query, trouble=trouble)
+    changed = query.change(favourites={**query.favourites, match.item_id: query.favourites.get(match.item_id)})
+    response = RedirectResponse(changed.to_url(), 303)
+    if match.match not in ("exact", "alias"):
+        others = [other.title for other in match.alternatives[:3]]
+        hint = f" Did you mean {' or '.join(others)}?" if others else ""
+        note = f"“{typed}” was read as {match.title}.{hint}"
+        get_site(request).leave_note(request, response, note)
+    return response
+
+
+def _suggest(model: ServingModel, query: PageQuery, titles: list[str]) -> list[tuple[str, str]]:
+    """Return the titles that are perhaps meant, each with the address that takes it."""
+    found = []
+    for title in titles:
+        item_id = model.titles.resolve(title).item_id
+        changed = query.change(favourites={**query.favourites, item_id: None})
+        if query.mode == "like":
+            changed = query.change(like=title)
+        found.append((title, changed.to_url()))
+    return found
+
+
+async def show_list(
+    request: Request,
+    service: Service,
+    model: ServingModel,
+    query: PageQuery,
+    entries: list[ListItem] | None = None,
+    trouble: Trouble | None = None,
+) -> Response:
+    """Render the page; what goes wrong is told above the form, with the status of a problem."""
+    response: RecommendResponse | None = None
+    shared: SharedCards | None = None
+    preferences = read_preferences(request)
+    cards: list[Card] = []
+    try:
+        if query.mode == "together" and query.names_someone:
+            shared = await build_together(request, service, model, query, preferences)
+        elif query.names_someone or entries is not None:
+            if query.mode == "user" and query.user is not None:
+                get_site(request).require_user(request, query.user)
+            wanted = build_request(model, query, entries or [])
+            answered = await answer(service, model, wanted, request.state.request_id)
+            model, response = answered.model, answered.parse()
+            request.state.kind = response.kind
+            hidden = {*query.dismissed, *(query.planned if query.mode != "user" else ())}
+            if query.mode in ("taste", "like"):
+                hidden |= query.favourites.keys()
+            length = query.controls.length
+            cards = build_cards(model, response.recommendations, preferences, length=length, hidden=hidden)
+    except UnknownTitleError as error:
+        sentence = f"No title matches “{error.title}”."
+        trouble = Trouble(sentence, 404, _suggest(model, query, error.suggestions))
+    except ProblemError as error:
+        trouble = Trouble(f"{error.detail[:1].upper()}{error.detail[1:]}.", error.status)
+    except ServiceUnavailableError:
+        sentence = "The user database does not answer. Favourites, tastes and dropped lists work all the same."
+        trouble = Trouble(sentence, 503)
+    except OverloadedError:
+        trouble = Trouble("Too many visitors are waiting; try again in a few seconds.", 503)
+    values = {
+        **_describe_form(request, model, query, preferences),
+        "trouble": trouble,
+        "response": response,
+        "shared": shared,
+        "cards": cards,
+        # A favourite without a rating is no rating to compare with.
+        "rated": [seen for seen in response.watched if query.favourites.get(seen.item_id, 0) is not None]
+        if response is not None
+        else [],
+        "entries": entries,
+        "may_rate": query.mode in ("favourites", "user", "taste", "like"),
+        "unknown_user": query.mode == "user" and response is not None and response.kind != "existing_user",
+        "titles": _list_titles(model, query, response, preferences),
+    }
+    return render(request, "for_you.html", values, trouble.status if trouble else 200)
+
+
+def _list_titles(
+    model: ServingModel, query: PageQuery, response: RecommendResponse | None, preferences: Preferences
+) -> dict[int, str]:
+    """Name the titles that the page mentions by id."""
+    mentioned = {*query.favourites, *query.planned, *query.dismissed, *query.controls.left_out}
+    if response is not None:
+        mentioned |= {entry.item_id for entry in response.watched}
+    known = keep_known(model, mentioned)
+    return {item_id: preferences.choose_title(model.item_views.show_item(item_id)) for item_id in known}
+
+
+def _describe_form(request: Request, model: ServingModel, query: PageQuery, preferences: Preferences) -> dict[str, Any]:
+    """Return what the form needs: modes, the values of the catalog, titles for a quick start."""
+    known = model.filters
+    genres = [genre for genre in known.genres.masks if genre != ADULT_GENRE]
+    popular = (int(model.recommender.catalog.item_ids[place]) for place in model.by_popularity[: 3 * N_QUICK])
+    quick = [item_id for item_id in popular if item_id not in query.favourites and not is_adult(model, item_id)]
+    site = get_site(request)
+    return {
+        "query": query,
+        "model": model,
+        "labels": {mode: LABELS[mode] for mode in LABELS if mode in MODES},
+        "algorithm_names": ALGORITHM_NAMES,
+        "genres": sorted(genres),
+        "types": [value for value in known.types.masks if value != MUSIC]
+        + ([MUSIC] if MUSIC in known.types.masks else []),
+        "ages": [value for value in known.age_ratings.masks if not value.startswith("Rx")],
+        "algorithms": list_algorithms(model),
+        "lengths": LENGTHS,
+        "weights": WEIGHTS,
+        "own_users": site.list_users(request),
+        "asks_own_users": site.needs_key,
+        "quick": [build_card(model, item_id, preferences) for item_id in quick[:N_QUICK]],
+    }
