@@ -62,6 +62,7 @@ COPY dags/ /opt/otaku/dags/
 ENTRYPOINT ["python", "-m"]
 CMD ["otaku", "--help"]
 
+# It listens on all addresses and refuses to start without OTAKU_API_KEYS, unless OTAKU_AUTH=none opens it on purpose.
 FROM runtime AS app
 COPY --from=app-builder /opt/otaku /opt/otaku
 EXPOSE 8080

@@ -23,8 +23,9 @@ def serve(settings: Settings) -> None:
     Raises
     ------
     ConfigurationError
-        If the settings name no database or no registry.
+        If the settings name no database or no registry, or would open the service without keys to other machines.
     """
+    settings.check_access()
     configure_logs(settings.log_level, settings.log_format)
     for name, meant in find_unknown_variables().items():
         logger.warning("unknown variable %s%s", name, f"; did you mean {meant}?" if meant else "")

@@ -3,6 +3,7 @@
 Unset services mean the embedded ones that `otaku up` brings; a wrong value fails at start, by name.
 """
 
+import ipaddress
 import os
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,8 +17,6 @@ from recsys.exceptions import ConfigurationError
 
 # Variables that begin like settings and are read by others: the DAGs, and the supervisor of the local platform.
 READ_ELSEWHERE: Final = ("OTAKU_TASK_PYTHON", "OTAKU_SERVICE", "OTAKU_REVISION")
-
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 class Settings(BaseSettings):
@@ -35,6 +34,7 @@ class Settings(BaseSettings):
     airflow_url: HttpUrl | None = None
     redis_url: SecretStr | None = None
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    auth: Literal["keys", "none"] | None = None
     rate_limit: str | None = None
     pages: Literal["on", "off"] | None = None
     pages_secret: SecretStr | None = Field(None, min_length=16)
@@ -104,7 +104,36 @@ class Settings(BaseSettings):
         """Whether the service shows its pages: as set, else unless keys guard it and other machines reach it."""
         if self.pages is not None:
             return self.pages == "on"
-        return not self.api_keys or self.host in LOOPBACK
+        return not self.api_keys or is_loopback(self.host)
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _holds_a_key(cls, value: object) -> object:
+        # Checked before commas are split: set but empty is a mistake, and would open the service.
+        if isinstance(value, str) and not value.strip(", \t"):
+            raise ValueError("is set but holds no key; name one, or unset it")
+        return value
+
+    def check_access(self) -> None:
+        """Refuse to serve without keys where others than this machine can ask, unless that is wanted.
+
+        Raises
+        ------
+        ConfigurationError
+            If `host` is no loopback address and there are neither keys nor `OTAKU_AUTH=none`, or if the two settings
+            contradict each other.
+        """
+        if self.auth == "none" and self.api_keys:
+            raise ConfigurationError("OTAKU_AUTH=none, but OTAKU_API_KEYS is set; unset one of them")
+        if self.api_keys or self.auth == "none":
+            return
+        if self.auth == "keys":
+            raise ConfigurationError("OTAKU_AUTH=keys, but OTAKU_API_KEYS is not set")
+        if not is_loopback(self.host):
+            raise ConfigurationError(
+                f"on {self.host or 'all addresses'} the service needs OTAKU_API_KEYS; "
+                "set OTAKU_AUTH=none if everybody who reaches it may use it"
+            )
 
     def require_database_url(self) -> str:
         """Return where the database is.
@@ -117,6 +146,14 @@ class Settings(BaseSettings):
         if self.database_url is None:
             raise ConfigurationError("OTAKU_DATABASE_URL is not set; `otaku up` brings a database and prints its URL")
         return self.database_url.get_secret_value()
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches an address; a name other than `localhost` may stand for any."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def list_variables() -> list[str]:

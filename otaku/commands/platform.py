@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from otaku.platform.local import Health
+    from recsys.settings import Settings
 
 
 def up(
@@ -27,11 +28,13 @@ def up(
     from otaku.platform import airflow
     from otaku.platform.local import PARTS, LocalPlatform
 
-    platform = LocalPlatform(read_settings(), parts=(*PARTS, airflow.PART) if with_airflow else PARTS)
+    settings = read_settings()
+    platform = LocalPlatform(settings, parts=(*PARTS, airflow.PART) if with_airflow else PARTS)
     new_password = with_airflow and not airflow.password_file(platform.home).exists()
     with console.status("Starting ..."):
         started = platform.bring_up(detached=True, on_ready=lambda name: console.print(f"[green]✓[/] {name} answers"))
     console.print("The platform is up." if started else "The platform was up already.")
+    console.print(_describe_service(settings), soft_wrap=True, markup=False)
     if new_password and airflow.password_file(platform.home).exists():
         console.print(
             f"Airflow: user {airflow.USER}, password {airflow.read_password(platform.home)} "
@@ -40,6 +43,21 @@ def up(
             markup=False,
         )
     status()
+
+
+def _describe_service(settings: "Settings") -> str:
+    """Say where `otaku serve` will listen and who may ask there, or why it will refuse to start."""
+    from recsys.exceptions import ConfigurationError
+    from recsys.settings import is_loopback
+
+    try:
+        settings.check_access()
+    except ConfigurationError as error:
+        return f"`otaku serve` will not start: {error}"
+    if settings.api_keys:
+        return f"`otaku serve` will listen on {settings.host}:{settings.port}; requests need an API key."
+    reach = "this machine" if is_loopback(settings.host) else "every machine that reaches it"
+    return f"`otaku serve` will listen on {settings.host}:{settings.port}, without API keys, for {reach}."
 
 
 def down() -> None:

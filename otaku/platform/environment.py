@@ -23,6 +23,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         "OTAKU_LOG_LEVEL": settings.log_level,
         "OTAKU_API_KEYS": ",".join(key.get_secret_value() for key in settings.api_keys) or None,
         "OTAKU_PAGES_SECRET": _reveal(settings.pages_secret),
+        "OTAKU_AUTH": settings.auth,
         "OTAKU_REDIS_URL": _reveal(settings.redis_url),
         "OTAKU_CORS_ORIGINS": ",".join(settings.cors_origins) or None,
         "OTAKU_ALGORITHMS": None if settings.algorithms is None else ",".join(settings.algorithms) or "none",

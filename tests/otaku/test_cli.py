@@ -52,6 +52,7 @@ def test_up_status_down_round_trip(environment: dict[str, str]) -> None:
     first = _run(environment, "up", "--no-airflow")
     assert first.returncode == 0, first.stderr
     assert "The platform is up." in first.stdout
+    assert "will listen on 127.0.0.1:8080, without API keys, for this machine." in first.stdout
     status = json.loads(_run(environment, "status", "--json").stdout)
     assert {row["name"]: row["healthy"] for row in status["services"]} == {"s3": True, "postgres": True, "mlflow": True}
 
