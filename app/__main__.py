@@ -4,17 +4,20 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from ipaddress import ip_network
 
 import uvicorn
 
+from app.guard.connections import bound_connections
 from app.logs import configure_logs
-from app.main import create_app
+from app.main import MAX_UPLOAD_BYTES, create_app
 from recsys.exceptions import ConfigurationError
 from recsys.settings import Settings, find_unknown_variables, load_settings
 
 logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 10
 MAX_CONNECTIONS = 2_000
+FRAMING_BYTES = 1 << 20  # what chunks and trailers add to the largest body
 
 
 def serve(settings: Settings) -> None:
@@ -37,6 +40,15 @@ def serve(settings: Settings) -> None:
         log_config=None,
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS,
+        http=bound_connections(
+            per_address=settings.connections_per_address,
+            max_message_bytes=MAX_UPLOAD_BYTES + FRAMING_BYTES,
+            exempt=[ip_network(proxy) for proxy in settings.trusted_proxies],
+        ),
+        ws="none",
+        # Who a request comes from is what a proxy says, if it is one of ours, and never what a client says.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
 

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from ipaddress import ip_address
 
 from fastapi import APIRouter, FastAPI, Security
 from fastapi.concurrency import run_in_threadpool
@@ -15,9 +16,9 @@ import recsys
 from app.api import imports, items, operations, recommendations, users
 from app.api.openapi import build_openapi
 from app.api.problem_handlers import install_problem_handlers
-from app.guard.keys import ApiKeys, require_api_key
+from app.guard.keys import ApiKeys, require_scopes
 from app.guard.limits import RateLimiter, parse_rate_limit
-from app.guard.middleware import RequestContext
+from app.guard.middleware import AllowedHosts, RequestContext
 from app.guard.workers import Workers
 from app.metrics import ServiceMetrics
 from app.models.challenger import Challenger
@@ -41,6 +42,8 @@ KEY_SECONDS = 5.0
 STATEMENT_SECONDS = 4.0
 CONNECT_SECONDS = 2
 FORM_BYTES = 1 << 16  # what a form adds to a file of the greatest size
+MAX_UPLOAD_BYTES = MAX_COMPRESSED_BYTES + FORM_BYTES
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +80,9 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
         )
+    app.add_middleware(AllowedHosts, hosts=settings.allowed_hosts or _list_own_hosts(settings.host))
     paths = (imports.PATH, *(UPLOAD_PATHS if settings.shows_pages else ()))
-    uploads = dict.fromkeys(paths, MAX_COMPRESSED_BYTES + FORM_BYTES)
+    uploads = dict.fromkeys(paths, MAX_UPLOAD_BYTES)
     show_problem = render_for_middleware if settings.shows_pages else None
     app.add_middleware(RequestContext, metrics=service.metrics, upload_bytes=uploads, show_problem=show_problem)
     install_problem_handlers(app)
@@ -90,11 +94,20 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
     }
     for scope, routers in guarded.items():
         for router in routers:
-            app.include_router(router, dependencies=[Security(require_api_key, scopes=[scope])])
+            app.include_router(router, dependencies=[Security(require_scopes, scopes=[scope])])
     if settings.shows_pages:
         install_pages(app, service, settings)
     _document(app)
     return app
+
+
+def _list_own_hosts(address: str) -> tuple[str, ...]:
+    """List the hosts that may be asked for: a service on loopback has no other, so that no web page can reach it."""
+    try:
+        is_loopback = address == "localhost" or ip_address(address).is_loopback
+    except ValueError:  # another name
+        is_loopback = False
+    return LOOPBACK_HOSTS if is_loopback else ("*",)
 
 
 def _build_service(settings: Settings, source: ModelSource) -> Service:

@@ -6,6 +6,7 @@ Unset services mean the embedded ones that `otaku up` brings; a wrong value fail
 import ipaddress
 import os
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -39,6 +40,9 @@ class Settings(BaseSettings):
     pages: Literal["on", "off"] | None = None
     pages_secret: SecretStr | None = Field(None, min_length=16)
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    connections_per_address: int = Field(256, ge=1, le=65_535)
     cache_seconds: int = Field(300, ge=0, le=86_400)
     cache_megabytes: int = Field(64, ge=0, le=65_536)
     work_threads: int | None = Field(None, ge=1, le=256)
@@ -87,11 +91,21 @@ class Settings(BaseSettings):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
-    @field_validator("api_keys", "cors_origins", "algorithms", mode="before")
+    @field_validator("api_keys", "cors_origins", "allowed_hosts", "trusted_proxies", "algorithms", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(key for key in (part.strip() for part in value.split(",")) if key)
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                ip_network(text)
+            except ValueError:
+                raise ValueError(f"{text!r} is no address or network such as 10.0.0.0/8") from None
         return value
 
     @field_validator("algorithms")

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 
 from app.api.openapi import document_problems
-from app.guard.keys import check_scope
+from app.guard.keys import GuardedRoute, check_scope
 from app.models.serving import ServingModel
 from app.schemas.problems import ProblemError
 from app.schemas.watch_lists import ImportedItem, ImportResponse, StoredImport, UnmatchedItem
@@ -20,7 +20,7 @@ from recsys.types import UserId
 
 PATH = "/import"
 
-router = APIRouter(tags=["users"])
+router = APIRouter(tags=["users"], route_class=GuardedRoute)
 _PROBLEMS = document_problems(400, 401, 403, 404, 408, 413, 422, 429, 503)
 
 Upload = Annotated[

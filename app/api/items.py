@@ -5,13 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from app.api.openapi import document_problems
+from app.guard.keys import GuardedRoute
 from app.recommending.recommend import show_model
 from app.schemas.base import Limit
 from app.schemas.items import Item, SearchHit, SearchResponse, SimilarResponse
 from app.service import ModelDep, ServiceDep
 from recsys.data.folding import MAX_QUERY_LENGTH
 
-router = APIRouter(tags=["titles"])
+router = APIRouter(tags=["titles"], route_class=GuardedRoute)
 _PROBLEMS = document_problems(401, 403, 408, 422, 429, 503)
 _TITLE_PROBLEMS = _PROBLEMS | document_problems(404)
 ItemId = Annotated[int, Path(ge=0, lt=2**63, description="The MAL id of a title.")]

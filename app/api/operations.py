@@ -4,12 +4,13 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.api.openapi import document_problems
+from app.guard.keys import GuardedRoute
 from app.schemas.operations import Health, ModelInfo
 from app.service import ModelDep, ServiceDep
 
 public_router = APIRouter(prefix="/health", tags=["operations"])
-router = APIRouter(tags=["operations"])
-admin_router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=GuardedRoute)
+admin_router = APIRouter(tags=["operations"], route_class=GuardedRoute)
 
 
 @public_router.get("/live", operation_id="read_liveness")

@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request, Response
 
 from app.api.openapi import document_problems
+from app.guard.keys import GuardedRoute
 from app.responses import answer
 from app.schemas.recommendations import RecommendRequest, RecommendResponse
 from app.service import ModelDep, ServiceDep
 
-router = APIRouter(tags=["recommendations"])
+router = APIRouter(tags=["recommendations"], route_class=GuardedRoute)
 _PROBLEMS = document_problems(400, 401, 403, 404, 408, 413, 422, 429, 503)
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Body, Path, Response
 from sqlalchemy import Connection
 
 from app.api.openapi import document_problems
+from app.guard.keys import GuardedRoute
 from app.schemas.problems import ProblemError
 from app.schemas.users import FeedbackBatch, FeedbackResponse, NewUser, RegisteredUser, User
 from app.service import ServiceDep
@@ -14,7 +15,7 @@ from recsys.storage import users as stored_users
 from recsys.storage.feedback import FeedbackEvent, write_feedback
 from recsys.storage.tables import OPINION_KINDS
 
-router = APIRouter(tags=["users"])
+router = APIRouter(tags=["users"], route_class=GuardedRoute)
 UserId = Annotated[int, Path(ge=0, lt=2**63, description="The id of a user.")]
 _PROBLEMS = (401, 403, 408, 422, 429, 503)
 

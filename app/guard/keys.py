@@ -3,11 +3,12 @@
 import hmac
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Request, Security
+from fastapi import Request, Response, Security
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from limits import RateLimitItem
 
@@ -100,17 +101,35 @@ def _to_client(key: StoredKey) -> Client:
     return Client(key.digest[:12], frozenset(key.scopes), limit)
 
 
-async def require_api_key(
-    request: Request,
-    needed: SecurityScopes,
-    key: Annotated[str | None, Security(_header)] = None,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
-) -> None:
-    """Raise 401 without a valid key, 403 without the scope, 429 beyond the rate limit."""
+class GuardedRoute(APIRoute):
+    """A route that finds the client of a request and counts it against its limit before the body is parsed.
+
+    FastAPI parses a body before it calls dependencies, so that a malformed one would cost a stranger nothing.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler of the route behind the check of the client."""
+        handle = super().get_route_handler()
+
+        async def handle_known_client(request: Request) -> Response:
+            await identify_client(request)
+            return await handle(request)
+
+        return handle_known_client
+
+
+async def identify_client(request: Request) -> None:
+    """Find the client by its key into `request.state.client`, None without configured keys.
+
+    Raises
+    ------
+    ProblemError
+        401 without a valid key, 429 beyond the rate limit.
+    """
     service = request.app.state.service
     client: Client | None = None
     if service.api_keys.are_configured:
-        client = service.api_keys.find(key if key is not None else bearer.credentials if bearer is not None else None)
+        client = service.api_keys.find(_read_key(request))
     limit = client.rate_limit if client is not None and client.rate_limit is not None else service.rate_limit
     if limit is not None:
         name = client.name if client is not None else f"address {request.client.host if request.client else ''}"
@@ -122,11 +141,28 @@ async def require_api_key(
         detail = "this needs a key in the header X-API-Key"
         raise ProblemError(401, "key-required", detail, headers={"WWW-Authenticate": "Bearer"})
     request.state.client = client
+
+
+def _read_key(request: Request) -> str | None:
+    key = request.headers.get("x-api-key")
+    if key is not None:
+        return key
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" and credentials else None
+
+
+async def require_scopes(
+    request: Request,
+    needed: SecurityScopes,
+    _key: Annotated[str | None, Security(_header)] = None,
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+) -> None:
+    """Raise 403 unless the client of a `GuardedRoute` has the scopes; the parameters are for the documentation."""
     check_scope(request, *needed.scopes)
 
 
 def check_scope(request: Request, *scopes: str) -> None:
-    """End a request whose key `require_api_key` has found with 403 unless it has all of these scopes."""
+    """End a request whose client `GuardedRoute` has found with 403 unless it has all of these scopes."""
     client: Client | None = request.state.client
     if client is not None and not client.may(scopes):
         raise ProblemError(403, "scope-required", f"this needs a key with the scope {' and '.join(scopes)}")

@@ -5,7 +5,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +22,7 @@ MAX_BODY_BYTES = 1 << 20
 BODY_SECONDS = 10.0
 RESPONSE_SECONDS = 20.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PORT = re.compile(r":[0-9]*$")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -145,6 +146,33 @@ class RequestContext:
         self._metrics.count_request(route, method, status, kind, seconds)
         fields = (state["request_id"], method, route, status, milliseconds)
         logger.info("%s %s %s %d %.1f ms", *fields, extra=dict(zip(REQUEST_FIELDS, (*fields, kind), strict=True)))
+
+
+class AllowedHosts:
+    """Answers 421 to requests for other hosts, so that no web page reaches the service under a name of its own.
+
+    Parameters
+    ----------
+    hosts
+        Names in `Host`, without port; `*` stands for all.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; other kinds of connection pass unchanged."""
+        if scope["type"] == "http" and "*" not in self._hosts:
+            host = _PORT.sub("", Headers(scope=scope).get("host", "").lower())
+            if host not in self._hosts:
+                detail = (
+                    "the service does not answer for this host; OTAKU_ALLOWED_HOSTS names those that it answers for"
+                )
+                response = build_problem(scope["state"]["request_id"], 421, "unknown-host", detail)
+                await response(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 def _complete_headers(headers: MutableHeaders, state: dict[str, Any]) -> None:

@@ -1,8 +1,18 @@
 """What all request and response models share: base classes and annotated field types."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from recsys.data.folding import MAX_QUERY_LENGTH
 
@@ -10,6 +20,9 @@ MAX_RATINGS = 10_000
 MAX_LIKED = 1_000
 MAX_CHOICES = 100
 MAX_K = 100
+# Of one object in a request, and of a request.
+MAX_FIELDS = 100
+MAX_ERRORS = 100
 
 
 def _to_whole(value: Any) -> Any:
@@ -39,6 +52,27 @@ class ResponseModel(BaseModel):
 
 
 class RequestModel(BaseModel):
-    """Base of request models; unknown fields are refused."""
+    """Base of request models; unknown fields are refused.
+
+    A request that is wrong in very many places is refused with one error instead of one for each: to list a hundred
+    thousand takes longer than to answer.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _bound_errors(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(data, dict) and len(data) > MAX_FIELDS:
+            raise PydanticCustomError("too_many_fields", f"{len(data)} fields; no request has more than {MAX_FIELDS}")
+        for value in data.values() if isinstance(data, dict) else ():
+            if isinstance(value, dict | list) and len(value) > MAX_RATINGS:
+                raise PydanticCustomError(
+                    "too_many_entries", f"{len(value)} entries; no field takes over {MAX_RATINGS}"
+                )
+        try:
+            return validate(data)
+        except ValidationError as error:
+            if error.error_count() > MAX_ERRORS:
+                raise PydanticCustomError("too_many_errors", f"wrong in {error.error_count()} places") from None
+            raise

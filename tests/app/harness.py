@@ -19,6 +19,8 @@ with warnings.catch_warnings():  # it asks for httpx2, which this environment ha
     from fastapi.testclient import TestClient
 
 WATCH_SECONDS = 0.02
+# A service on loopback answers for no other host.
+BASE_URL = "http://127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class RedisServer:
 def open_client(settings: Settings, source: FolderSource) -> Iterator[TestClient]:
     """Start an application and wait until it is ready."""
     app = create_app(settings, source=source, watch_seconds=WATCH_SECONDS)
-    with TestClient(app, raise_server_exceptions=False) as opened:
+    with TestClient(app, BASE_URL, raise_server_exceptions=False) as opened:
         wait_for(lambda: opened.get("/health/ready").status_code == 200)
         yield opened
 

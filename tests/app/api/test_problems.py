@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from app.guard.middleware import MAX_BODY_BYTES
-from tests.app.harness import FolderSource, TestClient
+from recsys.settings import Settings
+from tests.app.harness import FolderSource, TestClient, open_client
 
 JSON = {"Content-Type": "application/json"}
 
@@ -106,3 +107,38 @@ def test_a_plain_request_id_is_kept_and_any_other_replaced(client: TestClient) -
 
     assert kept.headers["x-request-id"] == kept.json()["request_id"] == "abc-123"
     assert len(replaced.headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "message"),
+    [
+        ({f"key{n}": n for n in range(70_000)}, "body", "70000 fields; no request has more than 100"),
+        ({"filters": {f"key{n}": n for n in range(70_000)}}, "body.filters", "70000 entries; no field has more than 10000"),
+        (
+            {"filters": {f"key{n}": n for n in range(9_000)}},
+            "body.filters",
+            "9000 fields; no request has more than 100",
+        ),
+        ({"ratings": {str(n): "x" for n in range(9_000)}}, "body", "wrong in 9000 places"),
+        ({"ratings": {str(n): 7 for n in range(70_000)}}, "body.ratings", "70000 entries; no field has more than 10000"),
+        ({"liked": [None] * 70_000}, "body.liked", "70000 entries; no field has more than 10000"),
+    ],
+)
+def test_a_body_that_is_wrong_in_thousands_of_places_is_one_error(
+    client: TestClient, body: dict[str, Any], place: str, message: str
+) -> None:
+    problem = check_problem(client.post("/recommend/", json=body), 422)
+    assert problem["errors"] == [{"field": place, "message": message}]
+
+
+def test_other_hosts_are_not_answered(client: TestClient, source: FolderSource, offline_settings: Settings) -> None:
+    for host in ("evil.example", "evil.example:8080", "", "127.0.0.1.evil.example", "localhost@evil.example"):
+        assert check_problem(client.get("/model", headers={"Host": host}), 421)["type"].endswith(":unknown-host")
+    for host in ("localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080"):
+        assert client.get("/model", headers={"Host": host}).status_code == 200
+    settings = offline_settings.model_copy(update={"allowed_hosts": ("anime.example",)})
+    with open_client(settings, source) as named:
+        assert named.get("/model", headers={"Host": "anime.example"}).status_code == 200
+        assert named.get("/model").status_code == 421
+    with open_client(offline_settings.model_copy(update={"host": "0.0.0.0"}), source) as anywhere:  # noqa: S104
+        assert anywhere.get("/model", headers={"Host": "10.0.0.7:8080"}).status_code == 200

@@ -3,16 +3,16 @@ from collections.abc import Iterable, Iterator
 import pytest
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 from pydantic import SecretStr
 from starlette.routing import BaseRoute, Route
 
-from app.guard.keys import require_api_key
+from app.guard.keys import GuardedRoute, require_scopes
 from app.main import create_app
 from recsys.settings import Settings
 from tests.app.harness import FolderSource, TestClient, open_client
 
 PUBLIC = {"/health/live", "/health/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
+JSON = {"Content-Type": "application/json"}
 KEYS = (SecretStr("first-key"), SecretStr("zweiter-schlüssel"))
 
 
@@ -33,13 +33,15 @@ def walk_routes(routes: Iterable[BaseRoute]) -> Iterator[Route]:
 
 
 def is_guarded(dependant: Dependant) -> bool:
-    return any(part.call is require_api_key or is_guarded(part) for part in dependant.dependencies)
+    return any(part.call is require_scopes or is_guarded(part) for part in dependant.dependencies)
 
 
 def test_every_route_outside_the_public_list_asks_for_a_key(offline_settings: Settings, source: FolderSource) -> None:
     app: FastAPI = create_app(offline_settings.model_copy(update={"pages": "off"}), source=source)
     routes = list(walk_routes(app.routes))
-    open_paths = {route.path for route in routes if not (isinstance(route, APIRoute) and is_guarded(route.dependant))}
+    open_paths = {
+        route.path for route in routes if not (isinstance(route, GuardedRoute) and is_guarded(route.dependant))
+    }
 
     assert open_paths <= PUBLIC
     assert {"/recommend/", "/recommend", "/model", "/metrics", "/search"} <= {
@@ -60,7 +62,19 @@ def test_without_the_right_key_nothing_opens(locked: TestClient, path: str) -> N
 
 def test_a_body_is_not_looked_at_before_the_key(locked: TestClient) -> None:
     assert locked.post("/recommend/", json={"k": 1000}).status_code == 401
+    for body in (b"{", b"\xff", b"[" * 100_000, b'{"a":' * 50_000):
+        assert locked.post("/recommend/", content=body, headers=JSON).status_code == 401
+        assert locked.post("/recommend/", content=body, headers=JSON | {"X-API-Key": "first-key"}).status_code in (
+            400,
+            422,
+        )
     assert locked.post("/recommend/", json={}, headers={"X-API-Key": "first-key"}).status_code == 200
+
+
+def test_malformed_bodies_count_against_the_limit(offline_settings: Settings, source: FolderSource) -> None:
+    with open_client(offline_settings.model_copy(update={"rate_limit": "3/hour"}), source) as limited:
+        found = [limited.post("/recommend/", content=b"{", headers=JSON).status_code for _ in range(4)]
+    assert found == [422, 422, 422, 429]
 
 
 def test_a_key_may_hold_any_letters(locked: TestClient) -> None:

@@ -14,7 +14,7 @@ from app.models.serving import ServingModel, check_model
 from recsys.exceptions import ArtifactError, NoProductionModelError, ServiceUnavailableError
 from recsys.recommender import Recommendations, Recommender, UserProfile
 from recsys.settings import Settings
-from tests.app.harness import FolderSource, TestClient, open_client, wait_for
+from tests.app.harness import BASE_URL, FolderSource, TestClient, open_client, wait_for
 from tests.factories import tiny_recommender
 
 
@@ -175,7 +175,7 @@ def test_requests_go_on_while_versions_change(offline_settings: Settings, source
 
 def test_readiness_waits_for_a_model_and_liveness_does_not(offline_settings: Settings, source: FolderSource) -> None:
     source.production = None
-    with TestClient(create_app(offline_settings, source=source, watch_seconds=0.01)) as client:
+    with TestClient(create_app(offline_settings, source=source, watch_seconds=0.01), BASE_URL) as client:
         assert client.get("/health/live").json() == {"status": "alive", "model_version": None, "problems": []}
         for response in (client.get("/health/ready"), client.post("/recommend/", json={}), client.get("/search?q=a")):
             assert response.status_code == 503

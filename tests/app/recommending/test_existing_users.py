@@ -12,7 +12,7 @@ from recsys.columns import Columns
 from recsys.settings import Settings
 from recsys.storage.database import create_database_engine, upsert_rows
 from recsys.storage.tables import items, ratings, user_preferences, users
-from tests.app.harness import FolderSource, TestClient, open_client
+from tests.app.harness import BASE_URL, FolderSource, TestClient, open_client
 from tests.factories import tiny_world
 
 pytestmark = pytest.mark.local
@@ -189,6 +189,6 @@ def test_cut_connections_are_replaced(client: TestClient, engine: Engine) -> Non
 def test_an_application_may_be_started_again(client: TestClient) -> None:
     app = client.app
     client.__exit__()
-    with TestClient(app) as again:
+    with TestClient(app, BASE_URL) as again:
         assert again.post("/recommend/", json={"user_input": 7}).json()["kind"] == "existing_user"
     client.__enter__()
