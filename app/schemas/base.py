@@ -12,7 +12,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from recsys.data.folding import MAX_QUERY_LENGTH
 
@@ -65,11 +65,11 @@ class RequestModel(BaseModel):
     def _bound_errors(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(data, dict) and len(data) > MAX_FIELDS:
             raise PydanticCustomError("too_many_fields", f"{len(data)} fields; no request has more than {MAX_FIELDS}")
-        for value in data.values() if isinstance(data, dict) else ():
+        for name, value in data.items() if isinstance(data, dict) else ():
             if isinstance(value, dict | list) and len(value) > MAX_RATINGS:
-                raise PydanticCustomError(
-                    "too_many_entries", f"{len(value)} entries; no field takes over {MAX_RATINGS}"
-                )
+                message = f"{len(value)} entries; no field has more than {MAX_RATINGS}"
+                error = InitErrorDetails(type=PydanticCustomError("too_many_entries", message), loc=(name,), input=None)
+                raise ValidationError.from_exception_data(cls.__name__, [error])
         try:
             return validate(data)
         except ValidationError as error:
