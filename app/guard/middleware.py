@@ -154,7 +154,7 @@ class AllowedHosts:
     Parameters
     ----------
     hosts
-        Names in `Host`, without port; `*` stands for all.
+        Names in `Host`, without port; `*` stands for all. Health is told to any, since probes ask for an address.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
@@ -163,7 +163,7 @@ class AllowedHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other kinds of connection pass unchanged."""
-        if scope["type"] == "http" and "*" not in self._hosts:
+        if scope["type"] == "http" and "*" not in self._hosts and not scope["path"].startswith("/health/"):
             host = _PORT.sub("", Headers(scope=scope).get("host", "").lower())
             if host not in self._hosts:
                 detail = (
