@@ -8,6 +8,9 @@ ARG PYTHON_IMAGE=python:3.11-slim
 FROM ${PYTHON_IMAGE} AS builder
 ARG UV_VERSION=0.13.9
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1
+# hnswlib and LightFM have no wheels; without the options they are compiled for the processor of the build alone.
+RUN apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
+ENV HNSWLIB_NO_NATIVE=1 LIGHTFM_NO_CFLAGS=1
 RUN python -m pip install --no-cache-dir "uv==${UV_VERSION}" && python -m venv --without-pip /opt/otaku
 WORKDIR /build
 # The lock first: a change of the code alone reuses the layer with the dependencies.

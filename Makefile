@@ -9,7 +9,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test coverage e2e bench bench-gate bench-serving bench-titles check format lint types imports fix lock clean
+.PHONY: help install demo up down test coverage e2e bench bench-gate bench-serving bench-titles profile check format lint types imports fix lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -55,6 +55,9 @@ bench-serving: install ## Measure the service beside the original's way: ARGS="-
 
 bench-titles: install ## Measure how titles are resolved: ARGS="FOLDER --output FILE"
 	$(BIN)/python benchmarks/title_search.py $(ARGS)
+
+profile: install ## Profile a fit and requests by pyinstrument and memray: ARGS="--model user-user --data DIR"
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/parts/profiling.py $(ARGS)
 
 check: format lint types imports ## Check format, lint, types and import rules
 

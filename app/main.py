@@ -22,6 +22,7 @@ from app.guard.middleware import AllowedHosts, RequestContext
 from app.guard.workers import Workers
 from app.metrics import ServiceMetrics
 from app.models.challenger import Challenger
+from app.models.learned_users import LearnedUsers
 from app.models.local_cache import LocalModelCache
 from app.models.production import ModelSource, ProductionModel
 from app.pages.install import UPLOAD_PATHS, install_pages
@@ -29,6 +30,7 @@ from app.pages.problem_pages import render_for_middleware
 from app.service import Service
 from app.stores.database import N_THREADS, Database
 from app.stores.response_cache import MemoryCache, RedisCache, ResponseCache
+from app.stores.user_history import read_ratings
 from recsys.connections import open_registry
 from recsys.data.lists.content import MAX_COMPRESSED_BYTES
 from recsys.exceptions import ServiceUnavailableError
@@ -126,9 +128,11 @@ def _build_service(settings: Settings, source: ModelSource) -> Service:
     if redis_url is not None:
         cache = RedisCache(redis_url, settings.cache_seconds, metrics)
     shares = {"canary_share": settings.canary_share, "shadow_share": settings.shadow_share}
+    learned = LearnedUsers(models / "learned-users.txt", lambda user_ids: read_ratings(engine, user_ids))
     service = Service(
-        production=ProductionModel(source, name, metrics, LocalModelCache(models)),
+        production=ProductionModel(source, name, metrics, LocalModelCache(models), learned.restore),
         challenger=Challenger(source, name, metrics, **shares),
+        learned=learned,
         database=Database(engine, settings.database_seconds),
         cache=cache,
         workers=Workers(settings.work_threads, settings.max_waiting, settings.wait_seconds),

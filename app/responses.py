@@ -45,7 +45,7 @@ async def answer(service: Service, production: ServingModel, query: RecommendReq
     cached = await service.cache.get(key)
     service.metrics.count_cache("miss" if cached is None else "hit")
     if cached is None:
-        response = await service.workers.run(lambda: recommend(model, query, lambda _: stored, request_id=""))
+        response = await service.workers.run(lambda: _compute(service, production, model, query, stored))
         kind, body = response.kind.encode(), response.model_dump_json().encode()
         await service.cache.put(key, kind + b"\n" + body, str(user_id) if stored is not None else "")
         if model is production:
@@ -54,6 +54,16 @@ async def answer(service: Service, production: ServingModel, query: RecommendReq
         kind, _, body = cached.partition(b"\n")
     service.metrics.count_response(model.version, "production" if model is production else "challenger")
     return Answer(model, kind.decode(), body)
+
+
+def _compute(
+    service: Service, production: ServingModel, model: ServingModel, query: RecommendRequest, stored: History | None
+) -> RecommendResponse:
+    """Build the response, after a model that learns users while it serves has learned this one."""
+    if stored is not None and model is production and isinstance(query.user_input, int):
+        ratings = dict(zip(stored.item_ids.tolist(), stored.ratings.tolist(), strict=True))
+        service.learned.learn(model, query.algorithm, query.user_input, ratings)
+    return recommend(model, query, lambda _: stored, request_id="")
 
 
 def _canonical_json(query: RecommendRequest) -> str:

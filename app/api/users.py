@@ -55,9 +55,10 @@ async def get_user(service: ServiceDep, user_id: UserId) -> User:
     "/users/{user_id}", operation_id="delete_user", status_code=204, responses=document_problems(404, *_PROBLEMS)
 )
 async def delete_user(service: ServiceDep, user_id: UserId) -> None:
-    """Delete a user with all ratings, statuses, preferences, feedback and cached responses."""
+    """Delete a user with all ratings, statuses, preferences and feedback, from caches and from what models learned."""
     found = await service.database.write(lambda connection: stored_users.delete_user(connection, user_id))
     await service.cache.invalidate(str(user_id))
+    service.learned.forget(service.production.served, user_id)
     if not found:
         raise _build_unknown(user_id)
 

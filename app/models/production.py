@@ -70,16 +70,22 @@ class ProductionModel:
 
     A request reads `current` once, so that no response mixes two versions. A version that cannot be loaded, differs
     from its recorded responses or fails the sanity check is refused, and the current one stays. The previous version
-    stays in memory, so that a rollback takes one poll of the registry.
+    stays in memory, so that a rollback takes one poll of the registry. `prepare` is called with each before it serves.
     """
 
     def __init__(
-        self, source: ModelSource, name: str, metrics: ServiceMetrics, cache: LocalModelCache | None = None
+        self,
+        source: ModelSource,
+        name: str,
+        metrics: ServiceMetrics,
+        cache: LocalModelCache | None = None,
+        prepare: Callable[[ServingModel], object] = lambda _model: None,
     ) -> None:
         self._source = source
         self._name = name
         self._metrics = metrics
         self._cache = cache or LocalModelCache(None)
+        self._prepare = prepare
         self._current: ServingModel | None = None
         self._previous: ServingModel | None = None
         self._may_recall = True
@@ -97,6 +103,11 @@ class ProductionModel:
         """
         if self._current is None:
             raise NoProductionModelError("no model is loaded; promote one with `otaku retrain`")
+        return self._current
+
+    @property
+    def served(self) -> ServingModel | None:
+        """The model that serves now, None until the first one is loaded."""
         return self._current
 
     @property
@@ -191,6 +202,7 @@ class ProductionModel:
         if not keep_problems:
             self._problems.pop("version", None)
             self._retries.clear()
+        self._prepare(model)
         self._previous, self._current = self._current, model
         self._metrics.count_swap(model.name, model.version, model.run_id)
         logger.info("version %d of %s serves now", model.version, model.name)

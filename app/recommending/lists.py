@@ -11,8 +11,10 @@ from app.schemas.recommendations import RecommendRequest
 from recsys.exceptions import UnknownAlgorithmError
 from recsys.ranking.explanations import Reason
 from recsys.recommender import Recommendations, UserProfile
+from recsys.recommender.comparing import compare_items
 from recsys.recommender.explaining import explain, explain_similar
 from recsys.recommender.retriever import RANKER
+from recsys.retrieval.base import ComparesTitles
 from recsys.types import ItemId, Mask
 
 BEST_RATING: Final = 10.0  # of a requested title, where it stands for a history
@@ -50,7 +52,8 @@ def make_list(model: ServingModel, request: RecommendRequest, profile: UserProfi
 def make_similar_list(model: ServingModel, request: RecommendRequest, item_id: ItemId, allowed: Mask) -> ExplainedList:
     """Recommend titles similar to one title.
 
-    A model that answers alone gets a history of that title only; one without personal scores gets its genres.
+    A model that answers alone gets a history of that title only, unless it compares titles itself; one without personal
+    scores gets its genres.
 
     Raises
     ------
@@ -63,10 +66,15 @@ def make_similar_list(model: ServingModel, request: RecommendRequest, item_id: I
         return ExplainedList(found, reasons)
     allowed[model.recommender.catalog.positions([item_id])] = False
     try:
-        personal = model.recommender.retriever.get_generator(request.algorithm).personal
+        generator = model.recommender.retriever.get_generator(request.algorithm)
     except UnknownAlgorithmError as error:
         raise _to_problem(error) from error
-    if personal:
+    if isinstance(generator, ComparesTitles):
+        found, reasons = compare_items(
+            model.recommender, generator, item_id, k=request.k, allowed=allowed, diversity=request.diversity
+        )
+        return ExplainedList(found, reasons if request.explain else None)
+    if generator.personal:
         profile = UserProfile(np.array([item_id]), np.array([BEST_RATING], dtype=np.float32))
     else:
         profile = UserProfile(genre_weights=dict.fromkeys(model.item_views.show_item(item_id).genres, 1.0))

@@ -1,12 +1,15 @@
 """Ratings, statuses, preferences and dismissals of one user."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.stores.database import Database
+from recsys.exceptions import ServiceUnavailableError
 from recsys.storage.users import StoredUser, read_user
 from recsys.types import Floats, Genre, Ids, ItemId, UserId, WatchStatus
 
@@ -52,6 +55,22 @@ async def read_history(database: Database, user_id: UserId) -> History | None:
     """
     user = await database.read(lambda connection: read_user(connection, user_id))
     return None if user is None else build_history(user)
+
+
+def read_ratings(engine: Engine, user_ids: Sequence[UserId]) -> dict[UserId, dict[ItemId, float]]:
+    """Read the ratings of some users, outside of any request; those who do not exist are left out.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        If the database does not answer.
+    """
+    try:
+        with engine.connect() as connection:
+            found = {user_id: read_user(connection, user_id) for user_id in user_ids}
+    except SQLAlchemyError as error:
+        raise ServiceUnavailableError(f"the database does not answer: {error}") from error
+    return {user_id: dict(user.ratings) for user_id, user in found.items() if user is not None}
 
 
 def build_history(user: StoredUser) -> History:

@@ -35,6 +35,9 @@ def demo(
     by_airflow: Annotated[
         bool, typer.Option("--airflow", help="Run the days and weeks in a local Airflow, by backfill.")
     ] = False,
+    algorithms: Annotated[
+        bool, typer.Option("--algorithms", help="Send every kind of request to every algorithm of the model.")
+    ] = False,
 ) -> None:
     """Start the platform, ingest, add users daily, retrain weekly, gate, promote, serve and send requests."""
     from otaku.console import console, read_settings
@@ -43,7 +46,8 @@ def demo(
 
     output, report = ConsoleOutput(console), DemoReport()
     with report.timed("all"), _open_home(read_settings(), keep=keep) as given:
-        _run(given, data, weeks, keep=keep, by_airflow=by_airflow, output=output, report=report)
+        options = {"keep": keep, "by_airflow": by_airflow, "algorithms": algorithms}
+        _run(given, data, weeks, **options, output=output, report=report)
     if json_file is not None:
         json_file.write_text(json.dumps(report.to_dict(), indent=1))
         console.print(f"The report is in {json_file}.", soft_wrap=True)
@@ -79,6 +83,7 @@ def _run(
     *,
     keep: bool,
     by_airflow: bool,
+    algorithms: bool,
     output: "ConsoleOutput",
     report: "DemoReport",
 ) -> None:
@@ -104,7 +109,7 @@ def _run(
                 output.section(f"Week {week}")
                 with show_progress(output.console) as on_progress:
                     run_week(settings, week, report, output, on_progress)
-        _serve(given, keep=keep, output=output, report=report)
+        _serve(given, keep=keep, algorithms=algorithms, output=output, report=report)
     if keep and by_airflow:
         output.print("The schedules of Airflow are off; [bold]otaku down[/] and [bold]otaku up[/] turn them on.")
 
@@ -153,7 +158,7 @@ def _open_data(data: Path | None, output: "ConsoleOutput", report: "DemoReport")
         yield world
 
 
-def _serve(given: "Settings", *, keep: bool, output: "ConsoleOutput", report: "DemoReport") -> None:
+def _serve(given: "Settings", *, keep: bool, algorithms: bool, output: "ConsoleOutput", report: "DemoReport") -> None:
     from otaku.demo import example_requests
     from otaku.platform import app_service
     from otaku.platform.local import PARTS, LocalPlatform
@@ -169,10 +174,16 @@ def _serve(given: "Settings", *, keep: bool, output: "ConsoleOutput", report: "D
         output.print(
             f"[green]✓[/] http://127.0.0.1:{settings.port}/docs serves {model['name']} version {model['version']}"
         )
-        for request in example_requests.build_example_requests(settings):
+        examples = example_requests.build_example_requests(settings)
+        for request in examples:
             exchange = example_requests.send(settings, request)
             report.answers.append(exchange)
             output.recommended(request.title, exchange)
+        if algorithms:
+            wanted = example_requests.build_algorithm_requests(examples, report.answers)
+            sent = [example_requests.send_if_held(settings, request) for request in wanted]
+            report.algorithms.extend(exchange for exchange in sent if exchange is not None)
+            output.compared(report.algorithms)
         if keep:
             output.print(
                 "\nThe services keep running: [bold]otaku status[/] lists them, [bold]otaku down[/] stops them."

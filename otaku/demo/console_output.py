@@ -1,6 +1,6 @@
 """Print the results of the demo and of a retraining: ingest, arrivals, metrics, decision, recommendations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -97,6 +97,20 @@ class ConsoleOutput:
             table.add_row(str(item["rank"]), escape(item["title"]), ", ".join(item["genres"][:3]), item["type"], shown)
         self.console.print(table)
 
+    def compared(self, exchanges: Sequence[Mapping[str, Any]]) -> None:
+        """Print the first title of every algorithm for every kind of request."""
+        kinds = list(dict.fromkeys(exchange["answer"]["kind"] for exchange in exchanges))
+        table = Table("algorithm", *(kind.replace("_", " ") for kind in kinds), title_justify="left", box=None)
+        rows: dict[str, dict[str, str]] = {}
+        for exchange in exchanges:
+            first = exchange["answer"]["recommendations"][0]["title"]
+            shown = f"{escape(first)} [dim]{exchange['milliseconds']:.0f} ms[/]"
+            rows.setdefault(exchange["question"]["algorithm"], {})[exchange["answer"]["kind"]] = shown
+        for name, cells in rows.items():
+            table.add_row(name, *(cells.get(kind, "-") for kind in kinds))
+        self.console.print()
+        self.console.print(table)
+
 
 def _format_p_value(p_value: float | None) -> str:
     if p_value is None:
@@ -106,14 +120,14 @@ def _format_p_value(p_value: float | None) -> str:
 
 def build_model_table(evaluation: Mapping[str, Any]) -> Table:
     """Build a table with the metrics of all evaluated models."""
-    from recsys.retrieval.registry import list_first_stage  # takes a second
+    from recsys.retrieval.registry import list_first_stage, list_standalone  # takes a second
 
     n_users = evaluation["n_test_users"]
     table = Table(title=f"{n_users} held-out users, run {evaluation['run_key']}", title_justify="left")
     table.add_column("model")
     for title in _COLUMNS.values():
         table.add_column(title, justify="right")
-    for name in ("challenger", "champion", *(spec.key for spec in list_first_stage())):
+    for name in ("challenger", "champion", *(spec.key for spec in (*list_first_stage(), *list_standalone()))):
         found = evaluation["models"].get(name)
         if found is not None:
             cells = (f"{found[key]:.3f}" if key in found else "-" for key in _COLUMNS)

@@ -1,6 +1,7 @@
 """Four example requests to the running service, over HTTP."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -56,6 +57,45 @@ def build_example_requests(settings: Settings) -> list[ExampleRequest]:
         ),
         ExampleRequest(f"Titles similar to “{typo}” (misspelt)", {"user_input": typo}),
     ]
+
+
+def build_algorithm_requests(
+    examples: Sequence[ExampleRequest], answers: Sequence[dict[str, Any]]
+) -> list[ExampleRequest]:
+    """Repeat the example requests for every algorithm, and one with the ratings of a user who is not registered.
+
+    Parameters
+    ----------
+    answers
+        The responses to the examples, the first of which shows what its user has rated.
+    """
+    from recsys.recommender.retriever import RANKER  # takes a second
+    from recsys.retrieval.registry import list_algorithms
+
+    watched = answers[0]["answer"]["watched"]
+    rated = {str(item["item_id"]): item["rating"] for item in watched[:5]}
+    requests = [*examples, ExampleRequest("Ratings sent along", {"ratings": rated})]
+    return [
+        ExampleRequest(name, {**request.body, "algorithm": name, "explain": True})
+        for name in (RANKER, *list_algorithms())
+        for request in requests
+    ]
+
+
+def send_if_held(settings: Settings, request: ExampleRequest) -> dict[str, Any] | None:
+    """Send a request for an algorithm; None if the version in Production does not hold it.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        As `send`.
+    """
+    try:
+        return send(settings, request)
+    except ServiceUnavailableError as error:
+        if "unknown-algorithm" in str(error):
+            return None
+        raise
 
 
 def misspell(title: str) -> str:

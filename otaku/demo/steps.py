@@ -45,6 +45,7 @@ class DemoReport:
     ingest: dict[str, Any] = field(default_factory=dict)
     weeks: list[dict[str, Any]] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
+    algorithms: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

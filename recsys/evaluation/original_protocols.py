@@ -22,6 +22,7 @@ from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.features.item_side import normalise_rows
 from recsys.retrieval.original import (
+    build_schema,
     describe_users,
     fit_embeddings,
     fit_lightfm_on_everything,
@@ -106,6 +107,7 @@ def measure_original(
         profiles[known],
         vectors,
         validating[known],
+        build_schema(catalog.genres, settings.n_components, text_vectors.shape[1]),
         n_estimators=settings.n_estimators,
         learning_rate=settings.learning_rate,
         n_rows=settings.n_rows,

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeAlias
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 from zipfile import BadZipFile
 
 import numpy as np
@@ -15,6 +15,15 @@ from recsys.exceptions import ArtifactError
 from recsys.types import Floats, Positions, RatingMatrix
 
 State: TypeAlias = Mapping[str, npt.NDArray[Any]]
+
+
+@runtime_checkable
+class ComparesTitles(Protocol):
+    """A model with an answer of its own to which titles are similar to one; others take it as a history."""
+
+    def compare(self, position: int) -> tuple[Floats, Floats]:
+        """Return what audience and synopsis add to the similarity of each title to one, `(n_items,)` both."""
+        ...
 
 
 class CandidateGenerator(Protocol):

@@ -2,12 +2,19 @@
 
 A regressor predicts a rating for every title from the user's genre shares and mean rating and the title's LightFM and
 synopsis vectors. The thousand best predicted that were not watched are taken; of those, the ten nearest to the mean
-vector of the user's best rated titles are shown, in the order of their predicted ratings.
+vector of the user's best rated titles are shown, in the order of their predicted ratings. A user whose best rating is
+below 7, or who has none, is shown the best predicted; similar titles are the nearest by cosine.
+
+Its errors are not repeated: all genres of a title count where genres are wanted, not the first alone; a user without a
+history is an average one, not one whose mean rating is 0; watched titles are never shown; titles that came later have
+synopsis vectors like all others.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, Final, Self
+from urllib.parse import quote
 
 import lightgbm as lgb
 import numpy as np
@@ -23,7 +30,7 @@ from recsys.features.schema import FeatureSchema
 from recsys.ranking.params import get_preset
 from recsys.ranking.ranker import TrainingTable, train_head
 from recsys.retrieval.base import ArrayModel, State
-from recsys.types import Floats, Mask, Positions, RatingMatrix
+from recsys.types import Floats, Genre, Mask, Positions, RatingMatrix
 
 N_BEST: Final = 1000
 N_SHOWN: Final = 10
@@ -56,18 +63,22 @@ class OriginalPipeline(ArrayModel):
     seed: int = 42
     n_threads: int = 1
     name: ClassVar[str] = "original"
-    # A user without a history is a row of zeros to the regressor, as in the original.
     serves_cold_start_users: ClassVar[bool] = True
     vectors_: Floats | None = field(default=None, init=False, repr=False)
     genres_: Floats | None = field(default=None, init=False, repr=False)
     booster_: lgb.Booster | None = field(default=None, init=False, repr=False)
+    average_: Floats | None = field(default=None, init=False, repr=False)
+    item_features_: tuple[str, ...] = field(default=(), init=False, repr=False)
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
         """Fit LightFM, then the regressor; early stopping on a share of the users, as the original did."""
         if self.text_vectors is None:
             raise NotFittedError(self)
+        self.__dict__.pop("_predictor", None)
         self.genres_ = catalog.genre_matrix
         profiles = describe_users(ratings, self.genres_)
+        self.average_ = profiles.mean(axis=0) if len(profiles) else np.zeros(profiles.shape[1], dtype=np.float32)
+        self.item_features_ = compute_item_features(catalog).names
         embedded = fit_embeddings(
             ratings,
             profiles,
@@ -86,6 +97,7 @@ class OriginalPipeline(ArrayModel):
             profiles,
             self.vectors_,
             held_out,
+            build_schema(catalog.genres, self.n_components, self.text_vectors.shape[1]),
             n_estimators=self.n_estimators,
             learning_rate=self.learning_rate,
             n_rows=self.n_rows,
@@ -99,11 +111,13 @@ class OriginalPipeline(ArrayModel):
 
         Behind them come the rest of the thousand by cosine and everything else by predicted rating.
         """
-        if self.genres_ is None or self.vectors_ is None or self.booster_ is None:
+        if self.genres_ is None or self.vectors_ is None or self.average_ is None:
             raise NotFittedError(self)
-        predict, units = make_predictor(self.booster_, self.vectors_), normalise_rows(self.vectors_)
+        predict, units = self._predictor
         scores = np.empty(history.shape, dtype=np.float32)
-        for row, profile in enumerate(describe_users(history, self.genres_)):
+        profiles = describe_users(history, self.genres_)
+        profiles[np.diff(history.indptr) == 0] = self.average_
+        for row, profile in enumerate(profiles):
             part = slice(history.indptr[row], history.indptr[row + 1])
             predicted = predict(profile)
             predicted[history.indices[part]] = -np.inf
@@ -111,20 +125,61 @@ class OriginalPipeline(ArrayModel):
             scores[row, order] = np.arange(len(order), 0, -1)
         return scores
 
-    def state(self) -> State:
-        """Return vectors, genres and trees."""
-        if self.vectors_ is None or self.genres_ is None or self.booster_ is None:
+    @cached_property
+    def _predictor(self) -> tuple[Callable[[Floats], Floats], Floats]:
+        """Prepare what every list needs: the regressor over all titles, and their vectors of length 1."""
+        if self.booster_ is None or self.vectors_ is None:
             raise NotFittedError(self)
-        trees = np.frombuffer(self.booster_.model_to_string().encode(), dtype=np.uint8)
-        return {"vectors": self.vectors_, "genres": self.genres_, "trees": trees}
+        return make_predictor(self.booster_, self.vectors_), normalise_rows(self.vectors_)
+
+    def compare(self, position: int) -> tuple[Floats, Floats]:
+        """Return the parts of the cosine with each title that LightFM and the synopses have, `(n_items,)` both."""
+        units = self._predictor[1]
+        parts = (slice(None, self.n_components), slice(self.n_components, None))
+        audience, synopsis = (units[:, part] @ units[position, part] for part in parts)
+        return audience, synopsis
+
+    @property
+    def user_features(self) -> tuple[str, ...]:
+        """Names of the features of users, those of the regressor that come first."""
+        if self.booster_ is None or self.genres_ is None:
+            raise NotFittedError(self)
+        return tuple(self.booster_.feature_name()[: self.genres_.shape[1] + 1])
+
+    def state(self) -> State:
+        """Return vectors, genres, the average user, the names of the features that LightFM read, and trees."""
+        if self.vectors_ is None or self.genres_ is None or self.booster_ is None or self.average_ is None:
+            raise NotFittedError(self)
+        return {
+            "vectors": self.vectors_,
+            "genres": self.genres_,
+            "average": self.average_,
+            "item_features": np.array(self.item_features_, dtype=np.str_),
+            "n_components": np.array(self.n_components),
+            "trees": np.frombuffer(self.booster_.model_to_string().encode(), dtype=np.uint8),
+        }
 
     @classmethod
     def from_state(cls, state: State) -> Self:
         """Rebuild from what `state` returned."""
-        model = cls()
-        model.vectors_, model.genres_ = state["vectors"], state["genres"]
+        model = cls(n_components=int(state["n_components"]))
+        model.vectors_, model.genres_, model.average_ = state["vectors"], state["genres"], state["average"]
+        model.item_features_ = tuple(state["item_features"].tolist())
         model.booster_ = lgb.Booster(model_str=state["trees"].tobytes().decode())
         return model
+
+
+def build_schema(genres: Sequence[Genre], n_components: int, n_text: int) -> FeatureSchema:
+    """Name the features of the regressor: 44 genre shares and the mean rating of the user, then the title's vector."""
+    # LightGBM rewrites spaces and refuses commas, colons, quotes and brackets in names.
+    shares = tuple(f"genre_share={quote(genre, safe='')}" for genre in genres)
+    return FeatureSchema(
+        {
+            "user_profile": (*shares, "profile_mean_rating"),
+            "lightfm_raw": tuple(f"lightfm_{dimension}" for dimension in range(n_components)),
+            "text_raw": tuple(f"text_{dimension}" for dimension in range(n_text)),
+        }
+    )
 
 
 def describe_users(history: RatingMatrix, genres: Floats) -> Floats:
@@ -191,6 +246,7 @@ def fit_regressor(
     profiles: Floats,
     vectors: Floats,
     held_out: Mask,
+    schema: FeatureSchema,
     *,
     n_estimators: int,
     learning_rate: float,
@@ -203,14 +259,11 @@ def fit_regressor(
     chosen = np.arange(entries.nnz)
     if n_rows is not None and n_rows < entries.nnz:
         chosen = np.sort(np.random.default_rng(seed).choice(entries.nnz, n_rows, replace=False))
-    names = tuple(f"profile_{number}" for number in range(profiles.shape[1]))
-    names += tuple(f"title_{number}" for number in range(vectors.shape[1]))
     tables = [
         _build_table(entries, chosen[held_out[entries.row[chosen]] == side], profiles, vectors)
         for side in (False, True)
     ]
     params = replace(get_preset("original").rating, n_estimators=n_estimators, learning_rate=learning_rate)
-    schema = FeatureSchema({"original": names})
     return train_head(params, schema, *tables, seed=seed, n_threads=n_threads).booster
 
 

@@ -11,11 +11,13 @@ from recsys.exceptions import EvaluationError
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.content import GenreTfidf, TextProfile
 from recsys.retrieval.embedding import Als, LightFm
+from recsys.retrieval.hybrid import Hybrid
 from recsys.retrieval.item_item import PUBLISHED_EASE, Ease, ItemKnn
 from recsys.retrieval.original import OriginalPipeline
 from recsys.retrieval.popular import MostMembers, Popular
 from recsys.retrieval.spec import ModelInputs, ModelSpec, Range, normalise_name
 from recsys.retrieval.tfidf import MetadataTfidf
+from recsys.retrieval.user_user import UserUser
 
 _EASE_SPACE: Final = {"regularisation": Range(5.0, 2000.0, True), "n_kept": Range(50, 1000, True)}
 
@@ -87,7 +89,35 @@ MODELS: tuple[ModelSpec, ...] = (
     # The most members on MyAnimeList are what users of the service know as popular; training users are fewer.
     ModelSpec("most-members", MostMembers(), algorithm="popular", reads_ratings=False),
     ModelSpec("ease", PUBLISHED_EASE, space=_EASE_SPACE),
-    ModelSpec("original", OriginalPipeline(), aliases=("seed004",), needs=("text_vectors", "n_threads")),
+    ModelSpec(
+        "user-user",
+        UserUser(),
+        algorithm="user-user",
+        standalone=True,
+        space={
+            "n_neighbours": Range(30, 200, True),
+            "rarity": Range(0.0, 0.5),
+            "sharpness": Range(0.5, 4.0),
+            "damping": Range(0.0, 0.6),
+        },
+    ),
+    ModelSpec(
+        "hybrid",
+        Hybrid(),
+        algorithm="hybrid",
+        standalone=True,
+        space={"title_weight": Range(0.01, 1.0, True), "content_weight": Range(0.05, 2.0, True)},
+    ),
+    # A tenth of the original's epochs, trees and ratings, so that a weekly training has the time and a list takes
+    # milliseconds; `otaku retrain --preset original` trains all of it as the heads of a version.
+    ModelSpec(
+        "original",
+        OriginalPipeline(n_epochs=10, n_estimators=100, learning_rate=0.1, n_rows=100_000),
+        aliases=("seed004",),
+        algorithm="original",
+        needs=("text_vectors", "n_threads"),
+        standalone=True,
+    ),
 )
 
 

@@ -67,7 +67,8 @@ def fit_retrieval(context: RetrainContext) -> str:
     needs_text = any("text_vectors" in spec.needs for spec in (*list_first_stage(), *standalone))
     vectors = _load_text_vectors(context) if needs_text else None
     made_from = ModelInputs(seed=context.seed) if vectors is None else ModelInputs(lambda: vectors, context.seed)
-    models = [repr(model) for model in (*make_first_stage(made_from), *(spec.make(made_from) for spec in standalone))]
+    alone_from = replace(made_from, params=context.params)
+    models = [repr(model) for model in (*make_first_stage(made_from), *(spec.make(alone_from) for spec in standalone))]
     inputs = {"snapshot": read_step_digest(context, "snapshot"), "models": models, "n_folds": N_FOLDS}
     if needs_text:
         inputs["embed_text"] = read_step_digest(context, "embed_text")
@@ -94,7 +95,7 @@ def fit_retrieval(context: RetrainContext) -> str:
             ratings,
             frozen.catalog,
             standalone,
-            made_from,
+            alone_from,
             n_threads=context.n_threads,
             on_progress=context.progress,
         )

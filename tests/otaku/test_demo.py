@@ -12,6 +12,8 @@ import pytest
 
 from otaku.platform.supervisor import MARKER
 from recsys.columns import Columns
+from recsys.recommender.retriever import RANKER
+from recsys.retrieval.registry import list_algorithms
 from tests.retrain_model.worlds import write_tiny_world
 
 pytestmark = pytest.mark.local
@@ -50,7 +52,7 @@ def find_processes(home: Path) -> list[list[str]]:
 def test_one_week_end_to_end(home: Path, tmp_path: Path) -> None:
     world, file = tmp_path / "world", tmp_path / "report.json"
     write_tiny_world(world)
-    result = run(home, "demo", "--weeks", "1", "--data", str(world), "--json", str(file))
+    result = run(home, "demo", "--weeks", "1", "--data", str(world), "--json", str(file), "--algorithms")
     assert result.returncode == 0, result.stderr
     assert find_processes(home) == []
     assert list(home.glob("demo-*")) == []
@@ -80,12 +82,23 @@ def test_one_week_end_to_end(home: Path, tmp_path: Path) -> None:
     }
     assert report["seconds"]["all"] >= report["seconds"]["week 1: retrain"] > 0
     check_answers(report["answers"])
+    check_algorithms(report["algorithms"])
     for step in ("snapshot of 2026-01-11", "gate of 2026-01-11", "fit retrieval"):
         assert f"INFO {step}: started" in result.stderr
         assert f"INFO {step}: finished" in result.stderr
     for section in ("Platform", "Data", "Week 1", "Service"):
         assert section in result.stdout
     assert f"PROMOTE: {week['decision']['reason']}" in result.stdout.replace("\n", " ").replace("  ", " ")
+
+
+def check_algorithms(exchanges: list[dict[str, Any]]) -> None:
+    """Every algorithm, those that are trained beside the first stage too, answers every kind of request."""
+    kinds = {"existing_user", "new_user", "new_user_with_preferences", "new_user_with_history", "similar_items"}
+    answered = {(one["question"]["algorithm"], one["answer"]["kind"]) for one in exchanges}
+    assert answered == {(name, kind) for name in (RANKER, *list_algorithms()) for kind in kinds}
+    for exchange in exchanges:
+        item_ids = [item[Columns.Item] for item in exchange["answer"]["recommendations"]]
+        assert len(set(item_ids)) == len(item_ids) == 10
 
 
 def check_answers(answers: list[dict[str, Any]]) -> None:
@@ -129,7 +142,7 @@ def test_wrong_usage_exits_with_2_before_anything_starts(arguments: tuple[str, .
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("demo", ("--data", "--weeks", "--json", "--keep", "--airflow", "[default: 3]")),
+        ("demo", ("--data", "--weeks", "--json", "--keep", "--airflow", "--algorithms", "[default: 3]")),
         ("retrain", ("--as-of", "--preset", "--dry-run", "--json", "default|original", "[required]")),
     ],
 )

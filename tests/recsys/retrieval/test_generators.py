@@ -161,6 +161,31 @@ def test_a_history_of_one_title_is_scored(fitted: CandidateGenerator, world: tup
     assert scores.any()
 
 
+def test_a_history_of_the_whole_catalog_and_of_ten_thousand_entries_is_scored(
+    fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
+) -> None:
+    n_items = len(world[1])
+    whole = csr_matrix(np.full((1, n_items), 8.0, dtype=np.float32))
+    many = csr_matrix(np.full((10_000 // n_items + 1, n_items), 8.0, dtype=np.float32))
+    assert many.nnz >= 10_000
+    scores = fitted.score(many)
+    assert np.isfinite(scores).all()
+    np.testing.assert_allclose(scores, np.repeat(fitted.score(whole), many.shape[0], axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_titles_that_nobody_rated_are_scored_as_a_history(
+    spec: ModelSpec, world: tuple[RatingMatrix, Catalog]
+) -> None:
+    """What is unknown to the fit is no error: scores are finite, of the right shape, and may all be zero."""
+    ratings, catalog = world
+    unrated = ratings.tolil()
+    unrated[:, 5] = 0
+    history = csr_matrix((np.array([9.0], dtype=np.float32), ([0], [5])), shape=(1, len(catalog)))
+    scores = spec.make(INPUTS).fit(unrated.tocsr(), catalog).score(history)
+    assert scores.shape == (1, len(catalog))
+    assert np.isfinite(scores).all()
+
+
 def test_concurrent_scores_are_those_of_one_thread(
     fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
 ) -> None:
