@@ -173,9 +173,7 @@ def test_a_history_of_the_whole_catalog_and_of_ten_thousand_entries_is_scored(
     np.testing.assert_allclose(scores, np.repeat(fitted.score(whole), many.shape[0], axis=0), rtol=1e-4, atol=1e-5)
 
 
-def test_titles_that_nobody_rated_are_scored_as_a_history(
-    spec: ModelSpec, world: tuple[RatingMatrix, Catalog]
-) -> None:
+def test_titles_that_nobody_rated_are_scored_as_a_history(spec: ModelSpec, world: tuple[RatingMatrix, Catalog]) -> None:
     """What is unknown to the fit is no error: scores are finite, of the right shape, and may all be zero."""
     ratings, catalog = world
     unrated = ratings.tolil()
