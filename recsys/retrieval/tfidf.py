@@ -52,7 +52,7 @@ class MetadataTfidf(ArrayModel):
         titles = catalog.items[list(_TITLES)].itertuples(index=False)
         names = [{word for text in row if text for word in split_words(text)} for row in titles]
         synopses = [split_words(text or "") for text in catalog.items[ItemColumns.Synopsis]]
-        parts = [
+        parts: list[tuple[Sequence[Iterable[str]], float, float]] = [
             (names, self.name_weight, self.max_share),
             (list_metadata(catalog), 1.0, 1.0),
             (synopses, self.synopsis_weight, self.max_share),

@@ -208,8 +208,8 @@ class UserUser:
         """Return ratings, projection and constants of the training users."""
         if self.ratings_ is None:
             raise NotFittedError(self)
-        constants = [self.n_neighbours, self.n_compared, self.n_dimensions]
-        constants += [self.rarity, self.sharpness, self.damping]
+        numbers = (self.n_neighbours, self.n_compared, self.n_dimensions)
+        constants = (*numbers, self.rarity, self.sharpness, self.damping)
         compact = {name: part for name, part in sparse_to_state(self.ratings_).items() if name != "data"}
         return compact | {
             "data": self.ratings_.data.astype(np.int8),

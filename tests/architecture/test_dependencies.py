@@ -21,7 +21,7 @@ EXTRAS = {
     "simulate_new_users": {BASE, "train"},
     "otaku": RUNTIME,
     "dags": {"airflow"},
-    "benchmarks": RUNTIME,
+    "benchmarks": RUNTIME | {"dev"},
     "research": {BASE, "train"},
     "docs": RUNTIME | {"dev"},
     "tests": RUNTIME | {"dev"},
