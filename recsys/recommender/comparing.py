@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recsys.ranking.explanations import Reason
+from recsys.ranking.explanations import Kind, Reason
 from recsys.recommender.model import Recommender
 from recsys.recommender.profile import Recommendations
 from recsys.retrieval.base import ComparesTitles
@@ -39,7 +39,10 @@ def compare_items(
     positions, values = recommender.diversify(near, scores[near], diversity=diversity, k=k)
     found = Recommendations(catalog.item_ids[positions], values, recommender.cold_start_ratings[positions])
     title = catalog.title(item_id)
-    texts = (("audience", f"Liked by the same users as {title}."), ("synopsis", f"Similar synopsis to {title}."))
+    texts: tuple[tuple[Kind, str], ...] = (
+        ("audience", f"Liked by the same users as {title}."),
+        ("synopsis", f"Similar synopsis to {title}."),
+    )
     reasons = []
     for place in positions:
         parts = zip(texts, (float(audience[place]), float(synopsis[place])), strict=True)

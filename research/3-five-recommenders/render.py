@@ -146,9 +146,9 @@ def render(results: Results, published: Sequence[Mapping[str, Any]], findings: s
 Each algorithm of the five systems that this platform learned from, fitted on {facts["n_training_users"]:,} users and
 evaluated on {facts["n_test_users"]:,} others whom nothing was fitted or tuned on: {facts["n_ratings"]:,} ratings,
 {facts["n_items"]:,} titles. The protocol is that of
-[docs/evaluation.md](../../docs/evaluation.md): a fifth of each user's ratings is hidden, a hidden rating of 7 or more is
-a hit, the whole catalog minus the history is ranked. In brackets 95 % bootstrap intervals over users. The recommender of
-this platform, with EASE and ALS, is in [1-recommendation-quality](../1-recommendation-quality/README.md).
+[docs/evaluation.md](../../docs/evaluation.md): a fifth of each user's ratings is hidden, a hidden rating of 7 or more
+is a hit, the whole catalog minus the history is ranked. In brackets 95 % bootstrap intervals over users. The
+recommender of this platform, with EASE and ALS, is in [1-recommendation-quality](../1-recommendation-quality/README.md).
 
 {findings}
 ## Accuracy
