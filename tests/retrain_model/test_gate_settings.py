@@ -1,11 +1,12 @@
 """The rules of the gate come from settings, and from what a run sets otherwise."""
 
 import pytest
+from pydantic import ValidationError
 
 from recsys.exceptions import ConfigurationError
 from recsys.gate.gate import PromotionGate
 from recsys.settings import Settings
-from retrain_model.job import build_gate
+from retrain_model.job import build_gate, build_params
 
 
 def test_the_default_settings_are_the_default_rules() -> None:
@@ -38,3 +39,19 @@ def test_variables_set_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_rule_is_named(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         build_gate(Settings(), changes)
+
+
+def test_models_beside_the_first_stage_are_chosen_and_weighed_by_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTAKU_ALGORITHMS", "hybrid, content")
+    monkeypatch.setenv("OTAKU_HYBRID_WEIGHTS", "2,0,0.5")
+    settings = Settings(_env_file=None)  # type: ignore[call-arg]
+    assert settings.algorithms == ("hybrid", "content")
+    assert build_params(settings) == {"hybrid": {"user_weight": 2.0, "title_weight": 0.0, "content_weight": 0.5}}
+    monkeypatch.setenv("OTAKU_ALGORITHMS", "none")
+    monkeypatch.delenv("OTAKU_HYBRID_WEIGHTS")
+    settings = Settings(_env_file=None)  # type: ignore[call-arg]
+    assert settings.algorithms == ()
+    assert build_params(settings) == {}
+    monkeypatch.setenv("OTAKU_HYBRID_WEIGHTS", "2,much,1")
+    with pytest.raises(ValidationError, match="hybrid_weights"):
+        Settings(_env_file=None)  # type: ignore[call-arg]

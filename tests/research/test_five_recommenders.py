@@ -1,0 +1,49 @@
+"""The comparison of the five recommenders can be made by anybody: measured, gone on with, and rendered."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys.data.sample_world import write_sample_world
+
+FOLDER = Path(__file__).parents[2] / "research" / "3-five-recommenders"
+MODELS = ("popular", "user-user", "hybrid")
+
+
+def run(script: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, FOLDER / script, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_models_are_measured_once_and_the_page_shows_the_numbers(tmp_path: Path) -> None:
+    write_sample_world(tmp_path / "data", n_users=150, n_items=90, n_ratings=4_000, seed=4)
+    work = tmp_path / "work"
+    done = run("compare.py", tmp_path / "data", work, "--models", ",".join((*MODELS, "no-such-model")))
+    assert done.returncode == 0, done.stderr
+    assert "no-such-model does not exist here and is left out" in done.stdout
+    assert "hybrid ..." in done.stdout
+    again = run("compare.py", tmp_path / "data", work, "--models", ",".join(MODELS))
+    assert again.returncode == 0, again.stderr
+    assert "..." not in again.stdout
+    results = json.loads((work / "results.json").read_text())
+    for name in MODELS:
+        facts = results["models"][name]["facts"]
+        assert facts["artifact_bytes"] > 0
+        assert facts["p95_ms"] >= facts["p50_ms"] > 0
+        assert facts["fit_peak_bytes"] > 50e6
+    (tmp_path / "findings.md").write_text("What a user has to say.\n", encoding="utf-8")
+    assert run("render.py", work / "results.json", tmp_path).returncode == 0
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "What a user has to say." in page
+    for name in MODELS:
+        found = results["models"][name]["metrics"]["ndcg_at_10"]
+        assert f"| {name} | {found['mean']:.3f} ({found['low']:.3f} to {found['high']:.3f}) |" in page
+    claim = results["hybrid"]["user-user"]["all"]["ndcg_at_10"]
+    assert f"| hybrid minus user-user | {claim['mean']:+.4f}" in page
+    assert "published, not re-run" in page
+    assert "nan" not in page
