@@ -92,7 +92,9 @@ class Settings(BaseSettings):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
-    @field_validator("api_keys", "cors_origins", "allowed_hosts", "trusted_proxies", "algorithms", "hybrid_weights", mode="before")
+    @field_validator(
+        "api_keys", "cors_origins", "allowed_hosts", "trusted_proxies", "algorithms", "hybrid_weights", mode="before"
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
