@@ -18,7 +18,7 @@ from app.api.openapi import build_openapi
 from app.api.problem_handlers import install_problem_handlers
 from app.guard.keys import ApiKeys, require_scopes
 from app.guard.limits import RateLimiter, parse_rate_limit
-from app.guard.middleware import AllowedHosts, RequestContext
+from app.guard.middleware import AllowedHosts, RequestContext, RequestLimits
 from app.guard.workers import Workers
 from app.metrics import ServiceMetrics
 from app.models.challenger import Challenger
@@ -74,6 +74,11 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
         redirect_slashes=False,
     )
     app.state.service = service
+    paths = (imports.PATH, *(UPLOAD_PATHS if settings.shows_pages else ()))
+    uploads = dict.fromkeys(paths, MAX_UPLOAD_BYTES)
+    show_problem = render_for_middleware if settings.shows_pages else None
+    # The last one added is the outermost.
+    app.add_middleware(RequestLimits, upload_bytes=uploads, show_problem=show_problem)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -83,10 +88,7 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
         )
     app.add_middleware(AllowedHosts, hosts=settings.allowed_hosts or _list_own_hosts(settings.host))
-    paths = (imports.PATH, *(UPLOAD_PATHS if settings.shows_pages else ()))
-    uploads = dict.fromkeys(paths, MAX_UPLOAD_BYTES)
-    show_problem = render_for_middleware if settings.shows_pages else None
-    app.add_middleware(RequestContext, metrics=service.metrics, upload_bytes=uploads, show_problem=show_problem)
+    app.add_middleware(RequestContext, metrics=service.metrics)
     install_problem_handlers(app)
     app.include_router(operations.public_router)
     guarded: dict[str, list[APIRouter]] = {

@@ -45,33 +45,11 @@ _DATA_HEADERS = {"Content-Security-Policy": "default-src 'none'; frame-ancestors
 
 
 class RequestContext:
-    """Sets the request id, reads the body within the limit, records metrics, turns unexpected errors into 500.
+    """Sets the request id and the headers of every response, and records metrics; outermost."""
 
-    Parameters
-    ----------
-    max_body_bytes, upload_bytes
-        The limit of a body, and that of the paths to which files are uploaded.
-    show_problem
-        Turns a problem document into what the client of a request wants to see.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        metrics: ServiceMetrics,
-        max_body_bytes: int = MAX_BODY_BYTES,
-        body_seconds: float = BODY_SECONDS,
-        response_seconds: float = RESPONSE_SECONDS,
-        upload_bytes: Mapping[str, int] = MappingProxyType({}),
-        show_problem: Callable[[Scope, Response], Response] | None = None,
-    ) -> None:
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics) -> None:
         self._app = app
         self._metrics = metrics
-        self._max_body_bytes = max_body_bytes
-        self._body_seconds = body_seconds
-        self._response_seconds = response_seconds
-        self._upload_bytes = upload_bytes
-        self._show_problem = show_problem or (lambda _scope, response: response)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other kinds of connection pass unchanged."""
@@ -92,11 +70,58 @@ class RequestContext:
             await send(message)
 
         try:
-            await self._handle(scope, receive, send_with_id, request_id)
+            await self._app(scope, receive, send_with_id)
         except ClientDisconnectedError:
             status = 499
         finally:
             self._note(scope, status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        state = scope["state"]
+        kind, milliseconds = state.get("kind", ""), round(seconds * 1000, 1)
+        self._metrics.count_request(route, method, status, kind, seconds)
+        fields = (state["request_id"], method, route, status, milliseconds)
+        logger.info("%s %s %s %d %.1f ms", *fields, extra=dict(zip(REQUEST_FIELDS, (*fields, kind), strict=True)))
+
+
+class RequestLimits:
+    """Reads the body within the limit, limits the time, and turns unexpected errors into 500.
+
+    It stands inside the CORS middleware, so that pages of other origins can read what it refuses, and inside
+    `RequestContext`, which gives the request its id.
+
+    Parameters
+    ----------
+    max_body_bytes, upload_bytes
+        The limit of a body, and that of the paths to which files are uploaded.
+    show_problem
+        Turns a problem document into what the client of a request wants to see.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        body_seconds: float = BODY_SECONDS,
+        response_seconds: float = RESPONSE_SECONDS,
+        upload_bytes: Mapping[str, int] = MappingProxyType({}),
+        show_problem: Callable[[Scope, Response], Response] | None = None,
+    ) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._body_seconds = body_seconds
+        self._response_seconds = response_seconds
+        self._upload_bytes = upload_bytes
+        self._show_problem = show_problem or (lambda _scope, response: response)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; other kinds of connection pass unchanged."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        await self._handle(scope, receive, send, scope["state"]["request_id"])
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started = False
@@ -137,15 +162,6 @@ class RequestContext:
             if started:
                 raise
             await send_problem(500, None, "internal error; the log has it under this request id")
-
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        state = scope["state"]
-        kind, milliseconds = state.get("kind", ""), round(seconds * 1000, 1)
-        self._metrics.count_request(route, method, status, kind, seconds)
-        fields = (state["request_id"], method, route, status, milliseconds)
-        logger.info("%s %s %s %d %.1f ms", *fields, extra=dict(zip(REQUEST_FIELDS, (*fields, kind), strict=True)))
 
 
 class AllowedHosts:

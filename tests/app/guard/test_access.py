@@ -1,4 +1,4 @@
-"""A service is open only where somebody said so, or where nobody but this machine reaches it."""
+"""A service is open only where a setting says so, or where no other machine reaches it."""
 
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def test_keys_that_are_set_but_empty_are_an_error(
         ({"OTAKU_AUTH": "off"}, "OTAKU_AUTH"),
     ],
 )
-def test_an_open_service_that_nobody_asked_for_does_not_start(
+def test_an_open_service_that_was_not_asked_for_does_not_start(
     environment: dict[str, str],
     sentence: str,
     served: list[Any],

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from starlette.types import Message, Receive, Scope, Send
 
 from app.guard.keys import ApiKeys
-from app.guard.middleware import RequestContext
+from app.guard.middleware import RequestContext, RequestLimits
 from app.guard.workers import OverloadedError, Workers
 from app.metrics import ServiceMetrics
 from recsys.exceptions import ConfigurationError
@@ -167,6 +167,30 @@ def test_other_origins_may_ask_only_if_a_setting_says_so(
         assert "access-control-allow-origin" not in allowed.get("/model", headers=other).headers
 
 
+def test_errors_too_may_be_read_by_the_pages_of_an_allowed_origin(
+    offline_settings: Settings, source: FolderSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    settings = offline_settings.model_copy(update={"cors_origins": ("https://a.example",)})
+    origin = {"Origin": "https://a.example"}
+    with open_client(settings, source) as client:
+        monkeypatch.setattr("app.responses.recommend", fail)
+        answers = {
+            404: client.get("/nowhere", headers=origin),
+            413: client.post("/recommend/", content=b"x" * (1 << 20 | 1), headers=origin),
+            422: client.post("/recommend/", json={"k": 0}, headers=origin),
+            500: client.post("/recommend/", json={}, headers=origin),
+        }
+    for status, answer in answers.items():
+        assert answer.status_code == status
+        assert answer.headers["access-control-allow-origin"] == "https://a.example"
+        assert "X-Request-ID" in answer.headers["access-control-expose-headers"]
+        assert answer.headers["x-request-id"] == answer.json()["request_id"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 def test_origins_and_keys_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTAKU_CORS_ORIGINS", "https://a.example, https://b.example")
     assert Settings(_env_file=None).cors_origins == ("https://a.example", "https://b.example")  # type: ignore[call-arg]
@@ -230,7 +254,7 @@ def call(application: Any, receive: Receive, **limits: float) -> list[Message]:
         sent.append(message)
 
     scope: Scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
-    asyncio.run(RequestContext(application, ServiceMetrics(), **limits)(scope, receive, send))
+    asyncio.run(RequestContext(RequestLimits(application, **limits), ServiceMetrics())(scope, receive, send))
     return sent
 
 

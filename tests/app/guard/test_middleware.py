@@ -5,7 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import Message, Receive, Scope, Send
 
-from app.guard.middleware import RequestContext
+from app.guard.middleware import RequestContext, RequestLimits
 from app.metrics import ServiceMetrics
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -25,7 +25,7 @@ def call(
         sent.append(message)
 
     scope: Scope = {"type": "http", "method": "POST", "path": "/", "headers": headers or []}
-    asyncio.run(RequestContext(application, metrics, max_body_bytes=10)(scope, receive, send))
+    asyncio.run(RequestContext(RequestLimits(application, max_body_bytes=10), metrics)(scope, receive, send))
     return sent, metrics
 
 
