@@ -11,6 +11,7 @@ RecsysError
 ├── UnknownItemError        an item id that the catalog does not hold
 ├── UnknownTitleError       a title that matches nothing; carries suggestions
 ├── UnknownUserError        a user id without any record
+├── IdempotencyKeyReusedError  a client sent a known key with other content
 ├── UnknownAlgorithmError   an algorithm that the model version does not hold; carries those it does
 ├── SchemaMismatchError     features differ from what the ranker was trained on
 ├── UnsupportedForestError  trees of a kind that only LightGBM itself can evaluate
@@ -77,6 +78,14 @@ class UnknownUserError(RecsysError, KeyError):
     """A user id without any record."""
 
     __str__ = Exception.__str__
+
+
+class IdempotencyKeyReusedError(RecsysError):
+    """A client sent idempotency keys that it had used with other content."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        shown = ", ".join(map(repr, keys[:5]))
+        super().__init__(f"other content was sent with {shown} before; choose new idempotency keys")
 
 
 class UnknownAlgorithmError(RecsysError, KeyError):

@@ -13,7 +13,7 @@ _DESCRIPTIONS = {
     403: "The key does not have the scope that this needs.",
     404: "There is no such title (suggestions come with it) or user.",
     408: "The body did not arrive in time.",
-    409: "It exists already.",
+    409: "It exists already, or an idempotency key was used with other content.",
     413: "The body is too large.",
     422: "A field is wrong; `errors` names it.",
     429: "Too many requests; the header Retry-After says when to come again.",

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from app.guard.workers import OverloadedError
 from app.schemas.problems import FieldError, ProblemError, build_problem
 from recsys.exceptions import (
+    IdempotencyKeyReusedError,
     NoProductionModelError,
     ServiceUnavailableError,
     UnknownItemError,
@@ -36,6 +37,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(UnknownTitleError, _handle_unknown_title)
     app.add_exception_handler(UnknownItemError, _handle_unknown_item)
     app.add_exception_handler(UnknownUserError, _handle_unknown_user)
+    app.add_exception_handler(IdempotencyKeyReusedError, _handle_reused_key)
     app.add_exception_handler(WatchListError, _handle_unreadable_list)
     app.add_exception_handler(NoProductionModelError, _handle_no_model)
     app.add_exception_handler(ServiceUnavailableError, _handle_unavailable)
@@ -89,6 +91,10 @@ async def _handle_unknown_item(request: Request, error: Exception) -> JSONRespon
 
 async def _handle_unknown_user(request: Request, error: Exception) -> JSONResponse:
     return build_problem(_request_id(request), 404, "unknown-user", str(error))
+
+
+async def _handle_reused_key(request: Request, error: Exception) -> JSONResponse:
+    return build_problem(_request_id(request), 409, "idempotency-key-reused", str(error))
 
 
 async def _handle_unreadable_list(request: Request, error: Exception) -> JSONResponse:

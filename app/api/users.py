@@ -3,32 +3,50 @@
 import datetime as dt
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Response
+from fastapi import APIRouter, Body, Depends, Header, Path, Response
 from sqlalchemy import Connection
 
 from app.api.openapi import document_problems
-from app.guard.keys import GuardedRoute
+from app.guard.keys import GuardedRoute, get_client_name
 from app.schemas.problems import ProblemError
-from app.schemas.users import FeedbackBatch, FeedbackResponse, NewUser, RegisteredUser, User
+from app.schemas.users import IDEMPOTENCY_KEY, FeedbackBatch, FeedbackResponse, NewUser, RegisteredUser, User
 from app.service import ServiceDep
 from recsys.storage import users as stored_users
 from recsys.storage.feedback import FeedbackEvent, write_feedback
+from recsys.storage.registrations import register_once
 from recsys.storage.tables import OPINION_KINDS
 
 router = APIRouter(tags=["users"], route_class=GuardedRoute)
 UserId = Annotated[int, Path(ge=0, lt=2**63, description="The id of a user.")]
+ClientName = Annotated[str, Depends(get_client_name)]
+RegistrationKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=IDEMPOTENCY_KEY,
+        description="Chosen by the client; the same key and ratings give the same user.",
+    ),
+]
 _PROBLEMS = (401, 403, 408, 422, 429, 503)
 
 
-@router.post("/users", operation_id="register_user", status_code=201, responses=document_problems(400, 413, *_PROBLEMS))
-async def post_user(service: ServiceDep, response: Response, user: Annotated[NewUser, Body()]) -> RegisteredUser:
-    """Register a user with their ratings; recommendations are available at once."""
+@router.post(
+    "/users", operation_id="register_user", status_code=201, responses=document_problems(400, 409, 413, *_PROBLEMS)
+)
+async def post_user(
+    service: ServiceDep,
+    response: Response,
+    client: ClientName,
+    user: Annotated[NewUser, Body()],
+    idempotency_key: RegistrationKey = None,
+) -> RegisteredUser:
+    """Register a user with their ratings, once per `Idempotency-Key`; recommendations are available at once."""
     given = {int(item_id): rating for item_id, rating in user.ratings.items()}
 
     def register(connection: Connection) -> tuple[int, set[int]]:
-        known = stored_users.find_known_items(connection, list(given))
-        ratings = {item_id: rating for item_id, rating in given.items() if item_id in known}
-        return stored_users.register_user(connection, ratings, dt.datetime.now(dt.UTC).date()), known
+        today = dt.datetime.now(dt.UTC).date()
+        user_id = register_once(connection, given, today, client=client, idempotency_key=idempotency_key)
+        return user_id, stored_users.find_known_items(connection, list(given))
 
     user_id, known = await service.database.write(register)
     response.headers["Location"] = f"/users/{user_id}"
@@ -63,11 +81,13 @@ async def delete_user(service: ServiceDep, user_id: UserId) -> None:
         raise _build_unknown(user_id)
 
 
-@router.post("/feedback", operation_id="send_feedback", responses=document_problems(400, 413, *_PROBLEMS))
-async def post_feedback(service: ServiceDep, batch: Annotated[FeedbackBatch, Body()]) -> FeedbackResponse:
+@router.post("/feedback", operation_id="send_feedback", responses=document_problems(400, 409, 413, *_PROBLEMS))
+async def post_feedback(
+    service: ServiceDep, client: ClientName, batch: Annotated[FeedbackBatch, Body()]
+) -> FeedbackResponse:
     """Record feedback events; a rated, dismissed, seen or planned title leaves the user's next list."""
     events = [FeedbackEvent(**event.model_dump()) for event in batch.events]
-    report = await service.database.write(lambda connection: write_feedback(connection, events))
+    report = await service.database.write(lambda connection: write_feedback(connection, events, client))
     for owner in {str(event.user_id) for event in events if event.kind in OPINION_KINDS}:
         await service.cache.invalidate(owner)
     return FeedbackResponse(n_written=report.n_written, n_known=report.n_known, unknown=list(report.unknown))

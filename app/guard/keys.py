@@ -161,6 +161,12 @@ async def require_scopes(
     check_scope(request, *needed.scopes)
 
 
+def get_client_name(request: Request) -> str:
+    """Return the name of the client that `require_api_key` has found; empty for all those without a key."""
+    client: Client | None = request.state.client
+    return client.name if client is not None else ""
+
+
 def check_scope(request: Request, *scopes: str) -> None:
     """End a request whose client `GuardedRoute` has found with 403 unless it has all of these scopes."""
     client: Client | None = request.state.client

@@ -9,6 +9,7 @@ from app.schemas.base import MAX_RATINGS, Id, ItemKey, Rating, RequestModel, Res
 from recsys.types import WatchStatus
 
 MAX_EVENTS = 500
+IDEMPOTENCY_KEY = r"^[A-Za-z0-9._:-]{1,100}$"
 
 
 class NewUser(RequestModel):
@@ -41,8 +42,8 @@ class User(ResponseModel):
 class FeedbackItem(RequestModel):
     """One event."""
 
-    idempotency_key: Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9._:-]{1,100}$")] = Field(
-        description="Chosen by the client; a repeated key counts once.", examples=["4f1c-1"]
+    idempotency_key: Annotated[str, StringConstraints(strict=True, pattern=IDEMPOTENCY_KEY)] = Field(
+        description="Chosen by the client; a repeated event counts once.", examples=["4f1c-1"]
     )
     user_id: Id
     item_id: Id

@@ -21,6 +21,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    UniqueConstraint,
     func,
     text,
 )
@@ -151,7 +152,7 @@ feedback = Table(
     "feedback",
     metadata,
     Column("feedback_id", BigInteger, Identity(), primary_key=True),
-    Column("idempotency_key", Text, nullable=False, unique=True),
+    Column("idempotency_key", Text, nullable=False),
     Column("user_id", BigInteger, ForeignKey(users.c.user_id, ondelete="CASCADE"), nullable=False, index=True),
     Column("item_id", BigInteger, ForeignKey(items.c.item_id), nullable=False),
     Column("kind", Text, nullable=False),
@@ -159,7 +160,9 @@ feedback = Table(
     Column("rank", Integer),
     Column("propensity", Double),
     Column("model_version", Integer),
+    Column("client", Text, nullable=False, server_default=""),
     _created_at(),
+    UniqueConstraint("client", "idempotency_key"),
     CheckConstraint(f"kind IN ({', '.join(map(repr, FEEDBACK_KINDS))})", name="kind"),
     CheckConstraint("rating BETWEEN 1 AND 10", name="rating_range"),
     CheckConstraint("(kind = 'rating') = (rating IS NOT NULL)", name="rating_given"),
@@ -172,6 +175,17 @@ feedback = Table(
         "user_id",
         postgresql_where=text(f"kind IN ({', '.join(map(repr, OPINION_KINDS))})"),
     ),
+)
+
+# Users who registered with an idempotency key of a client; deleted with the user.
+registrations = Table(
+    "registrations",
+    metadata,
+    Column("client", Text, primary_key=True),
+    Column("idempotency_key", Text, primary_key=True),
+    Column("content_digest", Text, nullable=False),
+    Column("user_id", BigInteger, ForeignKey(users.c.user_id, ondelete="CASCADE"), nullable=False, index=True),
+    _created_at(),
 )
 
 # One row per refused row of an input file; a second ingest of the same bytes adds nothing.

@@ -1,6 +1,7 @@
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
@@ -53,6 +54,63 @@ def send(client: TestClient, *events: dict[str, Any]) -> dict[str, Any]:
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     return answer
+
+
+def test_a_registration_that_comes_again_with_its_key_is_the_same_user(client: TestClient, engine: Engine) -> None:
+    key = {"Idempotency-Key": "sign-up-1"}
+    first = client.post("/users", json={"ratings": {"1": 9, "999999": 4}}, headers=key)
+    again = client.post("/users", json={"ratings": {"999999": 4, "1": 9}}, headers=key)
+    other = client.post("/users", json={"ratings": {"1": 8}}, headers=key)
+    plain = client.post("/users", json={"ratings": {"1": 9}})
+
+    assert (first.status_code, again.status_code, plain.status_code) == (201, 201, 201)
+    assert again.json() == first.json()
+    assert again.headers["location"] == first.headers["location"]
+    assert plain.json()["user_id"] != first.json()["user_id"]
+    assert (other.status_code, other.json()["type"]) == (409, "urn:otaku:problem:idempotency-key-reused")
+    assert client.post("/users", json={}, headers={"Idempotency-Key": "no spaces"}).status_code == 422
+    with engine.connect() as connection:
+        assert connection.scalar(select(func.count()).where(users.c.batch_id == "service")) == 2
+    assert client.delete(first.headers["location"]).status_code == 204
+    assert client.post("/users", json={}, headers=key).status_code == 201
+
+
+def test_registrations_with_one_key_at_once_make_one_user(client: TestClient) -> None:
+    def register(_: int) -> int:
+        return int(client.post("/users", json={}, headers={"Idempotency-Key": "k"}).json()["user_id"])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(register, range(8)))) == 1
+
+
+def test_idempotency_keys_belong_to_a_client(settings: Settings, source: FolderSource) -> None:
+    keyed = settings.model_copy(update={"api_keys": (SecretStr("one"), SecretStr("two"))})
+    event = {"idempotency_key": "e", "user_id": USER, "item_id": 19, "kind": "click"}
+    with open_client(keyed, source) as client:
+        found = []
+        for api_key in ("one", "two"):
+            headers = {"X-API-Key": api_key, "Idempotency-Key": "k"}
+            user_id = client.post("/users", json={}, headers=headers).json()["user_id"]
+            counted = client.post("/feedback", json={"events": [event]}, headers=headers).json()["n_written"]
+            found.append((user_id, counted))
+    assert found[0][0] != found[1][0]
+    assert [counted for _, counted in found] == [1, 1]
+
+
+def test_an_event_with_a_known_key_and_other_content_is_refused_with_its_batch(
+    client: TestClient, engine: Engine
+) -> None:
+    send(client, {"idempotency_key": "a", "item_id": 19, "kind": "rating", "rating": 8})
+    event = {"idempotency_key": "a", "user_id": USER, "item_id": 19, "kind": "rating", "rating": 3}
+    fresh = {"idempotency_key": "b", "user_id": USER, "item_id": 19, "kind": "click"}
+    refused = client.post("/feedback", json={"events": [fresh, event]})
+    within = client.post("/feedback", json={"events": [fresh, {**fresh, "item_id": 1}]})
+
+    for answer in (refused, within):
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:otaku:problem:idempotency-key-reused")
+    assert "'a'" in refused.json()["detail"]
+    with engine.connect() as connection:
+        assert connection.scalars(select(feedback.c.idempotency_key)).all() == ["a"]
 
 
 def test_a_user_registers_gets_recommendations_and_is_deleted_completely(client: TestClient, engine: Engine) -> None:
