@@ -63,8 +63,9 @@ def _open_home(given: "Settings", *, keep: bool) -> Iterator["Settings"]:
     if keep:
         yield given
         return
-    given.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=given.home, prefix="demo-", ignore_cleanup_errors=True) as home:
+    from otaku.demo.homes import open_demo_home
+
+    with open_demo_home(given.home) as home:
         outside = (
             "database_url",
             "s3_endpoint_url",
@@ -73,7 +74,7 @@ def _open_home(given: "Settings", *, keep: bool) -> Iterator["Settings"]:
             "aws_secret_access_key",
             "airflow_url",
         )
-        yield given.model_copy(update={"home": Path(home), **dict.fromkeys(outside)})
+        yield given.model_copy(update={"home": home, **dict.fromkeys(outside)})
 
 
 def _run(
