@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from ipaddress import ip_address
 
 from fastapi import APIRouter, FastAPI, Security
 from fastapi.concurrency import run_in_threadpool
@@ -34,7 +33,7 @@ from app.stores.user_history import read_ratings
 from recsys.connections import open_registry
 from recsys.data.lists.content import MAX_COMPRESSED_BYTES
 from recsys.exceptions import ServiceUnavailableError
-from recsys.settings import Settings
+from recsys.settings import Settings, is_loopback
 from recsys.storage.api_keys import read_api_keys
 from recsys.storage.database import create_database_engine
 
@@ -87,7 +86,9 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
         )
-    app.add_middleware(AllowedHosts, hosts=settings.allowed_hosts or _list_own_hosts(settings.host))
+    # On loopback no other name leads here, unless a web page has it resolve to this address.
+    own_hosts = LOOPBACK_HOSTS if is_loopback(settings.host) else ("*",)
+    app.add_middleware(AllowedHosts, hosts=settings.allowed_hosts or own_hosts)
     app.add_middleware(RequestContext, metrics=service.metrics)
     install_problem_handlers(app)
     app.include_router(operations.public_router)
@@ -103,15 +104,6 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
         install_pages(app, service, settings)
     _document(app)
     return app
-
-
-def _list_own_hosts(address: str) -> tuple[str, ...]:
-    """List the hosts that may be asked for: a service on loopback has no other, so that no web page can reach it."""
-    try:
-        is_loopback = address == "localhost" or ip_address(address).is_loopback
-    except ValueError:  # another name
-        is_loopback = False
-    return LOOPBACK_HOSTS if is_loopback else ("*",)
 
 
 def _build_service(settings: Settings, source: ModelSource) -> Service:

@@ -4,11 +4,13 @@ Unset services mean the embedded ones that `otaku up` brings; a wrong value fail
 """
 
 import ipaddress
+import logging
 import os
+import stat
 from difflib import get_close_matches
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, HttpUrl, SecretStr, ValidationError, field_validator
@@ -16,6 +18,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from recsys.exceptions import ConfigurationError
 
+logger = logging.getLogger(__name__)
+
+_ENV_FILE: Final = Path(".env")
 # Variables that begin like settings and are read by others: the DAGs, and the supervisor of the local platform.
 READ_ELSEWHERE: Final = ("OTAKU_TASK_PYTHON", "OTAKU_SERVICE", "OTAKU_REVISION")
 
@@ -82,7 +87,7 @@ class Settings(BaseSettings):
         schemes = ("postgresql://", "postgresql+psycopg2://")
         if value is not None and not value.get_secret_value().startswith(schemes):
             raise ValueError("must start with postgresql://")
-        return value
+        return _check_url(value)
 
     @field_validator("redis_url")
     @classmethod
@@ -90,7 +95,7 @@ class Settings(BaseSettings):
         schemes = ("redis://", "rediss://", "unix://")
         if value is not None and not value.get_secret_value().startswith(schemes):
             raise ValueError("must start with redis://, rediss:// or unix://")
-        return value
+        return _check_url(value)
 
     @field_validator(
         "api_keys", "cors_origins", "allowed_hosts", "trusted_proxies", "algorithms", "hybrid_weights", mode="before"
@@ -106,7 +111,7 @@ class Settings(BaseSettings):
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
             try:
-                ip_network(text)
+                ipaddress.ip_network(text)
             except ValueError:
                 raise ValueError(f"{text!r} is no address or network such as 10.0.0.0/8") from None
         return value
@@ -165,6 +170,19 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value()
 
 
+def _check_url(url: SecretStr | None) -> SecretStr | None:
+    """Refuse a URL that drivers could not take apart either; their messages may hold the password."""
+    if url is not None:
+        try:
+            parts = urlsplit(url.get_secret_value())
+            wrong = parts.port == 0 or any(mark in parts.netloc for mark in " \t\r\n")
+        except ValueError:
+            wrong = True
+        if wrong:
+            raise ValueError("is no URL; is a character of the password not escaped, such as %2F for / and %40 for @?")
+    return url
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine reaches an address; a name other than `localhost` may stand for any."""
     try:
@@ -192,7 +210,8 @@ def find_unknown_variables() -> dict[str, str | None]:
     """
     prefix = str(Settings.model_config["env_prefix"])
     known = list_variables()
-    given = sorted({*os.environ, *dotenv_values(".env")})
+    own_file = _find_own_file()
+    given = sorted({*os.environ, *(dotenv_values(own_file) if own_file is not None else ())})
     return {
         name: next(iter(get_close_matches(name.upper(), known, n=1, cutoff=0.8)), None)
         for name in given
@@ -200,8 +219,20 @@ def find_unknown_variables() -> dict[str, str | None]:
     }
 
 
+def _find_own_file() -> Path | None:
+    """Find `.env`; one that another user has written, or may write, is left alone with a warning."""
+    try:
+        found = _ENV_FILE.stat()
+    except OSError:
+        return None
+    if found.st_uid not in (os.geteuid(), 0) or found.st_mode & stat.S_IWOTH:
+        logger.warning("%s is not read: another user may have written it; own it or remove it", _ENV_FILE.absolute())
+        return None
+    return _ENV_FILE
+
+
 def load_settings() -> Settings:
-    """Read the settings.
+    """Read the settings from the environment and a `.env` of the user's own.
 
     Raises
     ------
@@ -209,7 +240,7 @@ def load_settings() -> Settings:
         Names each setting that is wrong, without its value where the value is a secret.
     """
     try:
-        return Settings()
+        return Settings(_env_file=_find_own_file())  # type: ignore[call-arg]
     except ValidationError as error:
         fields = Settings.model_fields
         lines = []

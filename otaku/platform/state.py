@@ -1,10 +1,12 @@
 """What the platform remembers in its home: who runs where, and the generated credentials."""
 
+import errno
 import fcntl
 import json
 import logging
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -45,18 +47,34 @@ def prepare_home(home: Path) -> Path:
     Raises
     ------
     ConfigurationError
-        It cannot be created or written.
+        It cannot be created or written, or is not the user's own: whoever owns it could replace what is in it. A link
+        to a folder of the user's is followed, but its mode is not changed.
     """
     home = home.expanduser().absolute()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        home.chmod(0o700)
+        found = home.stat()
+        if found.st_uid != os.geteuid():
+            raise ConfigurationError(f"OTAKU_HOME={home} belongs to another user; choose a folder of yours")
+        if not home.is_symlink():
+            _make_private(home)
+        elif found.st_mode & 0o077:
+            raise ConfigurationError(f"OTAKU_HOME={home} is a link to a folder that others may read; chmod 700 it")
         (home / "logs").mkdir(exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f"OTAKU_HOME={home} cannot be used ({error.strerror}); choose a folder of yours"
         ) from None
     return home
+
+
+def _make_private(directory: Path) -> None:
+    """Change the mode of a directory, and of nothing that is put in its place meanwhile."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -89,7 +107,7 @@ def read_state(home: Path) -> State:
     """Read the running services; a missing, truncated or foreign file means none, and is put aside."""
     path = home / "state.json"
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(_read_own(path))
         _check_version(content["version"])
         return State(tuple(Running(**entry) for entry in content["services"]), dict(content["ports"]))
     except FileNotFoundError:
@@ -121,7 +139,7 @@ def read_credentials(home: Path, *, create: bool = True) -> Credentials:
     """
     path = home / "credentials.json"
     try:
-        return Credentials(**json.loads(path.read_bytes()))
+        return Credentials(**json.loads(_read_own(path)))
     except FileNotFoundError:
         if not create:
             raise ConfigurationError(f"{path} is missing; run otaku up") from None
@@ -135,11 +153,36 @@ def read_credentials(home: Path, *, create: bool = True) -> Credentials:
     return credentials
 
 
+def _read_own(path: Path) -> bytes:
+    """Read a file that only the user may have written; what it says decides which processes are signalled.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is a link, or another user's.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ConfigurationError(f"{path} is a link and is not followed; remove it") from None
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
+            raise ConfigurationError(f"{path} is no file of yours and is not read; remove it")
+        return file.read()
+
+
 def _write_private(path: Path, content: dict[str, Any]) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(content, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

@@ -66,10 +66,10 @@ class Running:
     url: str
 
     def process(self) -> psutil.Process | None:
-        """Find the guard of the service; None when it is gone or the pid belongs to another user."""
+        """Find the guard of the service; None when it is gone, or the process is another or none of a platform."""
         with suppress(psutil.Error):
             found = psutil.Process(self.pid)
-            if identify_start(self.pid) == self.started and _is_alive(found):
+            if identify_start(self.pid) == self.started and _is_alive(found) and MARKER in found.environ():
                 return found
         return None
 

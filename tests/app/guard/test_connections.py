@@ -67,7 +67,7 @@ def connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=60)
 
 
-def read_response(connection: socket.socket) -> tuple[int, dict[str, Any]]:
+def read_response(connection: socket.socket) -> tuple[int, Any]:
     """Read one response with a length; status 0 if the connection was closed without one."""
     received = b""
     while b"\r\n\r\n" not in received:

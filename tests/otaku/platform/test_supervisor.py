@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from otaku.platform.supervisor import (
+    MARKER,
     Running,
     Service,
     free_port,
@@ -101,7 +102,8 @@ def test_the_death_of_the_owner_ends_the_service(home: Path, log: Path, processe
 
 
 def test_a_recycled_pid_is_never_taken_for_the_service(home: Path) -> None:
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"])
+    environment = {**os.environ, MARKER: str(home)}
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"], env=environment)
     try:
         assert is_running(Running("postgres", stranger.pid, identify_start(stranger.pid), "nowhere"))
         recycled = Running("postgres", stranger.pid, identify_start(os.getpid()), "nowhere")
