@@ -4,6 +4,7 @@ from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
 
+from otaku_assets import announce, is_of_this_run
 from otaku_jobs import run_job
 from otaku_policy import DAG_POLICY, RATINGS, day_of_run
 
@@ -21,7 +22,7 @@ concurrent runs and a run after a crash end with the same tables.
 
 ### Triage
 * *a service is down*: nothing was written; the task is retried, or clear it later;
-* *skipped*: nothing was ingested yet (`otaku ingest DIR`);
+* *skipped*: no rating was added: nothing was ingested yet (`otaku ingest DIR`), the day had arrived, or a dry run;
 * *cohort size*: set both `cohort_min` and `cohort_max`, the same for all days; empty takes the default of the job;
 * *preview*: trigger with `dry_run` and read the return value of the task.
 """
@@ -51,7 +52,11 @@ def add_new_users() -> None:
         bounds = [params[name] for name in ("cohort_min", "cohort_max") if params[name] is not None]
         # Last, so that one bound without the other is refused as wrong usage.
         size = ["--cohort-size", *bounds] if bounds else []
-        return dict(run_job("simulate_new_users", "--json", "--day", day_of_run(context), *dry_run, *size))
+        report: dict[str, Any] = run_job("simulate_new_users", "--json", "--day", day_of_run(context), *dry_run, *size)
+        mine = is_of_this_run(context, is_new=not report["already_arrived"], changed_at=report["arrived_at"])
+        n_rows = report["n_ratings"] if mine and not report["dry_run"] else 0
+        days = {"day": report["day"], "n_users": report["n_users"]}
+        return announce(context, RATINGS, n_rows=n_rows, result=report, unchanged=report["sentence"], **days)
 
     add_cohort()
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException
 
+from otaku_assets import announce, is_of_this_run
 from otaku_jobs import run_job
 from otaku_policy import DAG_POLICY, RATINGS, day_of_run
 
@@ -21,7 +21,7 @@ The last ingested event is written to `feedback_folds` in the same transaction: 
 two concurrent runs the second waits for the first. Of several ratings of a title by one user the last one counts.
 
 ### Triage
-* *skipped*: there was no new feedback;
+* *skipped*: no rating changed: there was no new feedback, or it is a dry run;
 * *a service is down*: nothing was written; the task is retried, or clear it later;
 * *preview*: trigger with `dry_run` and read the return value of the task.
 """
@@ -43,10 +43,12 @@ def ingest_feedback() -> None:
         """Write new ratings into the tables of the training data."""
         context = get_current_context()
         dry_run = ["--dry-run"] if context["params"]["dry_run"] else []
-        report = run_job("retrain_model.feedback", "--day", day_of_run(context), *dry_run)
-        if not report["n_feedback"]:
-            raise AirflowSkipException(f"no new feedback after event {report['last_feedback_id']}")
-        return dict(report)
+        report: dict[str, Any] = run_job("retrain_model.feedback", "--day", day_of_run(context), *dry_run)
+        last = report["last_fold"] or {"at": None, "n_ratings": 0}
+        mine = is_of_this_run(context, is_new=report["n_feedback"] > 0, changed_at=last["at"])
+        changed = report["n_ratings"] + report["n_statuses"] if report["n_feedback"] else last["n_ratings"]
+        n_rows = changed if mine and not report["dry_run"] else 0
+        return announce(context, RATINGS, n_rows=n_rows, result=report, unchanged=report["sentence"], day=report["day"])
 
     fold_feedback()
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException
 
+from otaku_assets import announce, is_of_this_run
 from otaku_jobs import run_job
 from otaku_policy import DAG_POLICY, DRIFT, day_of_run
 
@@ -22,7 +22,8 @@ A day that has its row is left as it is. A retraining that is requested twice ru
 
 ### Triage
 * *measure is skipped*: nothing was ingested or promoted yet;
-* *request_retraining is skipped*: no limit is breached, or a challenger was evaluated within `rest_days`; see its log;
+* *request_retraining is skipped*: no limit is breached, a challenger was evaluated within `rest_days`, or the day was
+  measured before; see its log;
 * *too many requests, or none*: change the params; an empty param takes the default of the job, shown by
   `otaku drift --help`. 0.1 and 0.25 are the usual limits of the population stability index.
 """
@@ -32,7 +33,7 @@ A day that has its row is left as it is. A retraining that is requested twice ru
     **DAG_POLICY,
     schedule=CronDataIntervalTimetable("10 22 * * *", timezone="UTC"),
     params={
-        "dry_run": Param(False, type="boolean", description="measure, but request no retraining"),
+        "dry_run": Param(False, type="boolean", description="measure, but write no row and request no retraining"),
         "window_days": Param(None, type=["null", "integer"], minimum=1, description="compare users of these last days"),
         "rest_days": Param(None, type=["null", "integer"], minimum=1, description="days between two requests"),
         "psi": Param(
@@ -56,16 +57,17 @@ def monitor_drift() -> None:
         context = get_current_context()
         given = {name: value for name, value in context["params"].items() if name != "dry_run" and value is not None}
         options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
-        row = run_job("retrain_model.drift", "--day", day_of_run(context), *options)
-        return {name: row[name] for name in ("day", "retraining_wanted", "reason", "report_uri")}
+        dry_run = ["--dry-run"] if context["params"]["dry_run"] else []
+        row = run_job("retrain_model.drift", "--day", day_of_run(context), *options, *dry_run)
+        mine = is_of_this_run(context, is_new=row["is_new"], changed_at=row["measured_at"])
+        return {name: row[name] for name in ("day", "retraining_wanted", "reason", "report_uri")} | {"is_new": mine}
 
     @task(outlets=[DRIFT])
     def request_retraining(row: Any) -> None:
         """Update the asset that `retrain_model` waits for."""
         context = get_current_context()
-        if context["params"]["dry_run"] or not row["retraining_wanted"]:
-            raise AirflowSkipException(row["reason"])
-        context["outlet_events"][DRIFT].extra = {"day": row["day"]}
+        wanted = row["retraining_wanted"] and row["is_new"] and not context["params"]["dry_run"]
+        announce(context, DRIFT, n_rows=int(wanted), result=None, unchanged=row["reason"], day=row["day"])
 
     request_retraining(measure())
 

@@ -27,6 +27,7 @@ NON_RETRYABLE: list[str | type[BaseException]] = [
     "recsys.exceptions.ConfigurationError",
     "recsys.exceptions.RegistryError",
     "recsys.exceptions.StaleChampionError",
+    "recsys.exceptions.UnfinishedDayError",
 ]
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[]

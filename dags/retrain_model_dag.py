@@ -1,14 +1,13 @@
 """The weekly DAG: train a challenger and let the gate decide."""
 
-import json
-import logging
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, chain, dag, get_current_context, task
+from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, chain, dag, task
 
-from otaku_jobs import run_job
-from otaku_policy import DAG_POLICY, DRIFT, PRODUCTION_MODEL, TRAINING_POOL, day_of_run
+from otaku_approval import build_approval
+from otaku_policy import DAG_POLICY, DRIFT, PRODUCTION_MODEL, TRAINING_POOL
+from otaku_steps import decide, run_step
 
 DOC = """
 ### What
@@ -18,11 +17,12 @@ Trains a challenger, compares it with the champion on the same held-out users, a
 Every Sunday at 22:30 UTC on the data as of then, and when `monitor_drift` requests it, for the day of the report.
 
 ### Idempotency
-Every step reads and writes under `retrain/<as_of>/` and skips finished work; a promotion is unique by the key of the
-run in `decisions`. Any task can be cleared, killed or run concurrently.
+Every step reads and writes under `retrain/<run key>/` and skips finished work; a promotion is unique by the run key in
+`decisions`. The key holds the day and a digest of code and settings: with others, `snapshot` begins another attempt.
 
 ### Triage
-* *promote is skipped*: the gate decided to keep the champion; the reason is in the log of `gate` and in `decisions`;
+* *promote is skipped*: the gate kept the champion, for the reason in the log of `gate`, or an earlier run promoted;
+* *approve waits*: answer under Required Actions, or `otaku models approve RUN`; after 2 days the champion stays;
 * *all tasks are skipped*: nothing was ingested yet (`otaku ingest DIR`);
 * *a service is down*: the task is retried and continues where it stopped;
 * *another version was promoted meanwhile*: `promote` or `keep` fails at once; clear `evaluate` and all that follows;
@@ -30,12 +30,8 @@ run in `decisions`. Any task can be cleared, killed or run concurrently.
 * *the decision was wrong*: `otaku models rollback --reason TEXT` restores the previous version.
 """
 
-
-def run_step(name: str) -> Any:
-    """Run one step of `retrain_model` for the run's day, preset and rules of the gate."""
-    context = get_current_context()
-    preset, rules = context["params"]["preset"], json.dumps(context["params"]["gate"])
-    return run_job("retrain_model", name, "--as-of", day_of_run(context), "--preset", preset, "--gate", rules)
+# Of gate and approve, one may be skipped.
+AFTER_ANY = "none_failed_min_one_success"
 
 
 @dag(
@@ -44,7 +40,10 @@ def run_step(name: str) -> Any:
     params={
         "preset": Param("default", enum=["default", "original"], description="hyper-parameters of the ranker"),
         "gate": Param({}, type="object", description='rules that differ from OTAKU_GATE_*: {"margin": 0.02}'),
-        "dry_run": Param(False, type="boolean", description="train and evaluate, but promote nothing"),
+        "approval": Param(
+            None, enum=[None, "none", "always", "if_close"], description="which promotions a person approves"
+        ),
+        "dry_run": Param(False, type="boolean", description="train and evaluate, but write below dry-run/ alone"),
     },
     tags=["otaku", "weekly", "training"],
     description="Train a challenger; promote it if it passes the gate",
@@ -58,22 +57,24 @@ def retrain_model() -> None:
 
     @task.branch
     def gate() -> str | None:
-        """Decide on the challenger and return the task that follows: none in a dry run."""
-        decision = run_step("gate")
-        logging.getLogger(__name__).info("the gate decided %s: %s", decision["action"], decision["reason"])
-        return None if get_current_context()["params"]["dry_run"] else str(decision["action"])
+        """Decide on the challenger and return the task that follows."""
+        return decide()
 
+    decided, approve = gate(), build_approval("approve")
+    verdicts = [
+        step("promote", "Move the alias and write to the ledger.", outlets=[PRODUCTION_MODEL], trigger_rule=AFTER_ANY),
+        step("keep", "Write to the ledger that the champion stays.", trigger_rule=AFTER_ANY),
+    ]
+    decided >> verdicts
     chain(
         step("snapshot", "Write a snapshot of the tables as of the day of the run."),
         step("embed_text", "Encode new and changed synopses.", 3, pool=TRAINING_POOL),
         step("fit_retrieval", "Fit the candidate generators on the training users.", 3, pool=TRAINING_POOL),
         step("train_ranker", "Train both heads of the ranker.", 3, pool=TRAINING_POOL),
         step("evaluate", "Evaluate challenger and champion on the same held-out users."),
-        gate(),
-        [
-            step("promote", "Move the alias and write to the ledger.", outlets=[PRODUCTION_MODEL]),
-            step("keep", "Write to the ledger that the champion stays."),
-        ],
+        decided,
+        approve,
+        verdicts,
     )
 
 

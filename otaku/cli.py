@@ -6,6 +6,7 @@ import sys
 import typer
 
 from otaku.commands import (
+    approvals,
     demo,
     doctor,
     drift,
@@ -13,7 +14,6 @@ from otaku.commands import (
     import_list,
     ingest,
     keys,
-    models,
     platform,
     retrain,
     sample,
@@ -48,7 +48,7 @@ app.add_typer(snapshots.app, name="snapshots", rich_help_panel=_DATA)
 app.command(rich_help_panel=_SERVICE)(retrain.retrain)
 app.command(rich_help_panel=_SERVICE, cls=evaluate.EvaluateCommand)(evaluate.evaluate)
 app.command(rich_help_panel=_SERVICE)(drift.drift)
-app.add_typer(models.app, name="models", rich_help_panel=_SERVICE)
+app.add_typer(approvals.app, name="models", rich_help_panel=_SERVICE)
 app.command(rich_help_panel=_SERVICE)(serve.serve)
 app.add_typer(keys.app, name="keys", rich_help_panel=_SERVICE)
 

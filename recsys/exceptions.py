@@ -25,7 +25,8 @@ RecsysError
 ├── ArrivalError            a cohort cannot arrive
 ├── EvaluationError         no user or model to evaluate
 ├── RetrainError            a retraining step cannot go on
-│   └── StaleChampionError  another version took over in the meantime
+│   ├── StaleChampionError  another version took over in the meantime
+│   └── UnfinishedDayError  a day to which users may still be added
 └── ServiceUnavailableError a part that is needed does not answer
 """
 
@@ -178,6 +179,10 @@ class RetrainError(RecsysError):
 
 class StaleChampionError(RetrainError):
     """The champion that a decision was made against is no longer in Production."""
+
+
+class UnfinishedDayError(RetrainError):
+    """Users may still be added to the day that should be frozen or measured."""
 
 
 class ServiceUnavailableError(RecsysError):

@@ -6,22 +6,44 @@ from collections.abc import Sequence
 from functools import partial
 
 from recsys.jobs import call_job, run_main
-from retrain_model.options import AsOf, DryRun, Gate, Preset, Step
+from retrain_model.options import AnswerReason, ApprovalMode, AsOf, DryRun, Gate, Preset, Responder, RunKey, Step
 
 PROG = "retrain_model"
 
 
 def retrain_model(
-    as_of: AsOf, step: Step = None, preset: Preset = "default", gate: Gate = "{}", dry_run: DryRun = False
+    as_of: AsOf,
+    step: Step = None,
+    preset: Preset = "default",
+    gate: Gate = "{}",
+    run_key: RunKey = None,
+    approval: ApprovalMode = None,
+    responder: Responder = None,
+    reason: AnswerReason = None,
+    dry_run: DryRun = False,
 ) -> object:
     """Train a challenger on the data as of a day, evaluate it, and promote it if it passes the gate."""
     from recsys.progress import log_progress
+    from retrain_model.context import Answer
     from retrain_model.job import open_context, parse_rules, retrain, run_step
 
     rules = parse_rules(gate)
-    with log_progress() as on_progress, open_context(as_of.date(), preset, progress=on_progress, gate=rules) as context:
+    answer = None if reason is None else Answer(responder, reason)
+    with (
+        log_progress() as on_progress,
+        open_context(
+            as_of.date(),
+            preset,
+            progress=on_progress,
+            gate=rules,
+            run_key=run_key,
+            approval=approval,
+            answer=answer,
+            dry_run=dry_run,
+        ) as context,
+    ):
         if step is None:
-            return retrain(context, dry_run=dry_run).to_dict()
+            return retrain(context).to_dict()
         return run_step(context, step)
 
 

@@ -5,21 +5,25 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Engine
 
-import recsys
 from recsys.exceptions import ArtifactError, RetrainError
+from recsys.gate.approval import Approval
 from recsys.gate.gate import PromotionGate
 from recsys.progress import OnProgress, ignore_progress
 from recsys.ranking.params import Preset
+from recsys.revision import describe_code
 from recsys.storage.artifacts import MANIFEST, ArtifactStore
 from recsys.storage.locks import hold_lock
 from recsys.storage.registry import Registry
+from retrain_model.days import now_utc
+from retrain_model.environment import compute_lock_hash
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +49,31 @@ COMMIT_POINTS: Final = (
     "previous moved",
     "decision shown",
 )
+# One more where a person is asked; the decision and all that follows is then made by whoever answers.
+APPROVAL_POINT: Final = "approval requested"
 INPUTS = "inputs.json"
 ROOT = "retrain"
+DRY_RUNS: Final = "dry-run"
+# Steps whose files a rebuild must give again, and that no other code may go on with.
+FITTED: Final = ("snapshot", "embed_text", "fit_retrieval", "train_ranker")
+_DIGEST_LENGTH: Final = 8
+
+
+def _describe_code() -> dict[str, str | None]:
+    return {**describe_code(), "lock": compute_lock_hash()}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a request for approval; `responder` is None where nobody answered in time."""
+
+    responder: str | None
+    reason: str
 
 
 @dataclass(frozen=True)
 class RetrainContext:
-    """One retraining: its key, its services and its sources of chance and time.
+    """One attempt at a retraining: its key, its services and its sources of chance and time.
 
     Parameters
     ----------
@@ -67,8 +89,20 @@ class RetrainContext:
         Standalone models that are fitted and stored with the version; None for all.
     params
         Hyper-parameters of standalone models that replace the defaults, by model and name.
+    code
+        Version, revision and locked packages of the code that runs.
+    attempt
+        Run key of an attempt to go on with; by default that of the inputs given here.
+    approval
+        Which promotions wait for a person.
+    answer
+        What a person answered, for the step that carries it out.
+    dry_run
+        Write below `dry-run/` alone: no table, alias, run or version.
+    clock
+        Tells the present moment, in UTC.
     place
-        Key prefix of all output in S3; by default `retrain/<run key>`.
+        Key prefix of all output in S3; by default `retrain/<run key>`, or `dry-run/<run key>`.
     """
 
     as_of: date
@@ -81,24 +115,58 @@ class RetrainContext:
     n_threads: int = 2
     progress: OnProgress = ignore_progress
     gate: PromotionGate = field(default_factory=PromotionGate)
+    code: Mapping[str, str | None] = field(default_factory=_describe_code)
+    attempt: str | None = None
+    approval: Approval = Approval.Never
+    answer: Answer | None = None
+    dry_run: bool = False
+    clock: Callable[[], datetime] = now_utc
     place: str | None = None
     algorithms: tuple[str, ...] | None = ()
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """All that a challenger depends on beside the data, JSON-ready."""
+        described = {
+            "model_name": self.registry.model_name,
+            "as_of": self.as_of.isoformat(),
+            "preset": asdict(self.preset),
+            "seed": self.seed,
+            "n_threads": self.n_threads,
+            "text_model": self.text_model,
+            "algorithms": self.algorithms,
+            "params": {name: dict(values) for name, values in self.params.items()},
+            "code": dict(self.code),
+        }
+        return dict(json.loads(json.dumps(described)))
+
     @property
     def run_key(self) -> str:
-        """Name of this retraining: the day, and the preset where it is not the default."""
+        """Name of this attempt: the day, the preset where it is not the default, and the digest of the inputs.
+
+        The same inputs find the attempt again; a patch release or another setting is another attempt of the day.
+        """
+        return self.attempt or self.own_key
+
+    @cached_property
+    def own_key(self) -> str:
+        """The run key of the inputs given here."""
         suffix = "" if self.preset.name == "default" else f"-{self.preset.name}"
-        return f"{self.as_of.isoformat()}{suffix}"
+        digest = hashlib.sha256(json.dumps(self.inputs, sort_keys=True).encode()).hexdigest()
+        return f"{self.as_of.isoformat()}{suffix}-{digest[:_DIGEST_LENGTH]}"
 
     def command(self, step: str) -> str:
         """Spell the command that runs one step of this retraining."""
         preset = "" if self.preset.name == "default" else f" --preset {self.preset.name}"
-        return f"python -m retrain_model {step} --as-of {self.as_of.isoformat()}{preset}"
+        attempt = f" --run-key {self.attempt}" if self.attempt else ""
+        dry_run = " --dry-run" if self.dry_run else ""
+        return f"python -m retrain_model {step} --as-of {self.as_of.isoformat()}{preset}{attempt}{dry_run}"
 
     def prefix(self, step: str) -> str:
         """Key prefix of a step's output in S3."""
-        return f"{self.place or f'{ROOT}/{self.run_key}'}/{step}"
+        root = DRY_RUNS if self.dry_run else ROOT
+        return f"{self.place or f'{root}/{self.run_key}'}/{step}"
 
 
 def read_step_digest(context: RetrainContext, step: str) -> str:
@@ -118,7 +186,14 @@ def read_step_digest(context: RetrainContext, step: str) -> str:
     return hashlib.sha256(manifest).hexdigest()
 
 
-def publish_once(context: RetrainContext, step: str, inputs: Mapping[str, Any], build: Callable[[Path], None]) -> str:
+def publish_once(
+    context: RetrainContext,
+    step: str,
+    inputs: Mapping[str, Any],
+    build: Callable[[Path], None],
+    *,
+    is_settled: bool = False,
+) -> str:
     """Run a step unless it has already been run on the same inputs; return the URI of its output.
 
     Killed at any instant it leaves no manifest and is built anew. Run twice at the same time, one waits for the other.
@@ -126,16 +201,26 @@ def publish_once(context: RetrainContext, step: str, inputs: Mapping[str, Any], 
     Parameters
     ----------
     inputs
-        All that the output depends on, JSON-ready; the version of this package is added.
+        All that the output depends on, JSON-ready; the code is added.
     build
         Writes the output files into a folder.
+    is_settled
+        What is there stays, whatever the inputs are: the ledger has the verdict that it led to.
+
+    Raises
+    ------
+    RetrainError
+        If the attempt was begun with other inputs and would have to be fitted anew.
     """
     prefix = context.prefix(step)
-    wanted = {"recsys": recsys.__version__, **inputs}
+    wanted = {"code": dict(context.code), **inputs}
     with hold_lock(context.engine, prefix):
-        if _stored_inputs(context.store, prefix) == wanted:
+        stored = read_inputs(context, step)
+        if stored is not None and (is_settled or stored == wanted):
             log.info("%s of %s is already there", step, context.run_key)
             return context.store.uri(f"{prefix}/")
+        if step in FITTED:
+            _refuse_other_inputs(context)
         with tempfile.TemporaryDirectory(prefix="otaku-") as folder:
             build(Path(folder))
             (Path(folder) / INPUTS).write_text(json.dumps(wanted, indent=1, sort_keys=True))
@@ -143,15 +228,39 @@ def publish_once(context: RetrainContext, step: str, inputs: Mapping[str, Any], 
             return context.store.write_directory(prefix, Path(folder))
 
 
-def _stored_inputs(store: ArtifactStore, prefix: str) -> dict[str, Any] | None:
+def read_inputs(context: RetrainContext, step: str) -> dict[str, Any] | None:
     """Read the inputs of a finished step; None if it has not finished."""
-    if not store.exists(f"{prefix}/{MANIFEST}"):
+    prefix = context.prefix(step)
+    if not context.store.exists(f"{prefix}/{MANIFEST}"):
         return None
     try:
-        stored: dict[str, Any] = json.loads(store.read_bytes(f"{prefix}/{INPUTS}"))
+        stored: dict[str, Any] = json.loads(context.store.read_bytes(f"{prefix}/{INPUTS}"))
     except (ArtifactError, ValueError):
         return None
     return stored
+
+
+def _refuse_other_inputs(context: RetrainContext) -> None:
+    if context.run_key == context.own_key:
+        return
+    begun = (read_inputs(context, "snapshot") or {}).get("attempt", {})
+    changes = ", ".join(list_changes(begun, context.inputs)) or "it has no snapshot"
+    raise RetrainError(
+        f"{context.run_key} was begun with other inputs ({changes}); run its steps from `snapshot` on again, which "
+        f"makes the attempt {context.own_key}"
+    )
+
+
+def list_changes(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
+    """Say which inputs of two attempts differ, by their names with dots."""
+    changes: list[str] = []
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            changes += list_changes(old, new, f"{path}{name}.")
+        elif old != new:
+            changes.append(f"{path}{name} is {new}, was {old}")
+    return changes
 
 
 def fetch(context: RetrainContext, step: str, folder: Path) -> Path:

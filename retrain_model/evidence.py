@@ -12,23 +12,20 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
-import recsys
 from recsys.evaluation.model_card import CardFacts, build_card
 from recsys.evaluation.reliability import ReliabilityBin, compute_calibration_error
 from recsys.evaluation.training_plots import plot_importance, plot_learning_curves, plot_reliability
 from recsys.exceptions import ArtifactError, RetrainError
 from recsys.gate.decision import Decision
-from recsys.revision import find_revision
 from recsys.storage.artifacts import MANIFEST
 from recsys.storage.registry import Registry
-from retrain_model.context import RetrainContext
+from retrain_model.context import FITTED, RetrainContext, read_inputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,19 +35,19 @@ CARD: Final = "model_card.md"
 TRAINING: Final = "training.json"
 ENVIRONMENT: Final = "environment.json"
 PER_USER: Final = "evidence/per_user.parquet"
-# Steps whose files a rebuild must give again.
-FITTED: Final = ("snapshot", "embed_text", "fit_retrieval", "train_ranker")
 
 
 def build_recipe(context: RetrainContext, snapshot_uri: str, environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Write down all that a rebuild needs, and the digests that tell whether it succeeded."""
+    """Write down all that a rebuild needs, and the digests that tell whether it succeeded.
+
+    Settings and code are those of the training, whatever runs now.
+    """
+    begun = (read_inputs(context, "snapshot") or {}).get("attempt", context.inputs)
+    trained = (read_inputs(context, "train_ranker") or {}).get("code", context.code)
     return {
-        "as_of": context.as_of.isoformat(),
-        "preset": asdict(context.preset),
-        "seed": context.seed,
-        "text_model": context.text_model,
+        **{name: begun[name] for name in ("as_of", "preset", "seed", "text_model")},
         "snapshot": snapshot_uri,
-        "code": {"recsys": recsys.__version__, "commit": find_revision()},
+        "code": {name: trained[name] for name in ("recsys", "commit")},
         "environment": dict(environment),
         "files": {step: read_file_digests(context, step) for step in FITTED},
     }

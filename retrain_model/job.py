@@ -1,6 +1,7 @@
 """Run a retraining, whole or one step of it, without Airflow."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -11,6 +12,8 @@ from pydantic import ValidationError
 
 from recsys.connections import open_engine, open_registry, open_store
 from recsys.exceptions import ConfigurationError
+from recsys.gate.approval import Approval
+from recsys.gate.decision import Action
 from recsys.gate.gate import PromotionGate
 from recsys.gate.guardrails import GuardrailLimits
 from recsys.progress import OnProgress, ignore_progress, track_stage
@@ -18,8 +21,12 @@ from recsys.ranking.params import get_preset
 from recsys.retrieval.standalone import select_standalone
 from recsys.settings import Settings, load_settings
 from recsys.storage.database import migrate
+from recsys.storage.schema_state import require_newest_schema
 from retrain_model import steps
-from retrain_model.context import RetrainContext
+from retrain_model.attempts import find_verdict
+from retrain_model.context import Answer, RetrainContext
+
+log = logging.getLogger(__name__)
 
 PREFIX: Final = "gate_"
 
@@ -91,6 +98,10 @@ def open_context(
     settings: Settings | None = None,
     progress: OnProgress = ignore_progress,
     gate: Mapping[str, float] | None = None,
+    run_key: str | None = None,
+    approval: str | None = None,
+    answer: Answer | None = None,
+    dry_run: bool = False,
 ) -> Iterator[RetrainContext]:
     """Connect to the services and yield what the steps need.
 
@@ -98,6 +109,14 @@ def open_context(
     ----------
     gate
         Settings of the gate for this run, by name; the others come from `settings`.
+    run_key
+        Of an attempt to go on with; by default that of the present code and settings.
+    approval
+        Which promotions wait for a person: none, always or if_close; by default as in `settings`.
+    answer
+        What a person answered, for `promote` or `keep`.
+    dry_run
+        Write below `dry-run/` of the bucket alone, and apply no migration.
 
     Raises
     ------
@@ -109,7 +128,7 @@ def open_context(
     select_standalone(settings.algorithms)
     registry, store = open_registry(settings), open_store(settings)
     with open_engine(settings) as engine:
-        migrate(engine)
+        (require_newest_schema if dry_run else migrate)(engine)
         store.ensure_bucket()
         yield RetrainContext(
             as_of=as_of,
@@ -122,12 +141,28 @@ def open_context(
             gate=rules,
             algorithms=settings.algorithms,
             params=build_params(settings),
+            attempt=_check_run_key(run_key, as_of),
+            approval=settings.approval if approval is None else Approval(approval),
+            answer=answer,
+            dry_run=dry_run,
         )
+
+
+def _check_run_key(run_key: str | None, as_of: date) -> str | None:
+    if run_key is not None and not run_key.startswith(f"{as_of.isoformat()}-"):
+        raise ConfigurationError(f"{run_key!r} is no attempt of {as_of}; its run keys begin with {as_of}-")
+    return run_key
 
 
 @dataclass(frozen=True)
 class RetrainReport:
-    """What a retraining ended with; `action` is what happened, which a dry run leaves at "none"."""
+    """What a retraining ended with.
+
+    Parameters
+    ----------
+    action
+        What happened: `promote`, `keep`, `wait` for approval, or `none` in a dry run.
+    """
 
     run_key: str
     action: str
@@ -145,17 +180,43 @@ class RetrainReport:
 
 
 def run_step(context: RetrainContext, name: str) -> Any:
-    """Run one step by its name and return what it returns: a URI, or the decision of `gate`."""
+    """Run one step by its name and return what it returns: a URI, or the decision of `gate`.
+
+    Of `promote` and `keep` a mapping is returned: the URI of the `model`, the `action` that the ledger holds, when it
+    was decided (`decided_at`), and whether by this call (`is_new`).
+    """
     with track_stage(context.progress, f"{name} of {context.run_key}"):
-        return getattr(steps, name)(context)
+        if name in (Action.Promote, Action.Keep):
+            is_new = find_verdict(context) is None
+            model, entry = getattr(steps, name)(context), find_verdict(context)
+            assert entry is not None  # noqa: S101 - both steps write it or raise
+            decided_at = entry.created_at.isoformat()
+            return {"model": model, "action": entry.action, "is_new": is_new, "decided_at": decided_at}
+        try:
+            return getattr(steps, name)(context)
+        except Exception:
+            _mark_failed(context)
+            raise
+
+
+def _mark_failed(context: RetrainContext) -> None:
+    """Let MLflow show that the run failed, if it was started; a service that is down must not hide the first error."""
+    if context.dry_run:
+        return
+    try:
+        context.registry.fail_run(context.run_key)
+    except Exception as error:  # noqa: BLE001 - the error of the step matters
+        log.warning("the run of %s could not be marked as failed: %s", context.run_key, error)
 
 
 def retrain(context: RetrainContext, *, dry_run: bool = False) -> RetrainReport:
-    """Run all steps; a dry run trains and evaluates but leaves alias and ledger alone."""
+    """Run all steps; a dry run trains and evaluates, and writes nothing outside `dry-run/` of the bucket."""
+    context = replace(context, dry_run=dry_run or context.dry_run)
     for name in steps.STEPS:
         run_step(context, name)
     decision = steps.gate(context)
-    action = "none" if dry_run else str(decision["action"])
-    if not dry_run:
-        run_step(context, action)
+    action = "none"
+    if not context.dry_run:
+        is_waiting = run_step(context, "request_approval")["required"]
+        action = "wait" if is_waiting else str(run_step(context, str(decision["action"]))["action"])
     return RetrainReport(context.run_key, action, decision, steps.read_evaluation(context))

@@ -16,16 +16,15 @@ from typing import Any, Final
 
 import numpy as np
 
-import recsys
 from recsys.data.splits import TEST, select_group
 from recsys.data.users import Users, build_users
 from recsys.ranking.params import Preset
 from recsys.recommender import Recommender
-from recsys.revision import find_revision
+from recsys.revision import describe_code
 from recsys.storage.snapshots import Snapshot
-from retrain_model.context import RetrainContext, fetch, publish_once
+from retrain_model.context import FITTED, RetrainContext, fetch, publish_once
 from retrain_model.environment import describe_environment
-from retrain_model.evidence import FITTED, read_file_digests, read_recipe
+from retrain_model.evidence import read_file_digests, read_recipe
 from retrain_model.steps.fit import embed_text, fit_retrieval, load_snapshot, train_ranker
 
 log = logging.getLogger(__name__)
@@ -94,6 +93,7 @@ def follow(recipe: Mapping[str, Any], context: RetrainContext, place: str) -> Re
         text_model=recipe["text_model"],
         seed=recipe["seed"],
         n_threads=recipe["environment"]["n_threads"],
+        attempt=None,
         place=place,
     )
 
@@ -137,8 +137,7 @@ def find_other_circumstances(recipe: Mapping[str, Any]) -> Iterator[str]:
     """Say in which way code and environment are not those of the recipe."""
     before = recipe["environment"]
     now = describe_environment(before["n_threads"])
-    code = {"recsys": recsys.__version__, "commit": find_revision()}
-    for name, value in code.items():
+    for name, value in describe_code().items():
         if value != recipe["code"][name]:
             yield f"code ({name}): {recipe['code'][name]} then, {value} now"
     for name, value in before["packages"].items():

@@ -26,18 +26,23 @@ def load_text_vectors(
     texts: Sequence[str],
     model_name: str,
     *,
+    place: str = "",
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Floats:
     """Return the vector of each text `(n_texts, 384)`, encoding only those that no pack holds.
 
     Parameters
     ----------
+    place
+        Key prefix, with its slash, below which new packs are kept; those of all other runs are read as well.
     on_progress
         Called with texts known and texts in total.
     """
     digests = [compute_text_digest(text, model_name) for text in texts]
     prefix = f"embeddings/{hashlib.sha256(model_name.encode()).hexdigest()[:16]}"
     known = _read_packs(store, prefix)
+    if place:
+        known |= _read_packs(store, f"{place}{prefix}")
     known[compute_text_digest("", model_name)] = np.zeros(DIMENSIONS, dtype=np.float32)
     wanted = {digest: text for digest, text in zip(digests, texts, strict=True) if digest not in known}
     log.info("%d of %d texts are new to %s", len(wanted), len(set(digests)), model_name)
@@ -50,7 +55,7 @@ def load_text_vectors(
             on_progress(n_known + start + len(part) * done // total, len(texts))
 
         vectors = embed_texts([wanted[digest] for digest in part], model_name, on_progress=report)
-        _write_pack(store, prefix, part, vectors)
+        _write_pack(store, f"{place}{prefix}", part, vectors)
         known.update(zip(part, vectors, strict=True))
     return np.stack([known[digest] for digest in digests])
 

@@ -55,7 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def to_dict(report: "ArrivalReport") -> dict[str, Any]:
     """Return the numbers of a report, JSON-ready."""
-    return {"day": report.day.isoformat(), "n_users": report.n_users, "n_ratings": report.n_ratings}
+    return {
+        "day": report.day.isoformat(),
+        "n_users": report.n_users,
+        "n_ratings": report.n_ratings,
+        "n_generated": report.n_generated,
+        "already_arrived": report.already_arrived,
+        "arrived_at": report.arrived_at.isoformat() if report.arrived_at else None,
+        "dry_run": report.dry_run,
+        "sentence": describe(report),
+    }
 
 
 def describe(report: "ArrivalReport") -> str:

@@ -43,6 +43,8 @@ class ArrivalReport:
         The day had arrived before; nothing was changed and the numbers are those of then.
     dry_run
         Nothing was written.
+    arrived_at
+        When a day that had arrived before was written.
     """
 
     day: dt.date
@@ -53,6 +55,7 @@ class ArrivalReport:
     user_ids: tuple[int, ...]
     already_arrived: bool = False
     dry_run: bool = False
+    arrived_at: dt.datetime | None = None
 
 
 def add_new_users(
@@ -129,7 +132,8 @@ def _read_report(connection: Connection, day: dt.date, *, dry_run: bool) -> Arri
     cohort = select(users.c.user_id).where(users.c.batch_id == row.batch_id, users.c.arrived_on == day)
     user_ids = tuple(sorted(connection.scalars(cohort)))
     numbers = (row.n_users, row.n_ratings, row.n_generated)
-    return ArrivalReport(day, row.batch_id, *numbers, user_ids, already_arrived=True, dry_run=dry_run)
+    then = {"already_arrived": True, "arrived_at": row.created_at}
+    return ArrivalReport(day, row.batch_id, *numbers, user_ids, dry_run=dry_run, **then)
 
 
 def _compute_preference_rows(connection: Connection, cohort: Cohort) -> pd.DataFrame | None:

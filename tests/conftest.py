@@ -59,6 +59,8 @@ def _environment_without_services() -> Iterator[None]:
         if name.startswith(_SERVICE_VARIABLES) and name != "AWS_CA_BUNDLE":
             patch.delenv(name)
     patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Part of every run key: editing the code while the tests run must not change it.
+    patch.setenv("OTAKU_REVISION", "tests")
     # Wide enough that no table folds what a test looks for.
     patch.setattr("otaku.console.console.width", 200)
     patch.setattr("otaku.console.error_console.width", 200)

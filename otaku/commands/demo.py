@@ -52,6 +52,8 @@ def demo(
         json_file.write_text(json.dumps(report.to_dict(), indent=1))
         console.print(f"The report is in {json_file}.", soft_wrap=True)
     console.print(f"\nDone in {report.seconds['all']:.0f} s.")
+    if not report.consistency["ok"]:
+        raise typer.Exit(1)
 
 
 @contextmanager
@@ -111,6 +113,8 @@ def _run(
                 with show_progress(output.console) as on_progress:
                     run_week(settings, week, report, output, on_progress)
         _serve(given, keep=keep, algorithms=algorithms, output=output, report=report)
+        output.section("Consistency")
+        steps.check_consistency(settings, report, output)
     if keep and by_airflow:
         output.print("The schedules of Airflow are off; [bold]otaku down[/] and [bold]otaku up[/] turn them on.")
 

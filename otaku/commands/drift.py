@@ -31,12 +31,13 @@ def drift(
 ) -> None:
     """Compare recent users with those the model in Production was trained on.
 
-    A day that was measured before shows its stored report.
+    A day that the nightly job measured shows its stored report; any other is measured now and nothing is stored but
+    the report, below dry-run/ of the bucket.
     """
     from otaku.console import running_settings, show_progress
     from recsys.connections import open_engine, open_registry, open_store
     from recsys.progress import track_stage
-    from recsys.storage.database import migrate
+    from recsys.storage.schema_state import require_newest_schema
     from retrain_model.drift.job import monitor_drift
 
     rules = build_rules(window_days, rest_days, psi, unknown_share, age_days)
@@ -47,8 +48,8 @@ def drift(
         show_progress() as on_progress,
         track_stage(on_progress, f"drift of {day:%Y-%m-%d}"),
     ):
-        migrate(engine)
-        row = monitor_drift(engine, store, registry, day.date(), rules)
+        require_newest_schema(engine)
+        row = monitor_drift(engine, store, registry, day.date(), rules, dry_run=True)
     if as_json:
         typer.echo(json.dumps(row.to_dict(), indent=2))
     else:

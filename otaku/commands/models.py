@@ -25,7 +25,7 @@ By = Annotated[str | None, typer.Option(help="Who decides; by default the name o
 
 
 @contextmanager
-def _open() -> Iterator[tuple["Engine", "Registry"]]:
+def open_ledger() -> Iterator[tuple["Engine", "Registry"]]:
     """Connect to the ledger and to the registry of the running platform."""
     from otaku.console import running_settings
     from recsys.connections import open_engine, open_registry
@@ -44,8 +44,8 @@ def list_models(as_json: AsJson = False) -> None:
     from otaku.console import console
     from recsys.storage.promotion import read_ledger
 
-    with _open() as (engine, registry):
-        versions, ledger = registry.list_versions(), read_ledger(engine)
+    with open_ledger() as (engine, registry):
+        versions, ledger = registry.list_versions(), read_ledger(engine, registry.model_name)
     if as_json:
         found = {
             "versions": [_describe(version) for version in versions],
@@ -81,9 +81,10 @@ def show_model(
     from otaku.console import console
     from recsys.storage.promotion import read_ledger
 
-    with _open() as (engine, registry):
+    with open_ledger() as (engine, registry):
         found = registry.read_version(version)
-        ledger = [line for line in read_ledger(engine) if version in (line.challenger_version, line.champion_version)]
+        lines = read_ledger(engine, registry.model_name)
+        ledger = [line for line in lines if version in (line.challenger_version, line.champion_version)]
     if as_json:
         typer.echo(json.dumps({**_describe(found), "ledger": [_to_json(line) for line in ledger]}, indent=2))
         return
@@ -110,7 +111,7 @@ def promote_model(
     from otaku.console import console
     from recsys.storage.promotion import promote, read_production_version
 
-    with _open() as (engine, registry):
+    with open_ledger() as (engine, registry):
         champion = read_production_version(engine, registry)
         promote(
             engine,
@@ -118,8 +119,8 @@ def promote_model(
             version,
             run_key=_manual_key(),
             champion=champion,
-            actor=_actor(by),
-            reason=_checked(reason),
+            actor=f"user:{name_user(by)}",
+            reason=check_reason(reason),
             evidence={"manual": True},
         )
     before = "nothing" if champion is None else f"version {champion}"
@@ -132,8 +133,10 @@ def roll_back_model(reason: Reason, by: By = None) -> None:
     from otaku.console import console
     from recsys.storage.promotion import roll_back
 
-    with _open() as (engine, registry):
-        line = roll_back(engine, registry, run_key=_manual_key(), actor=_actor(by), reason=_checked(reason))
+    with open_ledger() as (engine, registry):
+        line = roll_back(
+            engine, registry, run_key=_manual_key(), actor=f"user:{name_user(by)}", reason=check_reason(reason)
+        )
     console.print(f"Version {line.challenger_version} is in Production again; version {line.champion_version} is out.")
 
 
@@ -178,7 +181,7 @@ def prune_models(
     from recsys.storage.promotion import reconcile
     from recsys.storage.retention import plan_pruning, prune
 
-    with _open() as (engine, registry):
+    with open_ledger() as (engine, registry):
         if not dry_run:
             # The aliases say what must stay; a crash may have left them behind the ledger.
             reconcile(engine, registry)
@@ -197,11 +200,13 @@ def _manual_key() -> str:
     return f"manual-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
 
 
-def _actor(by: str | None) -> str:
-    return f"user:{by or getpass.getuser()}"
+def name_user(by: str | None) -> str:
+    """Return who decides: as given, or the name of the account."""
+    return by or getpass.getuser()
 
 
-def _checked(reason: str) -> str:
+def check_reason(reason: str) -> str:
+    """Return a reason without blanks around it; one of fewer than 3 characters is wrong usage."""
     if len(reason.strip()) < 3:
         raise typer.BadParameter("say why in a few words", param_hint="--reason")
     return reason.strip()

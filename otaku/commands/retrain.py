@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from retrain_model.options import AsOf, DryRun, Gate, Preset
+from retrain_model.options import ApprovalMode, AsOf, DryRun, Gate, Preset
 
 
 def retrain(
     as_of: AsOf,
     preset: Preset = "default",
     gate: Gate = "{}",
+    approval: ApprovalMode = None,
     dry_run: DryRun = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
@@ -29,9 +30,17 @@ def retrain(
     start = time.perf_counter()
     with (
         show_progress() as on_progress,
-        open_context(as_of.date(), preset, settings=settings, progress=on_progress, gate=parse_rules(gate)) as context,
+        open_context(
+            as_of.date(),
+            preset,
+            settings=settings,
+            progress=on_progress,
+            gate=parse_rules(gate),
+            approval=approval,
+            dry_run=dry_run,
+        ) as context,
     ):
-        report = run(context, dry_run=dry_run)
+        report = run(context)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:

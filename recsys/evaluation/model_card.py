@@ -70,9 +70,9 @@ def build_card(
         "## Intended use",
         _INTENDED_USE,
         "## Data",
-        _build_table(("", ""), facts.data.items()),
+        build_table(("", ""), facts.data.items()),
         "## Training",
-        _build_table(("", ""), facts.training.items()),
+        build_table(("", ""), facts.training.items()),
         "## Protocol",
         _PROTOCOL,
         "## Metrics",
@@ -80,7 +80,7 @@ def build_card(
         "## Metrics by slice",
         _build_metrics([(name, own[mask]) for name, mask in select_slices(own).items()], rng),
         "## Decision of the gate",
-        *_tell(decision),
+        *describe_decision(decision),
         "## Limits",
         _LIMITS,
     ]
@@ -100,7 +100,7 @@ def select_slices(table: pd.DataFrame) -> dict[str, Mask]:
 
 def _build_metrics(rows: Sequence[tuple[str, pd.DataFrame]], rng: np.random.Generator) -> str:
     cells = [(name, len(users), *(_estimate(users, metric, rng) for metric in METRICS)) for name, users in rows]
-    return _build_table(("", "users", *METRICS.values()), cells)
+    return build_table(("", "users", *METRICS.values()), cells)
 
 
 def _estimate(users: pd.DataFrame, metric: str, rng: np.random.Generator) -> str:
@@ -110,18 +110,20 @@ def _estimate(users: pd.DataFrame, metric: str, rng: np.random.Generator) -> str
     return f"{found.mean:.4f} ({found.low:.4f} to {found.high:.4f})"
 
 
-def _tell(decision: Decision) -> Iterator[str]:
+def describe_decision(decision: Decision) -> Iterator[str]:
+    """Describe a decision with every criterion, guardrail and rule of the gate, as Markdown paragraphs."""
     outcome = decision.outcome.value.replace("_", " ")
     yield f"**{decision.action.value}** ({outcome}), compared with {decision.reference}."
     checks = [(criterion.name, criterion.passed, criterion.sentence) for criterion in decision.criteria]
     checks += [(guardrail.name, guardrail.passed, guardrail.sentence) for guardrail in decision.guardrails]
-    yield _build_table(
+    yield build_table(
         ("criterion or guardrail", "", "finding"),
         [(name.replace("_", " "), "passed" if passed else "**failed**", text) for name, passed, text in checks],
     )
     yield "Rules: " + ", ".join(f"{name} {value:g}" for name, value in sorted(decision.gate.items())) + "."
 
 
-def _build_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def build_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Write a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -5,11 +5,9 @@ anchor is the version that such a chain starts from: the last one that was promo
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from recsys.gate.decision import ANCHORED, Decision, Outcome
-
-GATE: Final = "gate"
 
 
 class LedgerRow(Protocol):
@@ -18,11 +16,6 @@ class LedgerRow(Protocol):
     @property
     def action(self) -> str:
         """`promote`, `keep` or `rollback`."""
-        ...
-
-    @property
-    def actor(self) -> str:
-        """`gate`, or the user who decided."""
         ...
 
     @property
@@ -37,7 +30,7 @@ class LedgerRow(Protocol):
 
     @property
     def evidence(self) -> Mapping[str, Any]:
-        """The decision as `Decision.to_dict` gives it, where the gate decided."""
+        """The decision as `Decision.to_dict` gives it, where the gate compared."""
         ...
 
 
@@ -45,8 +38,8 @@ def select_anchor(rows: Iterable[LedgerRow], champion: int | None) -> int | None
     """Find the anchor of the version in Production.
 
     A version that the gate promoted as not different, or as better than a champion that had drifted below the anchor,
-    keeps the anchor of its champion. Any other promotion starts anew: as better, as the first, or by a user, who
-    answers for it. A version that a rollback restores has the anchor that it had.
+    keeps the anchor of its champion, also where a user had to approve. Any other promotion starts anew: as better, as
+    the first, or by a user, who answers for it. A version that a rollback restores has the anchor that it had.
 
     Parameters
     ----------
@@ -65,7 +58,7 @@ def select_anchor(rows: Iterable[LedgerRow], champion: int | None) -> int | None
 
 
 def _continues_chain(row: LedgerRow) -> bool:
-    if row.actor != GATE:
+    if "outcome" not in row.evidence:
         return False
     return not starts_chain(Decision.from_dict(row.evidence))
 

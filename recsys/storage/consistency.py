@@ -4,7 +4,7 @@ from sqlalchemy import Engine
 
 from recsys.storage.promotion import LedgerEntry, read_ledger
 from recsys.storage.registry import PREVIOUS, PRODUCTION, ModelVersion, Registry
-from recsys.storage.version_notes import CARD_TAG, GATE, build_tags, describe_version
+from recsys.storage.version_notes import CARD_TAG, build_tags, describe_version
 
 
 def find_inconsistencies(engine: Engine, registry: Registry) -> list[str]:
@@ -18,7 +18,7 @@ def find_inconsistencies(engine: Engine, registry: Registry) -> list[str]:
     list of str
         One sentence for each difference; empty if there is none, and while the ledger is empty.
     """
-    ledger = read_ledger(engine)
+    ledger = read_ledger(engine, registry.model_name)
     versions = {found.version: found for found in registry.list_versions()}
     differences = _compare_aliases(registry, ledger, set(versions))
     for number, found in sorted(versions.items()):
@@ -54,10 +54,12 @@ def _compare_notes(found: ModelVersion, entries: list[LedgerEntry]) -> list[str]
 
 
 def _compare_run(registry: Registry, found: ModelVersion, entries: list[LedgerEntry]) -> list[str]:
-    evaluated = [entry for entry in entries if entry.actor == GATE and entry.run_key == found.run_key]
+    evaluated = [entry for entry in entries if "outcome" in entry.evidence and entry.run_key == found.run_key]
     if not evaluated:
         return []
-    shown, wanted = registry.read_metrics(found.run_id).get("gate_promote"), float(evaluated[-1].action == "promote")
+    # What the gate decided, which a person may have refused.
+    wanted = float(evaluated[-1].evidence["action"] == "promote")
+    shown = registry.read_metrics(found.run_id).get("gate_promote")
     if shown is None or shown == wanted:
         return []
     return [f"the run of version {found.version} shows gate_promote = {shown:g}, by the ledger {wanted:g}"]

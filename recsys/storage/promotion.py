@@ -8,11 +8,9 @@ against with the one that stands, so that the ledger is one linear history howev
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, insert, select
+from sqlalchemy import Connection, Engine
 
 from recsys.exceptions import (
     NoProductionModelError,
@@ -23,45 +21,35 @@ from recsys.exceptions import (
 from recsys.gate.decision import Decision
 from recsys.storage.aliases import move_aliases
 from recsys.storage.database import advisory_lock
+from recsys.storage.ledger import (
+    MOVES,
+    LedgerEntry,
+    add_entry,
+    find_entry,
+    last_move,
+    read_entries_about,
+    read_ledger,
+)
 from recsys.storage.registry import Registry
-from recsys.storage.tables import decisions
 from recsys.storage.version_notes import CARD_TAG, GATE, build_tags, describe_version
 
 LOCK: Final = "promotion"
-MOVES: Final = ("promote", "rollback")
+
+__all__ = [
+    "LOCK",
+    "MOVES",
+    "LedgerEntry",
+    "describe_pending",
+    "promote",
+    "read_ledger",
+    "read_production_version",
+    "reconcile",
+    "record_decision",
+    "record_entry",
+    "roll_back",
+]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LedgerEntry:
-    """A line of the ledger, never changed once written.
-
-    Parameters
-    ----------
-    run_key
-        Unique; the same key again finds this entry.
-    action
-        `promote`, `keep` or `rollback`.
-    actor
-        `gate`, or `user:NAME` for a decision by hand.
-    challenger_version
-        The version that was decided about; in Production afterwards unless the action is `keep`.
-    champion_version
-        The version in Production before; None where there was none.
-    evidence
-        The decision with all numbers, as `Decision.to_dict` gives it; what a user wrote where it was one.
-    """
-
-    decision_id: int
-    run_key: str
-    action: str
-    actor: str
-    reason: str
-    challenger_version: int | None
-    champion_version: int | None
-    evidence: Mapping[str, Any]
-    created_at: datetime
 
 
 def record_decision(
@@ -81,11 +69,11 @@ def record_decision(
     StaleChampionError
         If `champion` is no longer in Production: the comparison has to be made again.
     RetrainError
-        If the decision promotes the champion over itself.
+        If the decision promotes the champion over itself, or the run has a verdict about another version.
     UnknownVersionError
         If the decision promotes a version that was deleted.
     """
-    return _record(
+    return record_entry(
         engine,
         registry,
         run_key=run_key,
@@ -120,7 +108,7 @@ def promote(
     RetrainError
         If the version is in Production already.
     """
-    return _record(
+    return record_entry(
         engine,
         registry,
         run_key=run_key,
@@ -150,8 +138,8 @@ def roll_back(engine: Engine, registry: Registry, *, run_key: str, actor: str, r
         If that version was deleted from the registry; nothing is written then.
     """
     with engine.connect() as connection:
-        earlier = _find_entry(connection, run_key)
-        last = _last_move(connection)
+        earlier = find_entry(connection, run_key)
+        last = last_move(connection, registry.model_name)
     if earlier is not None:
         return _complete(engine, registry, earlier)
     if last is None or last.champion_version is None:
@@ -161,7 +149,7 @@ def roll_back(engine: Engine, registry: Registry, *, run_key: str, actor: str, r
             f"version {last.champion_version}, which was in Production before, was deleted from the registry; put "
             "another one into Production with `otaku models promote VERSION --reason TEXT`"
         )
-    return _record(
+    return record_entry(
         engine,
         registry,
         run_key=run_key,
@@ -186,7 +174,7 @@ def reconcile(engine: Engine, registry: Registry) -> int | None:
         If the version in Production was deleted from the registry.
     """
     with engine.begin() as connection, advisory_lock(connection, LOCK):
-        return _follow(registry, _last_move(connection))
+        return _follow(registry, last_move(connection, registry.model_name))
 
 
 def _follow(registry: Registry, last: LedgerEntry | None) -> int | None:
@@ -200,18 +188,11 @@ def _follow(registry: Registry, last: LedgerEntry | None) -> int | None:
 def read_production_version(engine: Engine, registry: Registry) -> int | None:
     """Read the version in Production: by the ledger, or by the alias while the ledger is empty; moves nothing."""
     with engine.connect() as connection:
-        last = _last_move(connection)
+        last = last_move(connection, registry.model_name)
     return registry.production_version() if last is None else last.challenger_version
 
 
-def read_ledger(engine: Engine) -> list[LedgerEntry]:
-    """Read all decisions, oldest first."""
-    with engine.connect() as connection:
-        rows = connection.execute(select(decisions).order_by(decisions.c.decision_id))
-        return [_read_entry(row) for row in rows]
-
-
-def _record(
+def record_entry(
     engine: Engine,
     registry: Registry,
     *,
@@ -223,12 +204,13 @@ def _record(
     champion: int | None,
     evidence: Mapping[str, Any],
 ) -> LedgerEntry:
+    """Write a row of the ledger unless its run key has one, and let the aliases follow; raises as `record_decision`."""
     with engine.begin() as connection, advisory_lock(connection, LOCK):
-        entry = _find_entry(connection, run_key)
+        entry = find_entry(connection, run_key)
         if entry is None:
             if action in MOVES:
                 _check_target(registry, challenger, champion)
-            last = _last_move(connection)
+            last = last_move(connection, registry.model_name)
             standing = registry.production_version() if last is None else last.challenger_version
             if standing != champion:
                 raise StaleChampionError(
@@ -243,15 +225,21 @@ def _record(
                 "challenger_version": challenger,
                 "champion_version": champion,
                 "evidence": dict(evidence),
+                "model_name": registry.model_name,
             }
-            entry = _read_entry(connection.execute(insert(decisions).values(row).returning(decisions)).one())
+            entry = add_entry(connection, row)
+        elif entry.challenger_version != challenger:
+            raise RetrainError(
+                f"{run_key!r} was decided about version {entry.challenger_version}, not about version {challenger}; "
+                "nothing was changed"
+            )
     return _complete(engine, registry, entry)
 
 
 def _complete(engine: Engine, registry: Registry, entry: LedgerEntry) -> LedgerEntry:
     """Carry out what the ledger says; doing it again changes nothing."""
     with engine.begin() as connection, advisory_lock(connection, LOCK):
-        _follow(registry, _last_move(connection))
+        _follow(registry, last_move(connection, registry.model_name))
         if entry.challenger_version is not None:
             _annotate(connection, registry, entry.challenger_version)
     return entry
@@ -264,7 +252,7 @@ def _annotate(connection: Connection, registry: Registry, version: int) -> None:
     except UnknownVersionError:
         logger.warning("version %d was deleted from the registry; its decisions are in the ledger alone", version)
         return
-    entries = _read_entries_about(connection, version)
+    entries = read_entries_about(connection, registry.model_name, version)
     changed = {name: value for name, value in build_tags(entries).items() if found.tags.get(name) != value}
     registry.annotate(version, changed, describe_version(entries, found.tags.get(CARD_TAG)))
 
@@ -272,27 +260,7 @@ def _annotate(connection: Connection, registry: Registry, version: int) -> None:
 def describe_pending(engine: Engine, registry: Registry, version: int, reason: str, *, run_key: str, card: str) -> None:
     """Name the model card of a version and, until the ledger has the decision of a run, the gate's reason."""
     with engine.begin() as connection, advisory_lock(connection, LOCK):
-        entries = _read_entries_about(connection, version)
+        entries = read_entries_about(connection, registry.model_name, version)
         decided = any(entry.run_key == run_key for entry in entries)
         text = describe_version(entries, card, pending=None if decided else reason)
         registry.annotate(version, {CARD_TAG: card}, text)
-
-
-def _read_entries_about(connection: Connection, version: int) -> list[LedgerEntry]:
-    rows = select(decisions).where(decisions.c.challenger_version == version).order_by(decisions.c.decision_id)
-    return [_read_entry(row) for row in connection.execute(rows)]
-
-
-def _find_entry(connection: Connection, run_key: str) -> LedgerEntry | None:
-    row = connection.execute(select(decisions).where(decisions.c.run_key == run_key)).one_or_none()
-    return None if row is None else _read_entry(row)
-
-
-def _last_move(connection: Connection) -> LedgerEntry | None:
-    moves = select(decisions).where(decisions.c.action.in_(MOVES))
-    row = connection.execute(moves.order_by(decisions.c.decision_id.desc()).limit(1)).one_or_none()
-    return None if row is None else _read_entry(row)
-
-
-def _read_entry(row: Row[Any]) -> LedgerEntry:
-    return LedgerEntry(**row._mapping)

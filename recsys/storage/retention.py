@@ -23,6 +23,7 @@ from recsys.storage.registry import ModelVersion, Registry
 logger = logging.getLogger(__name__)
 
 RUNS: Final = "retrain/"
+DRY_RUNS: Final = "dry-run/"
 N_MOVES: Final = 2
 
 
@@ -35,7 +36,7 @@ class PruningPlan:
     versions
         Numbers that go, ascending.
     prefixes
-        Key prefixes of finished runs in S3 that go, each with its slash.
+        Key prefixes in S3 that go, each with its slash: those of finished runs, and that of dry runs.
     kept
         Why each other version stays, by number.
     """
@@ -60,7 +61,7 @@ def plan_pruning(engine: Engine, registry: Registry, store: ArtifactStore, *, ke
     """
     if keep < 0:
         raise DataContractError(f"keep is {keep}; it must not be negative")
-    versions, ledger = registry.list_versions(), read_ledger(engine)
+    versions, ledger = registry.list_versions(), read_ledger(engine, registry.model_name)
     run_keys = {key.removeprefix(RUNS).split("/")[0] for key in store.list_keys(RUNS)}
     decided = {entry.run_key for entry in ledger}
     kept: dict[int, str] = {}
@@ -71,9 +72,10 @@ def plan_pruning(engine: Engine, registry: Registry, store: ArtifactStore, *, ke
     ):
         kept.setdefault(number, reason)
     staying = {found.run_key for found in versions if found.version in kept}
+    trials = (DRY_RUNS,) if store.list_keys(DRY_RUNS) else ()
     return PruningPlan(
         versions=tuple(sorted(found.version for found in versions if found.version not in kept)),
-        prefixes=tuple(f"{RUNS}{key}/" for key in sorted((run_keys & decided) - staying)),
+        prefixes=(*(f"{RUNS}{key}/" for key in sorted((run_keys & decided) - staying)), *trials),
         kept={found.version: kept[found.version] for found in versions if found.version in kept},
     )
 

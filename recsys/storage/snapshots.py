@@ -75,7 +75,7 @@ class Snapshot:
         return EvaluationData(self.catalog, self.interactions, np.sort(arrived.to_numpy(dtype=np.int64)), self.digest)
 
 
-def write_snapshot(engine: Engine, store: ArtifactStore, as_of: date | None) -> str:
+def write_snapshot(engine: Engine, store: ArtifactStore, as_of: date | None, *, prefix: str = PREFIX) -> str:
     """Freeze the tables as of a day and return the URI; equal tables are stored once.
 
     Parameters
@@ -86,6 +86,8 @@ def write_snapshot(engine: Engine, store: ArtifactStore, as_of: date | None) -> 
         Where the snapshot goes.
     as_of
         Users who arrived later, and their ratings and statuses, are left out; None keeps everyone.
+    prefix
+        Where it goes unless equal tables are frozen below `PREFIX` already.
 
     Raises
     ------
@@ -98,11 +100,12 @@ def write_snapshot(engine: Engine, store: ArtifactStore, as_of: date | None) -> 
         users = read_users(connection, as_of)
         statuses = read_watch_statuses(connection, as_of)
     digest = compute_snapshot_digest(catalog, interactions, users, statuses)
-    if not _is_published(store, digest):
-        with tempfile.TemporaryDirectory(prefix="snapshot-") as directory:
-            _write_tables(Path(directory), catalog, interactions, users, statuses)
-            store.write_directory(f"{PREFIX}/{digest}", Path(directory))
-    return store.uri(f"{PREFIX}/{digest}/")
+    for place in (f"{PREFIX}/{digest}", f"{prefix}/{digest}"):
+        if _is_published(store, place):
+            return store.uri(f"{place}/")
+    with tempfile.TemporaryDirectory(prefix="snapshot-") as directory:
+        _write_tables(Path(directory), catalog, interactions, users, statuses)
+        return store.write_directory(f"{prefix}/{digest}", Path(directory))
 
 
 def read_snapshot(store: ArtifactStore, uri: str) -> Snapshot:
@@ -167,12 +170,11 @@ def _list_items(catalog: Catalog) -> list[list[Any]]:
     return list(map(list, zip(*(table[name].tolist() for name in ItemColumns.All), strict=True)))
 
 
-def _is_published(store: ArtifactStore, digest: str) -> bool:
-    uri = store.uri(f"{PREFIX}/{digest}/")
-    if not store.exists(f"{PREFIX}/{digest}/manifest.json"):
+def _is_published(store: ArtifactStore, place: str) -> bool:
+    if not store.exists(f"{place}/manifest.json"):
         return False
     try:
-        read_snapshot(store, uri)
+        read_snapshot(store, store.uri(f"{place}/"))
     except ArtifactError:
         # Something damaged it since: writing again repairs it.
         return False

@@ -214,7 +214,22 @@ decisions = Table(
     Column("champion_version", Integer),
     Column("evidence", JSONB, nullable=False),
     _created_at(),
+    # Null in rows from before the ledger named it; those are taken for rows of any model.
+    Column("model_name", Text),
     CheckConstraint("action IN ('promote', 'keep', 'rollback')", name="action"),
+)
+
+# Promotions that a person is asked about; one is waiting until `decisions` has its run key.
+approval_requests = Table(
+    "approval_requests",
+    metadata,
+    Column("run_key", Text, primary_key=True),
+    Column("model_name", Text, nullable=False),
+    Column("challenger_version", Integer, nullable=False),
+    Column("champion_version", Integer),
+    Column("decision", JSONB, nullable=False),
+    Column("body", Text, nullable=False),
+    _created_at(),
 )
 
 # Only the SHA-256 of a key is kept; a revoked one stays, so that it is known what it was.

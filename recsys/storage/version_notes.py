@@ -29,7 +29,7 @@ def build_tags(entries: Sequence["LedgerEntry"]) -> dict[str, str]:
         "decision.champion": str(last.champion_version or ""),
         "decision.at": last.created_at.isoformat(timespec="seconds"),
     }
-    evaluated = [entry for entry in entries if entry.actor == GATE]
+    evaluated = [entry for entry in entries if "outcome" in entry.evidence]
     if evaluated:
         decision = Decision.from_dict(evaluated[-1].evidence)
         tags["decision.outcome"] = decision.outcome.value

@@ -11,6 +11,7 @@ from retrain_model.drift.options import (
     DEFAULTS,
     AgeDays,
     Day,
+    DryRun,
     Psi,
     RestDays,
     UnknownShare,
@@ -28,12 +29,14 @@ def measure_drift(
     psi: Psi = DEFAULTS.limits.psi_drifted,
     unknown_share: UnknownShare = DEFAULTS.limits.unknown_share,
     age_days: AgeDays = DEFAULTS.limits.age_days,
+    dry_run: DryRun = False,
 ) -> dict[str, Any]:
     """Compare recent users with those the model in Production was trained on; write a report and a row of the day."""
     from recsys.connections import open_engine, open_registry, open_store
     from recsys.progress import log_progress, track_stage
     from recsys.settings import load_settings
     from recsys.storage.database import migrate
+    from recsys.storage.schema_state import require_newest_schema
     from retrain_model.drift.job import monitor_drift
 
     rules = build_rules(window_days, rest_days, psi, unknown_share, age_days)
@@ -44,9 +47,10 @@ def measure_drift(
         log_progress() as on_progress,
         track_stage(on_progress, f"drift of {day:%Y-%m-%d}"),
     ):
-        migrate(engine)
+        (require_newest_schema if dry_run else migrate)(engine)
         store.ensure_bucket()
-        return monitor_drift(engine, store, registry, day.date(), rules).to_dict()
+        row = monitor_drift(engine, store, registry, day.date(), rules, dry_run=dry_run)
+    return row.to_dict()
 
 
 def run(arguments: Sequence[str] | None = None) -> Any:

@@ -4,8 +4,8 @@ import datetime as dt
 import json
 import logging
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +19,14 @@ from recsys.evaluation.drift_plots import describe_drift, plot_drift
 from recsys.exceptions import NoProductionModelError
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import read_catalog, read_frame
+from recsys.storage.ledger import about_model
 from recsys.storage.locks import hold_lock
 from recsys.storage.registry import Registry
 from recsys.storage.snapshots import read_snapshot
 from recsys.storage.tables import decisions, drift_reports, ratings, users
 from recsys.storage.version_notes import GATE
+from retrain_model.context import DRY_RUNS
+from retrain_model.days import now_utc, require_finished_day
 from retrain_model.drift.options import DriftRules
 from retrain_model.evidence import read_recipe
 
@@ -31,11 +34,20 @@ log = logging.getLogger(__name__)
 
 PREFIX: Final = "drift"
 PLOT: Final = "drift.png"
+COLUMNS: Final = tuple(column.name for column in drift_reports.c)
 
 
 @dataclass(frozen=True)
 class DriftRow:
-    """A row of `drift_reports`; `reason` states why a retraining is requested or not."""
+    """A row of `drift_reports`; `reason` states why a retraining is requested or not.
+
+    Parameters
+    ----------
+    created_at
+        When it was written; None for one that was not.
+    is_new
+        Whether this call measured it.
+    """
 
     day: dt.date
     model_version: int
@@ -44,22 +56,41 @@ class DriftRow:
     reason: str
     report: dict[str, Any]
     report_uri: str
+    created_at: dt.datetime | None = None
+    is_new: bool = field(default=True, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form."""
-        return {**asdict(self), "day": self.day.isoformat()}
+        measured_at = None if self.created_at is None else self.created_at.isoformat()
+        row = {**asdict(self), "day": self.day.isoformat(), "measured_at": measured_at}
+        del row["created_at"]
+        return row
 
 
 def monitor_drift(
-    engine: Engine, store: ArtifactStore, registry: Registry, day: dt.date, rules: DriftRules
+    engine: Engine,
+    store: ArtifactStore,
+    registry: Registry,
+    day: dt.date,
+    rules: DriftRules,
+    *,
+    dry_run: bool = False,
+    clock: Callable[[], dt.datetime] = now_utc,
 ) -> DriftRow:
     """Measure drift as of a day; write report and plot to S3 and a row to `drift_reports`.
 
     A day that has its row is left as it is. Killed half-way there is no row, and the day is measured again; of two
     runs at the same time, the second waits and returns the row of the first.
 
+    Parameters
+    ----------
+    dry_run
+        Write no row, and the report below `dry-run/`; any day may be measured.
+
     Raises
     ------
+    UnfinishedDayError
+        If users may still be added to the day.
     NoProductionModelError
         If nothing was promoted yet.
     RetrainError
@@ -70,23 +101,35 @@ def monitor_drift(
         if known is not None:
             log.info("drift of %s was measured before: %s", day, known.reason)
             return known
+        if not dry_run:
+            with engine.connect() as connection:
+                require_finished_day(connection, day, clock())
         version = registry.production_version()
         if version is None:
             raise NoProductionModelError("nothing was promoted yet, so that there is no model to compare users with")
-        return _write_row(engine, _measure(engine, store, read_recipe(registry, version), version, day, rules))
+        place = f"{DRY_RUNS}/{PREFIX}" if dry_run else PREFIX
+        row = _measure(engine, store, registry, version, day, rules, place)
+        return row if dry_run else _write_row(engine, row)
 
 
 def _measure(
-    engine: Engine, store: ArtifactStore, recipe: Mapping[str, Any], version: int, day: dt.date, rules: DriftRules
+    engine: Engine,
+    store: ArtifactStore,
+    registry: Registry,
+    version: int,
+    day: dt.date,
+    rules: DriftRules,
+    place: str,
 ) -> DriftRow:
     """Compare, decide, and write report and plot to S3."""
+    recipe = read_recipe(registry, version)
     trained_until = dt.date.fromisoformat(recipe["as_of"])
     reference = read_snapshot(store, recipe["snapshot"])
     first = day - dt.timedelta(days=rules.window_days - 1)
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         catalog = read_catalog(connection)
         current = _read_cold_start_users(connection, first, day)
-        last_evaluated = _find_last_evaluated(connection, day)
+        last_evaluated = _find_last_evaluated(connection, registry.model_name, day)
     before, now = build_profile(reference.interactions, catalog), build_profile(current, catalog)
     is_known = reference.catalog.contains(current.table[Columns.Item].to_numpy())
     report = compute_drift(
@@ -103,7 +146,7 @@ def _measure(
         (Path(folder) / "report.json").write_text(json.dumps(content, indent=1, default=str))
         (Path(folder) / "report.md").write_text(describe_drift(report, facts, picture=PLOT))
         plot_drift(before, now, report).savefig(Path(folder) / PLOT, dpi=110)
-        uri = store.write_directory(f"{PREFIX}/{day}", Path(folder))
+        uri = store.write_directory(f"{place}/{day}", Path(folder))
     return DriftRow(day, version, bool(report.breaches), wanted, reason, report.to_dict(), uri)
 
 
@@ -123,23 +166,25 @@ def _read_cold_start_users(connection: Connection, first: dt.date, last: dt.date
     return Interactions(read_frame(connection, rated.where(users.c.arrived_on.between(first, last))))
 
 
-def _find_last_evaluated(connection: Connection, day: dt.date) -> dt.date | None:
+def _find_last_evaluated(connection: Connection, model_name: str, day: dt.date) -> dt.date | None:
     """Find the newest day up to this one as of which an evaluated challenger was trained."""
-    keys = connection.scalars(select(decisions.c.run_key).where(decisions.c.actor == GATE))
+    evaluated = (decisions.c.actor == GATE) | decisions.c.evidence.has_key("outcome")
+    keys = connection.scalars(select(decisions.c.run_key).where(evaluated, about_model(model_name)))
     days = (dt.date.fromisoformat(key[:10]) for key in keys)  # a run key begins with its day
     return max((found for found in days if found <= day), default=None)
 
 
 def _read_row(engine: Engine, day: dt.date) -> DriftRow | None:
     with engine.connect() as connection:
-        columns = [drift_reports.c[name] for name in DriftRow.__dataclass_fields__]
+        columns = [drift_reports.c[name] for name in COLUMNS]
         row = connection.execute(select(*columns).where(drift_reports.c.day == day)).one_or_none()
-    return None if row is None else DriftRow(*row)
+    return None if row is None else replace(DriftRow(*row), is_new=False)
 
 
 def _write_row(engine: Engine, row: DriftRow) -> DriftRow:
     """Write the row if missing, and return the stored one."""
     with engine.begin() as connection:
-        connection.execute(insert(drift_reports).values(asdict(row)).on_conflict_do_nothing())
+        values = {name: value for name, value in asdict(row).items() if name in COLUMNS and name != "created_at"}
+        connection.execute(insert(drift_reports).values(values).on_conflict_do_nothing())
     log.info("drift of %s: %s", row.day, row.reason)
-    return _read_row(engine, row.day) or row
+    return replace(_read_row(engine, row.day) or row, is_new=True)

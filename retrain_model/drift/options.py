@@ -33,6 +33,9 @@ class DriftRules:
 DEFAULTS: Final = DriftRules()
 
 Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day of the report, like 2026-01-12.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Measure any day; write no row, and the report below dry-run/ of the bucket.")
+]
 WindowDays = Annotated[int, typer.Option(min=1, help="Compare users who arrived within this many days.")]
 RestDays = Annotated[int, typer.Option(min=1, help="Days after a retraining before another is requested.")]
 Psi = Annotated[float, typer.Option(min=0.0, help="Limit of the population stability index.")]

@@ -4,11 +4,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from recsys.jobs import call_job, run_main
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from recsys.storage.feedback_folds import FoldReport
 
 PROG = "retrain_model.feedback"
 
@@ -25,15 +30,36 @@ def ingest_feedback(
     from recsys.settings import load_settings
     from recsys.storage.database import migrate
     from recsys.storage.feedback_folds import fold_feedback
+    from recsys.storage.schema_state import require_newest_schema
 
     with (
         open_engine(load_settings()) as engine,
         log_progress() as on_progress,
         track_stage(on_progress, f"feedback of {day:%Y-%m-%d}"),
     ):
-        migrate(engine)
+        (require_newest_schema if dry_run else migrate)(engine)
         report = fold_feedback(engine, day.date(), dry_run=dry_run)
-    return {**asdict(report), "day": report.day.isoformat()}
+        last_fold = None if report.n_feedback else _read_last_fold(engine)
+    return {**asdict(report), "day": report.day.isoformat(), "last_fold": last_fold, "sentence": _describe(report)}
+
+
+def _read_last_fold(engine: "Engine") -> dict[str, Any] | None:
+    """Read when feedback was taken over last, and how many ratings changed then."""
+    from sqlalchemy import select
+
+    from recsys.storage.tables import feedback_folds
+
+    newest = select(feedback_folds).order_by(feedback_folds.c.last_feedback_id.desc()).limit(1)
+    with engine.connect() as connection:
+        row = connection.execute(newest).one_or_none()
+    return None if row is None else {"at": row.created_at.isoformat(), "n_ratings": row.n_ratings}
+
+
+def _describe(report: "FoldReport") -> str:
+    if not report.n_feedback:
+        return f"no new feedback after event {report.last_feedback_id}"
+    changed = f"{report.n_feedback} new events, {report.n_ratings} ratings and {report.n_statuses} statuses"
+    return f"{changed} {'would change; nothing was written' if report.dry_run else 'changed'}"
 
 
 def run(arguments: Sequence[str] | None = None) -> Any:

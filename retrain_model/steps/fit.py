@@ -1,11 +1,13 @@
 """The fitting half of a retraining: snapshot, embed_text, fit_retrieval, train_ranker."""
 
 import json
+import logging
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from recsys.data.splits import TRAIN, select_group
+from recsys.exceptions import RetrainError
 from recsys.features.text_embeddings import select_synopses
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.recommender.fitting import train_recommender
@@ -16,24 +18,54 @@ from recsys.retrieval.first_stage import FirstStage, cross_fit
 from recsys.retrieval.registry import list_first_stage, make_first_stage
 from recsys.retrieval.spec import ModelInputs
 from recsys.retrieval.standalone import fit_standalone, load_standalone, save_standalone, select_standalone
+from recsys.storage.snapshots import PREFIX as SNAPSHOTS
 from recsys.storage.snapshots import Snapshot, read_snapshot, write_snapshot
 from recsys.types import Floats
-from retrain_model.context import RetrainContext, fetch, publish_once, read_step_digest
+from retrain_model.attempts import describe_attempt, find_verdict
+from retrain_model.context import DRY_RUNS, RetrainContext, fetch, publish_once, read_step_digest
+from retrain_model.days import require_finished_day
 from retrain_model.environment import describe_environment
 from retrain_model.evidence import ENVIRONMENT, TRAINING
 from retrain_model.text_cache import load_text_vectors
 
 FULL = "full"
 
+logger = logging.getLogger(__name__)
+
 
 def snapshot(context: RetrainContext) -> str:
-    """Freeze the tables as of the day; a later repetition of the run sees the same data again."""
+    """Freeze the tables as of the day; a repetition of the attempt sees the same data again.
+
+    A dry run freezes the tables as they are now, each time, and for itself.
+
+    Raises
+    ------
+    UnfinishedDayError
+        If users may still be added to the day.
+    RetrainError
+        If the attempt was decided and its files were pruned: other data would make another model of the same name.
+    """
 
     def build(folder: Path) -> None:
-        uri = write_snapshot(context.engine, context.store, context.as_of)
-        (folder / "snapshot.json").write_text(json.dumps({"uri": uri}))
+        if (verdict := find_verdict(context)) is not None:
+            raise RetrainError(
+                f"{context.run_key} was decided already ({verdict.action} of version {verdict.challenger_version}) and "
+                "its files were pruned, so that nothing is left to run; a later day, or other settings, can be trained"
+            )
+        with context.engine.connect() as connection:
+            require_finished_day(connection, context.as_of, context.clock())
+        logger.info("%s: %s", context.run_key, describe_attempt(context))
+        _write_pointer(folder, write_snapshot(context.engine, context.store, context.as_of))
 
-    return publish_once(context, "snapshot", {"as_of": context.as_of.isoformat()}, build)
+    if not context.dry_run:
+        return publish_once(context, "snapshot", {"attempt": context.inputs}, build)
+    uri = write_snapshot(context.engine, context.store, context.as_of, prefix=f"{DRY_RUNS}/{SNAPSHOTS}")
+    inputs = {"attempt": context.inputs, "uri": uri}
+    return publish_once(context, "snapshot", inputs, lambda folder: _write_pointer(folder, uri))
+
+
+def _write_pointer(folder: Path, uri: str) -> None:
+    (folder / "snapshot.json").write_text(json.dumps({"uri": uri}))
 
 
 def load_snapshot(context: RetrainContext) -> Snapshot:
@@ -53,6 +85,7 @@ def embed_text(context: RetrainContext) -> str:
             context.store,
             select_synopses(catalog),
             context.text_model,
+            place=f"{DRY_RUNS}/" if context.dry_run else "",
             on_progress=lambda done, total: context.progress("embed text", done, total),
         )
         write_state({"vectors": vectors}, folder / "text_vectors.npz")

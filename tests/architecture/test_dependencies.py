@@ -26,7 +26,7 @@ EXTRAS = {
     "docs": RUNTIME | {"dev"},
     "tests": RUNTIME | {"dev"},
 }
-FIRST_PARTY = {*EXTRAS, "otaku_jobs", "otaku_policy"}
+FIRST_PARTY = {*EXTRAS, "otaku_approval", "otaku_assets", "otaku_jobs", "otaku_policy", "otaku_steps"}
 SCRIPTS = ("benchmarks", "research")  # started as files, which import one another by their bare names
 # Used without an import statement.
 NOT_IMPORTED = {

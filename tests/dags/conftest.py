@@ -91,16 +91,19 @@ def run_dags(airflow_home: Path, run_request: RunRequest, tmp_path: Path) -> Run
     """Run DAGs by `dag.test()` in one process: `run_dags((dag_id, logical_date, conf, environment), ...)`.
 
     The environment of the first run holds for the loading of the files too. `without` names packages that the Python
-    of Airflow lacks, which takes a process of its own.
+    of Airflow lacks, which takes a process of its own. `raises` names a job and the error that it ends with.
     """
 
     def run(
-        *runs: tuple[str, str, dict[str, Any], dict[str, str]], retry: bool = False, without: tuple[str, ...] = ()
+        *runs: tuple[str, str, dict[str, Any], dict[str, str]],
+        retry: bool = False,
+        without: tuple[str, ...] = (),
+        raises: tuple[str, str] | None = None,
     ) -> list[dict[str, Any]]:
         output = tmp_path / "runs.json"
         names = ("dag_id", "logical_date", "conf", "environment")
         wanted = [dict(zip(names, values, strict=True)) for values in runs]
-        request = json.dumps({"runs": wanted, "retry": retry, "without": without})
+        request = json.dumps({"runs": wanted, "retry": retry, "without": without, "raises": raises})
         if without:
             done = run_with_airflow(airflow_home, RUN_DAG, DAGS, request, output)
             assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]

@@ -4,6 +4,7 @@ With a folder of DAG files alone it serves: Airflow is imported once, and each l
 "log"}`, runs in a fork whose exit code is answered. With a request and an output it runs once and exits.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -21,8 +22,31 @@ def run_once(dag: Any, logical_date: str, conf: dict[str, Any]) -> dict[str, Any
         "state": str(run.state),
         "tasks": {instance.task_id: str(instance.state) for instance in instances},
         "tries": {instance.task_id: instance.try_number for instance in instances},
+        "events": read_events(run.run_id, dag.dag_id),
         "returned": {instance.task_id: instance.xcom_pull(task_ids=instance.task_id) for instance in instances},
     }
+
+
+def fail_with(module: str, error: str) -> None:
+    """Let a job raise an error, named by its class."""
+    entry, (package, _, name) = importlib.import_module(f"{module}.__main__"), error.rpartition(".")
+    raised = getattr(importlib.import_module(package), name)
+
+    def fail(_arguments: list[str]) -> None:
+        raise raised("as a test wants it")
+
+    vars(entry)["run"] = fail
+
+
+def read_events(run_id: str, dag_id: str) -> dict[str, Any]:
+    """Read what the asset events of a run carry, by the name of the asset."""
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        mine = (AssetEvent.source_run_id == run_id, AssetEvent.source_dag_id == dag_id)
+        return {event.asset.name: event.extra for event in session.scalars(select(AssetEvent).where(*mine))}
 
 
 class Absent:
@@ -47,6 +71,8 @@ def main(dags: Path, request: str, output: Path) -> None:
     os.environ.update(wanted["runs"][0]["environment"])
     from airflow.dag_processing.dagbag import BundleDagBag
 
+    if wanted.get("raises"):
+        fail_with(*wanted["raises"])
     bag = BundleDagBag(dag_folder=dags, bundle_path=dags, bundle_name="dags-folder")
     before: dict[str, str] = dict(os.environ)
     results: list[dict[str, Any]] = []

@@ -1,5 +1,6 @@
 """The DAGs run by Airflow itself against a real PostgreSQL."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,22 @@ def test_users_arrive_once_however_often_and_in_whatever_order_the_days_run(
     assert (later["state"], earlier["state"]) == ("success", "success")
     after = read_rows(engine)
     assert [str(row[0]) for row in after["arrivals"]] == ["2026-01-05", "2026-01-06"]
-    assert earlier["returned"]["add_cohort"] == rehearsal["returned"]["add_cohort"]
+    said = {name: rehearsal["returned"]["add_cohort"][name] for name in ("day", "n_users", "n_ratings", "n_generated")}
+    assert said.items() <= earlier["returned"]["add_cohort"].items()
     assert earlier["returned"]["add_cohort"]["day"] == "2026-01-05"
     counted = earlier["returned"]["add_cohort"]["n_users"] + later["returned"]["add_cohort"]["n_users"]
     assert counted == len(after["users"]) == len(after["user_preferences"])
 
-    run_dag("add_new_users", (MONDAY, {}), (TUESDAY, {}), environment=environment)
+    again = run_dag("add_new_users", (MONDAY, {}), (TUESDAY, {}), environment=environment)
     assert read_rows(engine) == after
+    # An event means that rows changed, and says how many.
+    assert [run["tasks"] for run in (rehearsal, *again)] == [{"add_cohort": "skipped"}] * 3
+    assert [run["events"] for run in (rehearsal, *again)] == [{}] * 3
+    told = [run["events"]["otaku.ratings"] for run in (later, earlier)]
+    assert sum(found["n_rows"] for found in told) == len(after["ratings"])
+    assert [(found["day"], found["n_users"]) for found in told] == [
+        (run["returned"]["add_cohort"]["day"], run["returned"]["add_cohort"]["n_users"]) for run in (later, earlier)
+    ]
 
 
 @pytest.mark.slow
@@ -77,6 +87,14 @@ def test_a_non_retryable_error_fails_at_once(run_dag: RunDag) -> None:
     environment = {"OTAKU_DATABASE_URL": "mysql://nowhere/otaku"}
     (run,) = run_dag("add_new_users", (MONDAY, {}), environment=environment, retry=True)
     assert (run["state"], run["tasks"], run["tries"]) == ("failed", {"add_cohort": "failed"}, {"add_cohort": 1})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["StaleChampionError", "UnfinishedDayError", "RegistryError"])
+def test_an_error_that_no_retry_can_fix_is_permanent(name: str, run_dags: RunDag) -> None:
+    raises = ("retrain_model", f"recsys.exceptions.{name}")
+    (run,) = run_dags(("retrain_model", SUNDAY, {}, {}), retry=True, raises=raises)
+    assert (run["state"], run["tasks"]["snapshot"], run["tries"]["snapshot"]) == ("failed", "failed", 1)
 
 
 @pytest.mark.local
@@ -95,9 +113,17 @@ def test_retraining_follows_the_verdict_and_a_rehearsal_moves_nothing(
 
     assert rehearsal["state"] == "success"
     assert {rehearsal["tasks"][name] for name in ("promote", "keep")} == {"skipped"}
+    events = [run["events"] for run in (rehearsal, *real)]
+    promoted = {"otaku.production_model"} if verdict == "promote" else set()
+    assert [set(found) for found in events] == [set(), promoted, set()]
+    if verdict == "promote":
+        assert events[1]["otaku.production_model"]["n_rows"] == 1
     other = {"promote": "keep", "keep": "promote"}[verdict]
-    for run in real:
-        assert (run["tasks"].pop(verdict), run["tasks"].pop(other)) == ("success", "skipped")
+    ended = ("success", "skipped" if verdict == "promote" else "success")
+    for run, end in zip(real, ended, strict=True):
+        # The second run promotes nothing: a skipped task updates no asset.
+        assert (run["tasks"].pop(verdict), run["tasks"].pop(other)) == (end, "skipped")
         assert set(run["tasks"].values()) == {"success"}
-        assert run["returned"]["train_ranker"] == f"s3://{store.bucket}/retrain/2026-01-11/train_ranker/"
+        place = rf"s3://{store.bucket}/retrain/2026-01-11-[0-9a-f]{{8}}/train_ranker/"
+        assert re.fullmatch(place, run["returned"]["train_ranker"])
         assert all(len(str(value)) < 300 for value in run["returned"].values())

@@ -66,7 +66,7 @@ def test_one_week_end_to_end(home: Path, tmp_path: Path) -> None:
     (week,) = report["weeks"]
     assert [day["day"] for day in week["arrivals"]] == [f"2026-01-{day:02}" for day in range(5, 12)]
     assert all(day["n_users"] for day in week["arrivals"])
-    assert week["run_key"] == "2026-01-11"
+    assert week["run_key"].startswith("2026-01-11-")
     assert week["action"] == week["decision"]["action"] == "promote"
     models = week["evaluation"]["models"]
     assert models["challenger"]["ndcg_at_10"] > models["popular"]["ndcg_at_10"]
@@ -78,12 +78,15 @@ def test_one_week_end_to_end(home: Path, tmp_path: Path) -> None:
         "week 1: arrivals",
         "week 1: retrain",
         "service ready",
+        "consistency",
         "all",
     }
     assert report["seconds"]["all"] >= report["seconds"]["week 1: retrain"] > 0
     check_answers(report["answers"])
     check_algorithms(report["algorithms"])
-    for step in ("snapshot of 2026-01-11", "gate of 2026-01-11", "fit retrieval"):
+    assert report["consistency"] == {"ok": True, "found": "MLflow shows what it says"}
+    assert "✓ ledger: MLflow shows what it says" in result.stdout
+    for step in (f"snapshot of {week['run_key']}", f"gate of {week['run_key']}", "fit retrieval"):
         assert f"INFO {step}: started" in result.stderr
         assert f"INFO {step}: finished" in result.stderr
     for section in ("Platform", "Data", "Week 1", "Service"):

@@ -37,5 +37,11 @@ def test_a_commit_is_found_and_changes_are_marked(tmp_path: Path) -> None:
     git("commit", "--quiet", "-m", "first")
     commit = git("rev-parse", "HEAD")
     assert find_revision(tmp_path, {}) == commit
-    (tmp_path / "a.txt").write_text("b")
-    assert find_revision(tmp_path, {}) == f"{commit}-dirty"
+    states = set()
+    for content in ("b", "c"):
+        (tmp_path / "a.txt").write_text(content)
+        found = find_revision(tmp_path, {})
+        assert found is not None
+        assert found.startswith(f"{commit}-dirty-")
+        states.add(found)
+    assert len(states) == 2

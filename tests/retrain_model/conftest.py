@@ -28,7 +28,7 @@ from recsys.storage.ingestion import ingest_directory
 from simulate_new_users.arrivals import EPOCH
 from simulate_new_users.job import add_new_users
 from tests.retrain_model.forks import Jobs
-from tests.retrain_model.worlds import to_environment, write_tiny_world
+from tests.retrain_model.worlds import find_prefix, to_environment, write_tiny_world
 
 ROOT = Path(__file__).parents[2]
 SUNDAY = EPOCH + timedelta(days=6)
@@ -170,7 +170,7 @@ def open_evaluated(jobs: Jobs, open_world: OpenWorld, tmp_path_factory: pytest.T
     folder, lock = tmp_path_factory.mktemp("champion"), Lock()
     first = open_world()
     jobs.kill(first, SUNDAY, "train_ranker published", signal.SIGKILL)
-    open_store(first).read_directory(f"retrain/{SUNDAY.isoformat()}/train_ranker", folder)
+    open_store(first).read_directory(f"{find_prefix(first, SUNDAY)}/train_ranker", folder)
 
     def open_one() -> Settings:
         with lock:

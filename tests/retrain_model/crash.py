@@ -1,9 +1,10 @@
 """Retrain in forks of one warm process; a fork may be told to kill itself right after a commit point.
 
 One order a line on stdin, in JSON: `environment`, `as_of`, `log`, and perhaps `die_after` (the name of a commit point)
-and `signal`. The answer is the id of the fork; `{"poll": id}` answers its return code, or 999 while it runs. A fork
-appends the name of each commit point to its log. First-stage models and heads are made tiny and texts get made-up
-vectors: what is tested here is what is written when, not how well it predicts.
+and `signal`, `approval`, and `answer` (to a request for approval, instead of a retraining). The answer is the id of the
+fork; `{"poll": id}` answers its return code, or 999 while it runs. A fork appends the name of each commit point to its
+log. First-stage models and heads are made tiny and texts get made-up vectors: what is tested here is what is written
+when, not how well it predicts.
 """
 
 import hashlib
@@ -73,6 +74,8 @@ def watch(reached: Callable[[str], None]) -> None:
     from recsys.storage.artifacts import ArtifactStore
     from recsys.storage.registry import Registry
     from recsys.storage.version_notes import CARD_TAG
+    from retrain_model.context import APPROVAL_POINT
+    from retrain_model.steps import approval
 
     def after(owner: Any, name: str, describe: Callable[..., str | None]) -> None:
         original = getattr(owner, name)
@@ -97,6 +100,7 @@ def watch(reached: Callable[[str], None]) -> None:
         "annotate",
         lambda _self, _version, tags, _text: "version described" if CARD_TAG in tags else "decision shown",
     )
+    after(approval, "store_request", lambda *_, **__: APPROVAL_POINT)
     complete = promotion._complete
 
     def completing(*args: Any) -> Any:  # its transaction has ended when it is called
@@ -122,10 +126,15 @@ def run(order: dict[str, Any]) -> None:
 
     shrink()
     watch(reached)
+    from recsys.storage.approvals import answer_request
     from retrain_model.job import open_context, retrain
 
-    with open_context(date.fromisoformat(order["as_of"])) as context:
-        retrain(context)
+    with open_context(date.fromisoformat(order["as_of"]), approval=order.get("approval")) as context:
+        if "answer" not in order:
+            retrain(context)
+            return
+        answer = {"approve": order["answer"], "responder": "mai", "reason": "as a test wants it"}
+        answer_request(context.engine, context.registry, context.run_key, **answer)
 
 
 def serve() -> None:

@@ -31,7 +31,7 @@ class Jobs:
             return int(self._process.stdout.readline())
 
     def retrain(
-        self, settings: Settings, as_of: date, *, die_after: str | None = None, sign: int = 0
+        self, settings: Settings, as_of: date, *, die_after: str | None = None, sign: int = 0, **more: Any
     ) -> tuple[int, list[str]]:
         """Run to the end, or to the end that was ordered; return the exit code and the commit points reached."""
         log = self._folder / f"{next(self._numbers)}.log"
@@ -41,6 +41,7 @@ class Jobs:
             "log": str(log),
             "die_after": die_after,
             "signal": int(sign),
+            **more,
         }
         fork = self.ask(order)
         while (code := self.ask({"poll": fork})) == RUNNING:
@@ -49,8 +50,8 @@ class Jobs:
         assert code in (0, 143, FAILED, -signal.SIGKILL), text
         return code, [line.removeprefix("reached ") for line in text.splitlines() if line.startswith("reached ")]
 
-    def kill(self, settings: Settings, as_of: date, point: str, sign: int) -> None:
+    def kill(self, settings: Settings, as_of: date, point: str, sign: int, **more: Any) -> None:
         """Retrain and die after a commit point."""
-        code, reached = self.retrain(settings, as_of, die_after=point, sign=sign)
+        code, reached = self.retrain(settings, as_of, die_after=point, sign=sign, **more)
         assert code == (143 if sign == signal.SIGTERM else -signal.SIGKILL), (point, reached)
         assert reached[-1] == point

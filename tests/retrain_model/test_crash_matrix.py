@@ -11,16 +11,19 @@ from typing import Any
 
 import pytest
 
+from recsys.connections import open_engine, open_registry
 from recsys.evaluation import evaluate as evaluate_module
 from recsys.exceptions import ServiceUnavailableError
 from recsys.settings import Settings
 from recsys.storage import promotion
+from recsys.storage.approvals import list_waiting
 from recsys.storage.artifacts import MANIFEST
+from recsys.storage.consistency import find_inconsistencies
 from recsys.storage.registry import PREVIOUS, runs
 from retrain_model import steps
-from retrain_model.context import COMMIT_POINTS, RetrainContext
+from retrain_model.context import APPROVAL_POINT, COMMIT_POINTS, RetrainContext
 from retrain_model.job import open_context
-from retrain_model.steps import evaluation
+from retrain_model.steps import decision, evaluation
 from tests.recsys.storage.test_promotion_faults import injecting_faults
 from tests.retrain_model.conftest import SUNDAY, OpenWorld
 from tests.retrain_model.forks import Jobs
@@ -98,6 +101,36 @@ def test_killed_after_any_commit_point_of_its_first_run(
         list(pool.map(try_case, cases))
 
 
+def test_killed_after_every_commit_point_of_an_approval(
+    jobs: Jobs, open_evaluated: OpenWorld, reference: Reference
+) -> None:
+    """Whoever dies, asking or answering: one request, one answer, and the aliases where a retraining puts them."""
+    settings = open_evaluated()
+    jobs.kill(settings, SUNDAY, APPROVAL_POINT, signal.SIGKILL, approval="always")
+    assert jobs.retrain(settings, SUNDAY, approval="always")[0] == 0
+    waiting = read_traces(settings)
+    assert waiting.ledger == reference.traces.ledger[:1]
+    assert waiting.aliases == {"production": 1, "previous": None}
+    with open_engine(settings) as engine:
+        (request,) = list_waiting(engine, settings.model_name)
+    assert (request.challenger_version, request.champion_version) == (2, 1)
+    for word in ("interval", "slice", "guardrail", "history of up to 20", "new arrivals", "/#/models/"):
+        assert word in request.body
+    for point in COMMIT_POINTS[COMMIT_POINTS.index("decision written") :]:
+        jobs.kill(settings, SUNDAY, point, signal.SIGKILL, answer=True)
+    assert jobs.retrain(settings, SUNDAY, answer=True)[0] == 0
+    assert jobs.retrain(settings, SUNDAY, approval="always")[0] == 0
+    found = read_traces(settings)
+    assert [entry[:2] + entry[3:] for entry in found.ledger] == [
+        entry[:2] + entry[3:] for entry in reference.traces.ledger
+    ]
+    assert found.ledger[-1][2].startswith("approved: as a test wants it; the gate: ")
+    assert found.aliases == reference.traces.aliases
+    with open_engine(settings) as engine:
+        assert list_waiting(engine, settings.model_name) == []
+        assert find_inconsistencies(engine, open_registry(settings)) == []
+
+
 def copy_fitted(context: RetrainContext, source: str) -> None:
     """Give a run the outputs of the fitting half of another."""
     for step in ("snapshot", "embed_text", "fit_retrieval", "train_ranker"):
@@ -109,8 +142,9 @@ def copy_fitted(context: RetrainContext, source: str) -> None:
 
 def compute_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute what is pure only once: the test is about calls to services."""
-    for name in ("evaluate_recommender", "evaluate_generator", "build_evidence"):
-        original, known = getattr(evaluation, name), dict[str, Any]()
+    owners = {"evaluate_recommender": evaluation, "evaluate_generator": evaluation, "build_evidence": decision}
+    for name, owner in owners.items():
+        original, known = getattr(owner, name), dict[str, Any]()
 
         def compute(*args: Any, original: Any = original, known: dict[str, Any] = known, **kwargs: Any) -> Any:
             first = args[0] if isinstance(args[0], str) else getattr(args[0], "name", "evidence")
@@ -118,7 +152,7 @@ def compute_once(monkeypatch: pytest.MonkeyPatch) -> None:
                 known[first] = original(*args, **kwargs)
             return known[first]
 
-        monkeypatch.setattr(evaluation, name, compute)
+        monkeypatch.setattr(owner, name, compute)
     monkeypatch.setattr(runs, "_draw", lambda _figure: b"drawn")
 
 
@@ -145,7 +179,7 @@ def test_every_call_of_the_evaluation_half_may_fail(
         while point <= n_calls:
             # The first round fails nothing and counts the calls.
             context = replace(first, as_of=SUNDAY + timedelta(days=1 + point))
-            copy_fitted(context, RUN_KEY)
+            copy_fitted(context, first.run_key)
             faults.arm(point, for_ever=for_ever)
             with suppress(ServiceUnavailableError):
                 evaluate_and_promote(context)

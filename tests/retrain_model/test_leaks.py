@@ -26,7 +26,7 @@ from retrain_model.context import fetch
 from retrain_model.job import open_context
 from retrain_model.steps.fit import load_snapshot
 from tests.retrain_model.conftest import SUNDAY, Start, as_of
-from tests.retrain_model.worlds import copy_text_vectors, finished_steps, fitted_files, read_traces
+from tests.retrain_model.worlds import copy_text_vectors, finished_steps, fitted_files, name_day, read_traces
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
 RUN_KEY = SUNDAY.isoformat()
@@ -120,7 +120,7 @@ def test_a_target_of_a_validation_user_reaches_no_first_stage_feature_or_candida
     for step in ("snapshot", "embed_text", "fit_retrieval"):
         fork = start_retrain(changed, step, *as_of(SUNDAY))
         assert fork.wait() == 0, fork.log.read_text()
-        assert json.loads(fork.log.read_text().splitlines()[-1]).endswith(f"/retrain/{RUN_KEY}/{step}/")
+        assert name_day(json.loads(fork.log.read_text().splitlines()[-1])).endswith(f"/retrain/{RUN_KEY}/{step}/")
     assert read_digest(changed) != read_digest(undisturbed)
     after, before = read_traces(changed), read_traces(undisturbed)
     assert finished_steps(after, RUN_KEY) == {"snapshot", "embed_text", "fit_retrieval"}

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
+from recsys.exceptions import ServiceUnavailableError
 from recsys.settings import Settings
-from retrain_model import __main__
+from retrain_model import __main__, job
 from retrain_model.context import RetrainContext, fetch, publish_once
 from retrain_model.job import open_context
 from tests.retrain_model.conftest import SUNDAY
@@ -132,3 +134,23 @@ def test_a_step_that_fails_publishes_nothing_and_lets_the_next_one_in(context: R
     built: list[str] = []
     publish_once(context, "step", {}, write_slowly(built, "a"))
     assert built == ["a"]
+
+
+def test_a_step_that_fails_leaves_no_run_that_seems_to_go_on(
+    context: RetrainContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(found: RetrainContext) -> None:
+        found.registry.start_run(found.run_key)
+        raise ServiceUnavailableError("S3 does not answer")
+
+    monkeypatch.setattr(job.steps, "evaluate", fail)
+    with pytest.raises(ServiceUnavailableError):
+        job.run_step(context, "evaluate")
+    client = MlflowClient(tracking_uri=context.registry.tracking_uri)
+    (run,) = client.search_runs(
+        [context.registry._experiment_id()], f"tags.`otaku.run_key` = '{context.run_key}'", max_results=9
+    )
+    assert run.info.status == "FAILED"
+    # Run again, it goes on under the same run.
+    assert context.registry.start_run(context.run_key) == run.info.run_id
+    assert client.get_run(run.info.run_id).info.status == "RUNNING"

@@ -1,8 +1,10 @@
 """A small world with enough held-out users for the gate, and what a retraining leaves behind in it."""
 
 import json
+import re
 import tempfile
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +76,25 @@ class Traces:
     manifests: dict[str, str]
 
 
-def read_traces(settings: Settings) -> Traces:
-    """Look at the ledger, the registry and S3."""
+def name_day(text: str) -> str:
+    """Leave the digest of the inputs out of a run key or of a key in S3: worlds have model names of their own."""
+    return re.sub(r"(\d{4}-\d\d-\d\d(?:-original)?)-[0-9a-f]{8}\b", r"\1", text)
+
+
+def find_prefix(settings: Settings, day: date) -> str:
+    """Find the key prefix of the only attempt of a day."""
+    keys = open_store(settings).list_keys(f"retrain/{day.isoformat()}-")
+    (prefix,) = {"/".join(key.split("/")[:2]) for key in keys}
+    return prefix
+
+
+def read_traces(settings: Settings, *, exact: bool = False) -> Traces:
+    """Look at the ledger, the registry and S3; without `exact`, run keys are those of the days alone."""
+    name = str if exact else name_day
     registry, store = open_registry(settings), open_store(settings)
     with open_engine(settings) as engine:
         ledger = [
-            (entry.run_key, entry.action, entry.reason, entry.challenger_version, entry.champion_version)
+            (name(entry.run_key), entry.action, entry.reason, entry.challenger_version, entry.champion_version)
             for entry in read_ledger(engine)
         ]
     versions = registry.list_versions()
@@ -87,9 +102,9 @@ def read_traces(settings: Settings) -> Traces:
     return Traces(
         ledger=ledger,
         aliases={alias: registry.alias_version(alias) if versions else None for alias in (PRODUCTION, PREVIOUS)},
-        versions=[(found.version, found.run_key, found.digest, found.description) for found in versions],
-        runs=[(run.info.run_name, run.info.status) for run in find_runs(settings)],
-        manifests={key: store.read_bytes(key).decode() for key in keys},
+        versions=[(found.version, name(found.run_key), found.digest, found.description) for found in versions],
+        runs=[(name(run.info.run_name), run.info.status) for run in find_runs(settings)],
+        manifests={name(key): store.read_bytes(key).decode() for key in keys},
     )
 
 

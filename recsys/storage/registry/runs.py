@@ -41,6 +41,13 @@ class RunTracking(MlflowConnection):
         with self._translate_errors():
             self._client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
 
+    def fail_run(self, run_key: str) -> None:
+        """Mark the run of a key as failed if it was started and has not ended."""
+        with self._translate_errors():
+            run_id = self._find_run(run_key)
+            if run_id is not None and self._client.get_run(run_id).info.status == "RUNNING":
+                self._client.set_terminated(run_id, "FAILED")
+
     def log(
         self,
         run_id: str,
@@ -87,6 +94,11 @@ class RunTracking(MlflowConnection):
         drawn = {name: _draw(figure) for name, figure in (figures or {}).items()}
         for name, content in {**drawn, **(artifacts or {})}.items():
             store.write_bytes(f"{prefix}/{name}", content)
+
+    def run_url(self, run_id: str) -> str:
+        """Return the address of a run in MLflow's interface."""
+        with self._translate_errors():
+            return f"{self.tracking_uri}/#/experiments/{self._experiment_id()}/runs/{run_id}"
 
     def read_metrics(self, run_id: str) -> dict[str, float]:
         """Read the metrics of a run as MLflow shows them."""

@@ -133,6 +133,10 @@ class Registry(RunTracking):
                     raise UnknownVersionError(f"{self.model_name} has no version {version}; {remedy}") from None
                 raise
 
+    def version_url(self, version: int) -> str:
+        """Return the address of a version in MLflow's interface."""
+        return f"{self.tracking_uri}/#/models/{self.model_name}/versions/{version}"
+
     def has_version(self, version: int) -> bool:
         """Whether the registry holds a version."""
         try:

@@ -11,10 +11,13 @@ from typer.testing import CliRunner
 
 from otaku.cli import app
 from otaku.platform.environment import settings_environment
+from recsys.connections import open_engine
 from recsys.exceptions import NoProductionModelError, RetrainError, UnknownVersionError
 from recsys.settings import Settings
+from recsys.storage.approvals import store_request
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.registry import PREVIOUS, PRODUCTION, Registry
+from tests.recsys.storage.test_promotion import decide
 
 pytestmark = pytest.mark.local
 PACKAGES = ("otaku", "recsys", "retrain_model", "simulate_new_users", "app")
@@ -134,3 +137,30 @@ def test_old_versions_go_when_asked_for_and_not_before(
     assert "version 1 is deleted" in invoke(runner, "prune", "--keep", "0")
     assert [found.version for found in two_versions.list_versions()] == [4, 3, 2]
     assert runner.invoke(app, ["models", "prune", "--keep", "-1"]).exit_code == 2
+
+
+def test_a_waiting_promotion_is_shown_approved_and_refused(
+    runner: CliRunner, two_versions: Registry, settings: Settings
+) -> None:
+    assert "No promotion waits for approval." in invoke(runner, "waiting")
+    with open_engine(settings) as engine:
+        for version in (1, 2):
+            store_request(
+                engine,
+                two_versions,
+                run_key=f"week-{version}",
+                challenger=version,
+                champion=None,
+                decision=decide(0.1),
+                body=f"Lift of version {version}.",
+            )
+    assert "Lift of version 2." in invoke(runner, "waiting")
+    assert [found["run_key"] for found in json.loads(invoke(runner, "waiting", "--json"))] == ["week-1", "week-2"]
+    assert "is refused; nothing stays" in invoke(runner, "refuse", "week-1", "--reason", "odd lists", "--by", "mai")
+    assert "Version 2 is in Production." in invoke(runner, "approve", "week-2", "--reason", "good lists", "--by", "mai")
+    assert two_versions.production_version() == 2
+    ledger = json.loads(invoke(runner, "list", "--json"))["ledger"]
+    assert [(line["action"], line["actor"]) for line in ledger] == [("keep", "user:mai"), ("promote", "user:mai")]
+    with pytest.raises(RetrainError, match="week-1 was answered before: keep by user:mai: refused: odd lists"):
+        invoke(runner, "approve", "week-1", "--reason", "on second thought")
+    assert runner.invoke(app, ["models", "approve", "week-1"]).exit_code == 2

@@ -1,6 +1,7 @@
 """The findings of `otaku doctor` and their remedies."""
 
 import socket
+import uuid
 from collections import namedtuple
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 
 from otaku.platform import checkup
 from otaku.platform.checkup import Check, examine
+from recsys.connections import open_engine, open_registry
 from recsys.exceptions import ConfigurationError
 from recsys.settings import Settings
+from recsys.storage import promotion
 
 
 def _named(checks: list[Check], name: str) -> Check:
@@ -77,3 +80,21 @@ def test_a_file_of_settings_that_is_no_text_is_a_finding(monkeypatch: pytest.Mon
     (tmp_path / ".env").write_bytes(b"OTAKU_PORT=\xff\xfe")
     last = examine()[-1]
     assert (last.name, last.ok) == ("settings", False)
+
+
+@pytest.mark.local
+def test_the_ledger_is_compared_with_what_mlflow_shows(settings: Settings, tmp_path: Path) -> None:
+    given = settings.model_copy(update={"model_name": f"doctor-{uuid.uuid4().hex[:8]}"})
+    assert checkup.check_ledger(given) == Check("ledger", True, "MLflow shows what it says")
+    registry = open_registry(given)
+    (tmp_path / "model.json").write_text("{}")
+    version = registry.register_model(registry.start_run("week"), tmp_path, "week")
+    with open_engine(given) as engine:
+        promotion.promote(engine, registry, version, run_key="m", champion=None, actor="user:mai", reason="a test")
+    assert checkup.check_ledger(given).ok
+    registry.point_alias("production", None)
+    found = checkup.check_ledger(given)
+    assert (found.ok, found.required) == (False, True)
+    assert found.found == "alias production is at version None, by the ledger at 1"
+    (line,) = [check for check in examine(lambda: given) if check.name == "ledger"]
+    assert line == found

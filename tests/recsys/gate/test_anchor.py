@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsys.gate.anchor import GATE, select_anchor
+from recsys.gate.anchor import select_anchor
 from recsys.gate.decision import ANCHORED, Decision, Outcome
 from recsys.gate.gate import PromotionGate
 from recsys.gate.scorecard import Scorecard
@@ -63,7 +63,7 @@ class Row:
     challenger_version: int | None
     champion_version: int | None
     action: str = "promote"
-    actor: str = GATE
+    actor: str = "gate"
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,6 +86,8 @@ FIRST = Row(1, None, evidence=PromotionGate().decide(shift(0.1), None, ANCHOR).t
         ([FIRST, Row(2, 1, evidence=EQUAL), Row(3, 2, evidence=RECOVERED)], 3, 1),
         # A user answers for a version promoted by hand.
         ([FIRST, Row(2, 1, actor="user:ann"), Row(3, 2, evidence=EQUAL)], 3, 2),
+        # What the gate proposed and a user approved goes on with the chain.
+        ([FIRST, Row(2, 1, actor="user:ann", evidence=EQUAL), Row(3, 2, evidence=EQUAL)], 3, 1),
         # What a rollback restores has its own anchor again, and chains go on from there.
         ([FIRST, Row(2, 1, evidence=BETTER), Row(1, 2, action="rollback")], 1, 1),
         (

@@ -266,7 +266,8 @@ elif point == "between the aliases":
 elif point == "before the notes":
     Registry.annotate = die
 elif point == "before the commit":
-    promotion._read_entry = dying(promotion._read_entry, 1)
+    add_entry = promotion.add_entry
+    promotion.add_entry = lambda *a: (add_entry(*a), die())
 promotion.record_decision(
     create_database_engine(url), registry, Decision.from_dict(json.loads(decision)),
     run_key="week-2", challenger=2, champion=1,
@@ -358,3 +359,24 @@ def test_the_ledger_takes_nothing_back(statement: str, engine: Engine) -> None:
     with pytest.raises(ProgrammingError, match="append-only"), engine.begin() as connection:
         connection.execute(text(statement))
     assert [(line.run_key, line.reason, line.actor) for line in promotion.read_ledger(engine)] == [("a", "r", "gate")]
+
+
+def test_a_verdict_is_about_its_version_and_no_other(engine: Engine, registry: Registry) -> None:
+    record(engine, registry, 0.1, 1, None)
+    with pytest.raises(RetrainError, match="'week-1' was decided about version 1, not about version 2"):
+        promotion.record_decision(engine, registry, decide(0.1), run_key="week-1", challenger=2, champion=1)
+    assert aliases(registry) == (None, 1)
+
+
+def test_two_models_of_one_database_have_ledgers_of_their_own(
+    engine: Engine, registry: Registry, mlflow_uri: str, store: ArtifactStore, tmp_path: Path
+) -> None:
+    record(engine, registry, 0.1, 1, None)
+    other = Registry(mlflow_uri, f"manga-{uuid.uuid4().hex[:8]}", store)
+    version = other.register_model(other.start_run("manga-week"), tmp_path / "saved", "manga-week")
+    promotion.record_decision(engine, other, decide(0.1), run_key="manga-week", challenger=version, champion=None)
+    assert promotion.read_production_version(engine, other) == promotion.read_production_version(engine, registry) == 1
+    with pytest.raises(NoProductionModelError):
+        promotion.roll_back(engine, other, run_key="m", actor="user:mai", reason="nothing before")
+    assert [line.run_key for line in promotion.read_ledger(engine, registry.model_name)] == ["week-1"]
+    assert [line.model_name for line in promotion.read_ledger(engine)] == [registry.model_name, other.model_name]

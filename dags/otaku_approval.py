@@ -1,0 +1,43 @@
+"""A person's last word about a promotion: a required action that waits without a worker slot."""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLBranchOperator
+from airflow.sdk import Context, Param
+
+# Without an answer until then the champion stays.
+RESPONSE_TIMEOUT = timedelta(days=2)
+NO_ANSWER = f"nobody answered within {RESPONSE_TIMEOUT.days} days"
+PROMOTE, KEEP = "Promote", "Keep the champion"
+
+
+class ApprovalBranchOperator(HITLBranchOperator):
+    """Ask whether to promote or keep, with a reason, and leave who answered to the task that follows."""
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Keep responder and reason as the XCom `answer`, and branch."""
+        if "error" not in event:
+            if not event.get("responded_by_user"):
+                # The form was never filled in: its empty reason is not to be checked.
+                event = {**event, "params_input": {}}
+            user = event.get("responded_by_user") or {}
+            reason = (event["params_input"] or {}).get("reason") or NO_ANSWER
+            answer = {"responder": user.get("name") or user.get("id"), "reason": str(reason)}
+            context["ti"].xcom_push(key="answer", value=answer)
+        return super().execute_complete(context, event)
+
+
+def build_approval(task_id: str) -> ApprovalBranchOperator:
+    """Build the task that asks; subject and body are XComs of the task `gate`."""
+    return ApprovalBranchOperator(
+        task_id=task_id,
+        subject="{{ ti.xcom_pull(task_ids='gate', key='subject') }}",
+        body="{{ ti.xcom_pull(task_ids='gate', key='body') }}",
+        options=[PROMOTE, KEEP],
+        options_mapping={PROMOTE: "promote", KEEP: "keep"},
+        defaults=KEEP,
+        params={"reason": Param("", type="string", minLength=3, description="why; kept in the ledger")},
+        response_timeout=RESPONSE_TIMEOUT,
+        doc_md="Wait for a person to promote or keep; without an answer the champion stays.",
+    )

@@ -1,0 +1,44 @@
+"""Asset events that mean something: rows changed in this run, and the event says how many."""
+
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from airflow.sdk import Asset, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+T = TypeVar("T")
+# Clocks of Airflow and of the database may differ by as much.
+_TOLERANCE = timedelta(minutes=1)
+
+
+def is_of_this_run(context: Context, *, is_new: bool, changed_at: str | None) -> bool:
+    """Whether a change that a job found or made belongs to this run.
+
+    A task that was killed after its commit finds its own work when it is tried again, and still has to tell of it.
+    """
+    if is_new or changed_at is None or context["ti"].try_number == 1:
+        return is_new
+    started = context["dag_run"].start_date
+    return started is not None and datetime.fromisoformat(changed_at) >= started - _TOLERANCE
+
+
+def announce(context: Context, asset: Asset, *, n_rows: int, result: T, unchanged: str, **extra: Any) -> T:
+    """Let the task end with an event of the asset that says how many rows changed, or skip it if none did.
+
+    Parameters
+    ----------
+    result
+        What the task returns; kept as its XCom either way.
+    unchanged
+        Why nothing changed, for the log of a skipped task.
+
+    Raises
+    ------
+    AirflowSkipException
+        If no row changed: a skipped task updates no asset.
+    """
+    if not n_rows:
+        context["ti"].xcom_push(key="return_value", value=result)
+        raise AirflowSkipException(unchanged)
+    context["outlet_events"][asset].extra = {"n_rows": n_rows, **extra}
+    return result

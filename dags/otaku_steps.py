@@ -1,0 +1,54 @@
+"""Run a step of the weekly job for the run that a task belongs to."""
+
+import json
+import logging
+from typing import Any
+
+from airflow.sdk import Context, get_current_context
+
+from otaku_assets import announce, is_of_this_run
+from otaku_jobs import run_job
+from otaku_policy import PRODUCTION_MODEL, day_of_run
+
+log = logging.getLogger(__name__)
+
+
+def run_step(name: str) -> Any:
+    """Run one step of `retrain_model` for the run's day, preset and rules of the gate.
+
+    The others are told the run key of the attempt that `snapshot` began, so that a release of the platform in the
+    middle of a run does not make them look for another attempt.
+    """
+    context = get_current_context()
+    params, begun = context["params"], name != "snapshot" and context["ti"].xcom_pull(task_ids="snapshot")
+    words = ["--preset", params["preset"], "--gate", json.dumps(params["gate"])]
+    words += ["--approval", params["approval"]] if params["approval"] else []
+    if name in ("promote", "keep") and (answer := context["ti"].xcom_pull(task_ids="approve", key="answer")):
+        words += ["--reason", answer["reason"], *(["--responder", answer["responder"]] if answer["responder"] else [])]
+    attempt = ["--run-key", begun.split("/")[-3]] if begun else []
+    dry_run = ["--dry-run"] if params["dry_run"] else []
+    result = run_job("retrain_model", name, "--as-of", day_of_run(context), *words, *attempt, *dry_run)
+    return _tell_of_promotion(context, result) if name == "promote" else result
+
+
+def decide() -> str | None:
+    """Let the gate decide and return the task that follows: none in a dry run, `approve` where a person is asked."""
+    context, decision = get_current_context(), run_step("gate")
+    log.info("the gate decided %s: %s", decision["action"], decision["reason"])
+    if context["params"]["dry_run"]:
+        return None
+    asked = run_step("request_approval")
+    if not asked["required"]:
+        return str(decision["action"])
+    for key in ("subject", "body"):
+        context["ti"].xcom_push(key=key, value=asked[key])
+    return "approve"
+
+
+def _tell_of_promotion(context: Context, done: dict[str, Any]) -> Any:
+    """Update the asset where this run, and no earlier one, moved the alias."""
+    mine = is_of_this_run(context, is_new=done["is_new"], changed_at=done["decided_at"])
+    n_rows = int(mine and done["action"] == "promote")
+    unchanged = f"nothing moved: {done['model']} was decided before ({done['action']})"
+    told = {"model": done["model"], "decided_at": done["decided_at"]}
+    return announce(context, PRODUCTION_MODEL, n_rows=n_rows, result=done, unchanged=unchanged, **told)
