@@ -30,8 +30,7 @@ Every step reads and writes under `retrain/<run key>/` and skips finished work; 
 * *the decision was wrong*: `otaku models rollback --reason TEXT` restores the previous version.
 """
 
-# Of gate and approve, one may be skipped.
-AFTER_ANY = "none_failed_min_one_success"
+AFTER_ANY = "none_failed_min_one_success"  # of gate and approve, one may be skipped
 
 
 @dag(
