@@ -21,6 +21,7 @@ from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import read_catalog, read_frame
 from recsys.storage.ledger import about_model
 from recsys.storage.locks import hold_lock
+from recsys.storage.promotion import read_production_version
 from recsys.storage.registry import Registry
 from recsys.storage.snapshots import read_snapshot
 from recsys.storage.tables import decisions, drift_reports, ratings, users
@@ -104,7 +105,7 @@ def monitor_drift(
         if not dry_run:
             with engine.connect() as connection:
                 require_finished_day(connection, day, clock())
-        version = registry.production_version()
+        version = read_production_version(engine, registry)
         if version is None:
             raise NoProductionModelError("nothing was promoted yet, so that there is no model to compare users with")
         place = f"{DRY_RUNS}/{PREFIX}" if dry_run else PREFIX
