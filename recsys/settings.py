@@ -17,7 +17,6 @@ from pydantic import AliasChoices, Field, HttpUrl, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from recsys.exceptions import ConfigurationError
-from recsys.gate.approval import Approval
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +76,7 @@ class Settings(BaseSettings):
     gate_short_lists: float = Field(0.01, ge=0, le=1)
     gate_empty_lists: float = Field(0.0, ge=0, le=1)
     gate_arrived_drop: float = Field(0.05, ge=0, le=1)
-    approval: Approval = Approval.Never
+    approval: Literal["none", "always", "if_close"] = "none"
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -142,7 +142,7 @@ def open_context(
             algorithms=settings.algorithms,
             params=build_params(settings),
             attempt=_check_run_key(run_key, as_of),
-            approval=settings.approval if approval is None else Approval(approval),
+            approval=Approval(settings.approval if approval is None else approval),
             answer=answer,
             dry_run=dry_run,
         )
