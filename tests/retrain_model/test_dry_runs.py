@@ -17,11 +17,12 @@ import simulate_new_users.__main__ as arrivals_job
 from otaku.cli import app
 from recsys.connections import open_engine, open_registry
 from recsys.exceptions import RetrainError, UnfinishedDayError
+from recsys.ranking.params import get_preset
 from recsys.settings import Settings
 from recsys.storage.database import upsert_rows
 from recsys.storage.feedback import FeedbackEvent, write_feedback
 from recsys.storage.tables import arrivals, items, users
-from retrain_model import steps
+from retrain_model import job, steps
 from retrain_model.days import require_finished_day
 from retrain_model.job import open_context, retrain
 from tests.everything import read_everything
@@ -68,6 +69,8 @@ def environment(lived: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Any)
     for name, value in to_environment(lived).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
+    few = {name: replace(getattr(get_preset("default"), name), n_estimators=20) for name in ("relevance", "rating")}
+    monkeypatch.setattr(job, "get_preset", lambda name: replace(get_preset(name), **few))
 
 
 @pytest.mark.usefixtures("environment")
