@@ -87,7 +87,7 @@ def test_a_week_with_other_inputs_is_another_attempt(
     assert read_traces(settings, exact=True) == traces
 
 
-def test_the_recipe_names_the_code_that_trained(
+def test_an_attempt_goes_on_after_a_release_and_its_recipe_names_the_code_that_trained(
     open_world: Callable[[], Settings], undisturbed: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = open_world()
@@ -115,18 +115,13 @@ def test_the_recipe_names_the_code_that_trained(
         assert recipe["code"]["commit"] == "trained by"
         assert recipe["preset"]["relevance"]["n_estimators"] == 20
         assert find_inconsistencies(context.engine, context.registry) == []
-
-
-def test_what_was_decided_and_pruned_is_not_trained_again(
-    open_world: Callable[[], Settings], undisturbed: Settings
-) -> None:
-    settings = open_world()
-    copy_text_vectors(undisturbed, settings)
+        # Decided, and its files pruned: other data would make another model of the same name.
+        context.store.delete_prefix(f"retrain/{key}/")
+    monkeypatch.setenv("OTAKU_REVISION", "trained by")
     with open_context(SUNDAY, settings=settings) as context:
-        small = shrink(context, 20)
-        report = retrain(small)
-        context.store.delete_prefix(f"retrain/{small.run_key}/")
-        with pytest.raises(RetrainError, match=rf"was decided already \({report.action} of version 1\)"):
-            retrain(small)
+        again = shrink(context, 20)
+        assert again.run_key == key
+        with pytest.raises(RetrainError, match=rf"was decided already \({decision['action']} of version 1\)"):
+            retrain(again)
         assert len(promotion.read_ledger(context.engine)) == 1
         assert [version for version, *_ in read_traces(settings, exact=True).versions] == [1]
