@@ -123,6 +123,7 @@ def test_retraining_follows_the_verdict_and_a_rehearsal_moves_nothing(
     for run, end in zip(real, ended, strict=True):
         # The second run promotes nothing: a skipped task updates no asset.
         assert (run["tasks"].pop(verdict), run["tasks"].pop(other)) == (end, "skipped")
+        assert run["tasks"].pop("approve") == "skipped"  # nobody has to be asked
         assert set(run["tasks"].values()) == {"success"}
         place = rf"s3://{store.bucket}/retrain/2026-01-11-[0-9a-f]{{8}}/train_ranker/"
         assert re.fullmatch(place, run["returned"]["train_ranker"])

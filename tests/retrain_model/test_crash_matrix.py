@@ -27,7 +27,7 @@ from retrain_model.steps import decision, evaluation
 from tests.recsys.storage.test_promotion_faults import injecting_faults
 from tests.retrain_model.conftest import SUNDAY, OpenWorld
 from tests.retrain_model.forks import Jobs
-from tests.retrain_model.worlds import Traces, fitted_files, read_traces
+from tests.retrain_model.worlds import Traces, find_prefix, fitted_files, read_traces
 
 pytestmark = [pytest.mark.local, pytest.mark.slow, pytest.mark.timeout(3000)]
 RUN_KEY = SUNDAY.isoformat()
@@ -179,7 +179,7 @@ def test_every_call_of_the_evaluation_half_may_fail(
         while point <= n_calls:
             # The first round fails nothing and counts the calls.
             context = replace(first, as_of=SUNDAY + timedelta(days=1 + point))
-            copy_fitted(context, first.run_key)
+            copy_fitted(context, find_prefix(settings, SUNDAY).rpartition("/")[2])
             faults.arm(point, for_ever=for_ever)
             with suppress(ServiceUnavailableError):
                 evaluate_and_promote(context)
