@@ -32,8 +32,18 @@ def find_revision(root: Path = _ROOT, environment: Mapping[str, str] = os.enviro
 
 
 def describe_code() -> dict[str, str | None]:
-    """Name the version of the packages and the revision of the code that runs."""
-    return {"recsys": recsys.__version__, "commit": find_revision()}
+    """Name the version of the packages and the revision of the code that runs: without one, a digest of its files."""
+    return {"recsys": recsys.__version__, "commit": find_revision() or f"files-{compute_source_digest()[:12]}"}
+
+
+def compute_source_digest(package: Path = Path(recsys.__file__).parent) -> str:
+    """Compute one SHA-256 over the names and contents of the Python files of a package and of `retrain_model`."""
+    hasher = hashlib.sha256()
+    for folder in (package, package.parent / "retrain_model"):
+        for path in sorted(folder.rglob("*.py")):
+            content = path.read_bytes()
+            hasher.update(f"{path.relative_to(package.parent).as_posix()} {len(content)}\n".encode() + content)
+    return hasher.hexdigest()
 
 
 def _ask_git(root: Path, *arguments: str) -> bytes | None:

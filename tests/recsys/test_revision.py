@@ -7,12 +7,24 @@ from pathlib import Path
 import pytest
 
 import recsys
+from recsys import revision
 from recsys.revision import find_revision
 
 
 def test_the_revision_of_the_image_counts(tmp_path: Path) -> None:
     assert find_revision(tmp_path, {"OTAKU_REVISION": "abc"}) == "abc"
     assert find_revision(tmp_path, {"OTAKU_REVISION": ""}) is None
+
+
+def test_code_without_a_revision_is_named_by_its_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(revision, "find_revision", lambda: None)
+    assert str(revision.describe_code()["commit"]).startswith("files-")
+    (tmp_path / "recsys").mkdir()
+    digests = set()
+    for content in ("a = 1", "a = 2"):
+        (tmp_path / "recsys" / "module.py").write_text(content)
+        digests.add(revision.compute_source_digest(tmp_path / "recsys"))
+    assert len(digests) == 2
 
 
 def test_the_version_is_that_of_setup_cfg() -> None:
