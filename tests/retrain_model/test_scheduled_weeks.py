@@ -14,7 +14,7 @@ from recsys.exceptions import RetrainError
 from recsys.progress import ignore_progress
 from recsys.settings import Settings
 from tests.retrain_model.conftest import SUNDAY
-from tests.retrain_model.worlds import read_traces
+from tests.retrain_model.worlds import name_day, read_traces
 
 MONDAY = SUNDAY - timedelta(days=6)
 
@@ -73,7 +73,7 @@ def test_a_week_is_reported_from_the_results_of_its_runs(undisturbed: Settings) 
     ]
     (week,) = demo.weeks
     (entry,) = before.ledger
-    assert (week["run_key"], week["action"], week["decision"]["reason"]) == entry[:3]
+    assert (name_day(week["run_key"]), week["action"], week["decision"]["reason"]) == entry[:3]
     assert [day["day"] for day in week["arrivals"]] == [str(MONDAY + timedelta(days=day)) for day in range(7)]
     assert week["drift"] is None
     assert ("Airflow: add_new_users", 14, 14) in progress
