@@ -21,6 +21,7 @@ from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.first_stage import fit_first_stage
 from recsys.retrieval.item_item import Ease, ItemKnn
 from recsys.retrieval.popular import Popular
+from recsys.retrieval.registry import MODELS
 
 # id, default title, English title, genres, type, age rating, year; half are about fights, half about love.
 _TITLES: list[tuple[int, str, str | None, list[str], str, str, int]] = [
@@ -109,3 +110,9 @@ def tiny_recommender(seed: int = 0) -> Recommender:
     tables = build_tables([(retriever, users)], preset.groups)
     trained = train_ranker(tables, tables, preset, seed=seed, n_threads=1)
     return Recommender(retriever, trained.ranker)
+
+
+def list_tiny_algorithms() -> list[str]:
+    """List what answers alone in the recommender above: without what is fitted beside the first stage."""
+    specs = [spec for spec in MODELS if not (spec.standalone and spec.reads_ratings)]
+    return [spec.algorithm for spec in specs if spec.algorithm is not None]

@@ -13,10 +13,12 @@ from recsys.retrieval.content import GenreTfidf, TextProfile
 from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.hybrid import Hybrid
 from recsys.retrieval.item_item import PUBLISHED_EASE, Ease, ItemKnn
+from recsys.retrieval.mf import MatrixFactorisation
 from recsys.retrieval.original import OriginalPipeline
 from recsys.retrieval.popular import MostMembers, Popular
 from recsys.retrieval.spec import ModelInputs, ModelSpec, Range, normalise_name
 from recsys.retrieval.tfidf import MetadataTfidf
+from recsys.retrieval.two_tower import TwoTower
 from recsys.retrieval.user_user import UserUser
 
 _EASE_SPACE: Final = {"regularisation": Range(5.0, 2000.0, True), "n_kept": Range(50, 1000, True)}
@@ -84,6 +86,34 @@ MODELS: tuple[ModelSpec, ...] = (
         algorithm="synopsis",
         needs=("text_vectors",),
         reads_ratings=False,
+    ),
+    ModelSpec(
+        "two-tower",
+        TwoTower(),
+        algorithm="two-tower",
+        needs=("text_vectors", "seed", "on_progress"),
+        standalone=True,
+        loads=("torch",),
+        space={
+            "learning_rate": Range(2e-4, 1e-2, True),
+            "temperature": Range(0.01, 0.1, True),
+            "popularity_damping": Range(0.0, 0.5),
+            "negative_power": Range(0.0, 1.0),
+        },
+    ),
+    ModelSpec(
+        "mf",
+        MatrixFactorisation(),
+        algorithm="mf",
+        needs=("seed", "on_progress"),
+        standalone=True,
+        loads=("torch",),
+        space={
+            "learning_rate": Range(2e-4, 1e-2, True),
+            "n_negatives": Range(1, 8),
+            "unseen_weight": Range(0.01, 1.0, True),
+            "regularisation": Range(0.3, 100.0, True),
+        },
     ),
     ModelSpec("popular", Popular(), first_stage=True, fallback=True),
     # The most members on MyAnimeList are what users of the service know as popular; training users are fewer.

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from recsys.exceptions import EvaluationError
+from recsys.progress import OnProgress, ignore_progress
 from recsys.retrieval.base import CandidateGenerator
 from recsys.types import Floats
 
 # Constructor arguments that are not hyper-parameters.
-Need: TypeAlias = Literal["text_vectors", "seed", "n_threads"]
+Need: TypeAlias = Literal["text_vectors", "seed", "n_threads", "on_progress"]
 
 
 def normalise_name(name: str) -> str:
@@ -54,12 +55,15 @@ class ModelInputs:
         Returns the synopsis embeddings in catalog order, `(n_items, 384)`; called for models that need them only.
     params
         Hyper-parameters by model and name that replace the defaults, for example those a tuning found.
+    on_progress
+        Told of the epochs of models that are trained in epochs.
     """
 
     text_vectors: Callable[[], Floats] = refuse_text_vectors
     seed: int = 0
     n_threads: int = 1
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    on_progress: OnProgress = ignore_progress
 
     def get(self, need: Need) -> Any:
         """Look up a constructor argument."""
@@ -94,6 +98,8 @@ class ModelSpec:
         Whether it orders the catalog for users without a history; exactly one first-stage model does.
     item_vectors
         Whether its item vectors are those of the item side (similar titles, features); exactly one first-stage model.
+    loads
+        Packages that a fit imports and the service does not have; they are loaded before fits start in threads.
     space
         Where each hyper-parameter is searched; empty if there is nothing to tune.
     """
@@ -109,6 +115,7 @@ class ModelSpec:
     proposes: bool = True
     fallback: bool = False
     item_vectors: bool = False
+    loads: tuple[str, ...] = ()
     space: Mapping[str, Range] = field(default_factory=dict)
 
     @property

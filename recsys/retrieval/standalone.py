@@ -1,7 +1,9 @@
 """Models that answer alone: fitted and stored with a version beside the first stage, and read by no ranker."""
 
+import importlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -56,8 +58,10 @@ def fit_standalone(
     # Loaded before any thread starts, as in `cross_fit`.
     from threadpoolctl import threadpool_limits
 
+    for package in sorted({package for spec in specs for package in spec.loads}):
+        importlib.import_module(package)
     fitted: dict[str, CandidateGenerator] = {}
-    made = [spec.make(inputs) for spec in specs]
+    made = [spec.make(replace(inputs, on_progress=on_progress)) for spec in specs]
     with threadpool_limits(1), ThreadPoolExecutor(n_threads) as pool:
         for model in pool.map(lambda unfitted: unfitted.fit(ratings, catalog), made):
             fitted[model.name] = model

