@@ -124,6 +124,7 @@ def _build_service(settings: Settings, source: ModelSource) -> Service:
     shares = {"canary_share": settings.canary_share, "shadow_share": settings.shadow_share}
     learned = LearnedUsers(models / "learned-users.txt", lambda user_ids: read_ratings(engine, user_ids))
     service = Service(
+        source=source,
         production=ProductionModel(source, name, metrics, LocalModelCache(models), learned.restore),
         challenger=Challenger(source, name, metrics, **shares),
         learned=learned,

@@ -12,7 +12,7 @@ from app.guard.workers import Workers
 from app.metrics import ServiceMetrics
 from app.models.challenger import Challenger
 from app.models.learned_users import LearnedUsers
-from app.models.production import ProductionModel
+from app.models.production import ModelSource, ProductionModel
 from app.models.serving import ServingModel
 from app.stores.database import Database
 from app.stores.response_cache import ResponseCache
@@ -22,6 +22,7 @@ from app.stores.response_cache import ResponseCache
 class Service:
     """Services with the lifetime of the application."""
 
+    source: ModelSource
     production: ProductionModel
     challenger: Challenger
     learned: LearnedUsers

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     aws_secret_access_key: SecretStr | None = Field(None, validation_alias=AliasChoices("AWS_SECRET_ACCESS_KEY"))
     mlflow_tracking_uri: str | None = Field(None, validation_alias=AliasChoices("MLFLOW_TRACKING_URI"))
     airflow_url: HttpUrl | None = None
+    airflow_user: str = "admin"
+    airflow_password: SecretStr | None = None
     redis_url: SecretStr | None = None
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     auth: Literal["keys", "none"] | None = None

@@ -76,6 +76,11 @@ class ApiKeys:
                 found = client
         return found if key is not None else None
 
+    def find_by_name(self, name: str) -> Client | None:
+        """Return the client of that name, or None once its key is gone."""
+        clients = (*self._configured.values(), *self._stored.values())
+        return next((client for client in clients if client.name == name), None)
+
 
 def _parse_entry(entry: str) -> tuple[str, Client]:
     key, *rest = entry.split(":")

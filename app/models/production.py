@@ -111,6 +111,11 @@ class ProductionModel:
         return self._current
 
     @property
+    def previous(self) -> ServingModel | None:
+        """The model that served before, kept in memory."""
+        return self._previous
+
+    @property
     def problems(self) -> list[str]:
         """Why the service does not follow the registry; empty if it does."""
         return list(self._problems.values())

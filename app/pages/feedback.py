@@ -12,12 +12,13 @@ from app.models.serving import ServingModel
 from app.pages.preferences import read_preferences
 from app.pages.queries import PageQuery, read_number, read_query
 from app.pages.requests import keep_known
-from app.pages.site import SiteDep
+from app.pages.site import SiteDep, VisitorRoute
 from app.schemas.problems import ProblemError
 from app.service import ModelDep, Service, ServiceDep
 from recsys.storage.feedback import FeedbackEvent, FeedbackKind, write_feedback
 
 PATH: Final = "/my/feedback"
+CLIENT: Final = "pages"  # whose idempotency keys they are
 KINDS: Final[dict[object, FeedbackKind]] = {"seen": "seen", "dismissal": "dismissal", "plan": "plan"}
 _MAX_ID: Final = 2**63 - 1
 _SAID: Final[dict[str, str]] = {
@@ -27,7 +28,7 @@ _SAID: Final[dict[str, str]] = {
     "plan": "{title} is planned; the list is new.",
 }
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=VisitorRoute)
 
 
 @router.post(PATH)
@@ -80,7 +81,7 @@ async def _store(
         rank=read_number(form.get("rank"), 1, 10_000),
         model_version=read_number(form.get("version"), 1, 2**31 - 1),
     )
-    report = await service.database.write(lambda connection: write_feedback(connection, [event]))
+    report = await service.database.write(lambda connection: write_feedback(connection, [event], CLIENT))
     await service.cache.invalidate(str(user_id))
     if report.unknown:
         raise ProblemError(404, "unknown-user", f"user {user_id} or title {item_id} is not in the database")

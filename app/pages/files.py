@@ -9,7 +9,7 @@ from app.pages.covers import draw_cover
 from app.pages.preferences import COOKIE, SECONDS, pick, read_preferences
 from app.pages.queries import read_text
 from app.pages.rendering import ASSETS, ASSETS_DIGEST
-from app.pages.site import SiteDep, set_cookie
+from app.pages.site import SiteDep, VisitorRoute, set_cookie
 from app.schemas.problems import ProblemError
 from app.service import ModelDep, ServiceDep
 from recsys.data.folding import MAX_QUERY_LENGTH
@@ -21,7 +21,7 @@ N_COMPLETIONS: Final = 8
 _IMAGE_POLICY: Final = "default-src 'none'; style-src 'none'; frame-ancestors 'none'"
 
 public_router = APIRouter(include_in_schema=False)
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=VisitorRoute)
 
 
 @public_router.get("/assets/{digest}/{name}")

@@ -14,7 +14,7 @@ from app.pages.preferences import Preferences, read_preferences
 from app.pages.queries import LENGTHS, MODES, WEIGHTS, PageQuery, read_query, read_text
 from app.pages.rendering import render
 from app.pages.requests import ADULT_GENRE, MUSIC, build_request, is_adult, keep_known, list_algorithms
-from app.pages.site import get_site
+from app.pages.site import VisitorRoute, get_site
 from app.pages.together_list import SharedCards, build_together
 from app.responses import answer
 from app.schemas.problems import ProblemError
@@ -23,7 +23,7 @@ from app.schemas.watch_lists import ListItem
 from app.service import ModelDep, Service, ServiceDep
 from recsys.exceptions import ServiceUnavailableError, UnknownTitleError
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=VisitorRoute)
 N_QUICK: Final = 12
 LABELS: Final = {
     "favourites": "Favourites",

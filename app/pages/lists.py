@@ -16,7 +16,7 @@ from app.pages.preferences import read_preferences
 from app.pages.queries import PageQuery, read_query
 from app.pages.rendering import render
 from app.pages.requests import is_adult
-from app.pages.site import SiteDep
+from app.pages.site import SiteDep, VisitorRoute
 from app.schemas.base import MAX_RATINGS
 from app.schemas.problems import ProblemError
 from app.schemas.watch_lists import ListItem
@@ -35,7 +35,7 @@ _STATUSES: Final = {status.value[0]: status for status in WatchStatus}
 _ENTRY: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,2})\.([a-z])")
 _ORDER: Final = {WatchStatus.Completed: 0, WatchStatus.Watching: 1}
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=VisitorRoute)
 
 
 @router.post(PATH)

@@ -1,10 +1,12 @@
 """What all pages share: signatures, visitors, form tokens, rate limits, and who may be shown as whom."""
 
 import secrets
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
 from limits import RateLimitItem
 
 from app.guard.limits import parse_rate_limit
@@ -136,6 +138,20 @@ async def limit_visitor(request: Request) -> None:
     request.state.headers = status.headers
     if not status.allowed:
         raise ProblemError(429, "too-many-requests", f"no more than {site.rate_limit} for one visitor")
+
+
+class VisitorRoute(APIRoute):
+    """A route that counts its visitor before the body is parsed."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler of the route behind the limit."""
+        handle = super().get_route_handler()
+
+        async def handle_within_limit(request: Request) -> Response:
+            await limit_visitor(request)
+            return await handle(request)
+
+        return handle_within_limit
 
 
 SiteDep = Annotated[Site, Depends(get_site)]

@@ -12,7 +12,7 @@ from app.pages.preferences import Preferences, read_preferences
 from app.pages.queries import PageQuery, read_query
 from app.pages.rendering import render
 from app.pages.requests import build_filters, build_request
-from app.pages.site import get_site
+from app.pages.site import VisitorRoute, get_site
 from app.recommending.recommend import build_user_context
 from app.schemas.recommendations import RecommendationReason
 from app.service import ModelDep, Service, ServiceDep
@@ -26,7 +26,7 @@ N_SIMILAR: Final = 8
 MAX_SEASONS: Final = 30
 ItemId = Annotated[int, Path(ge=0, lt=2**63)]
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=VisitorRoute)
 
 
 @router.get("/titles/{item_id}")

@@ -16,6 +16,7 @@ from recsys.exceptions import ServiceUnavailableError
 
 logger = logging.getLogger(__name__)
 WRITE_SECONDS = 5.0
+ACT_SECONDS = 15.0
 PAUSE_SECONDS = 1.0
 MAX_FAILURES = 3
 N_THREADS = 8
@@ -86,6 +87,10 @@ class Database:
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run a function in a transaction of its own, again after a deadlock; see `read`."""
         return await self._run(lambda: self._in_transaction(work), WRITE_SECONDS)
+
+    async def act(self, work: Callable[[Engine], T]) -> T:
+        """Run a function that opens its own transactions and may call other services meanwhile; see `read`."""
+        return await self._run(lambda: work(self._engine), ACT_SECONDS)
 
     def _on_connection(self, work: Callable[[Connection], T]) -> T:
         with self._engine.connect() as connection:

@@ -191,5 +191,7 @@ def _serve(given: "Settings", *, keep: bool, algorithms: bool, output: "ConsoleO
             output.compared(report.algorithms)
         if keep:
             output.print(
-                "\nThe services keep running: [bold]otaku status[/] lists them, [bold]otaku down[/] stops them."
+                f"\nThe pages are at [bold]http://127.0.0.1:{settings.port}/[/], operations at /ops; "
+                "[bold]otaku open[/] opens them."
             )
+            output.print("The services keep running: [bold]otaku status[/] lists them, [bold]otaku down[/] stops them.")

@@ -1,4 +1,4 @@
-"""`otaku up`, `down` and `status`: the local platform, kept running."""
+"""`otaku up`, `down`, `status` and `open`: the local platform, kept running."""
 
 import json
 from dataclasses import asdict
@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from otaku.platform.local import Health
+    from otaku.platform.local import Health, LocalPlatform
     from recsys.settings import Settings
 
 
@@ -42,6 +42,14 @@ def up(
             soft_wrap=True,
             markup=False,
         )
+    pages = _find_pages(platform)
+    console.print(
+        f"The pages are at [bold]{pages}[/]; [bold]otaku open[/] opens them."
+        if pages
+        else f"The pages are at [bold]http://{platform.settings().host}:{platform.settings().port}/[/] "
+        "once [bold]otaku serve[/] runs.",
+        soft_wrap=True,
+    )
     status()
 
 
@@ -58,6 +66,36 @@ def _describe_service(settings: "Settings") -> str:
         return f"`otaku serve` will listen on {settings.host}:{settings.port}; requests need an API key."
     reach = "this machine" if is_loopback(settings.host) else "every machine that reaches it"
     return f"`otaku serve` will listen on {settings.host}:{settings.port}, without API keys, for {reach}."
+
+
+def open_pages(
+    operations: Annotated[bool, typer.Option("--ops", help="Open the page of operations.")] = False,
+) -> None:
+    """Open the pages in a browser; where there is none, the address is printed alone. Fails if nothing serves."""
+    import webbrowser
+
+    from otaku.console import console, read_settings
+    from otaku.platform.local import LocalPlatform
+    from recsys.exceptions import ServiceUnavailableError
+
+    settings = read_settings()
+    address = _find_pages(LocalPlatform(settings))
+    if address is None:
+        raise ServiceUnavailableError(f"no service answers on port {settings.port}; start it with `otaku serve`")
+    address += "ops" if operations else ""
+    console.print(address, soft_wrap=True)
+    webbrowser.open(address)
+
+
+def _find_pages(platform: "LocalPlatform") -> str | None:
+    """Return the address of a service that answers: the one of the platform, or one on the port of the settings."""
+    from otaku.platform import app_service
+    from otaku.platform.state import read_state
+
+    started = [entry.url for entry in read_state(platform.home).services if entry.name == app_service.NAME]
+    settings = platform.given
+    candidates = [*started, f"http://{settings.host}:{settings.port}"]
+    return next((f"{url}/" for url in candidates if url and app_service.answers(url)), None)
 
 
 def down() -> None:

@@ -13,11 +13,12 @@ def serve(
 ) -> None:
     """Serve the model in Production over HTTP until Ctrl-C. Needs `otaku up` or external services."""
     from app.__main__ import serve as run
+    from otaku.platform import airflow
     from otaku.platform.environment import export_settings
     from otaku.platform.local import resolve_settings
     from recsys.settings import load_settings
 
-    settings = resolve_settings(load_settings())
+    settings = airflow.add_login(resolve_settings(load_settings()))
     export_settings(settings)
     given = {"host": host, "port": port}
     run(settings.model_copy(update={name: value for name, value in given.items() if value is not None}))

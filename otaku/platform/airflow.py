@@ -12,12 +12,12 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import HttpUrl
+from pydantic import HttpUrl, SecretStr
 
 from otaku.platform import airflow_server, object_store, postgres, tracking
 from otaku.platform.environment import settings_environment
 from otaku.platform.part import Part, Site
-from otaku.platform.state import Credentials
+from otaku.platform.state import Credentials, read_state
 from otaku.platform.supervisor import Service
 from recsys.exceptions import ConfigurationError
 from recsys.settings import Settings
@@ -130,6 +130,16 @@ def make_part(*, clock: bool = True) -> Part:
         *(NAME, "OTAKU_AIRFLOW_URL", "airflow_url", describe, _fill, _problem),
         needs=(postgres.NAME, object_store.NAME, tracking.NAME),
     )
+
+
+def add_login(settings: Settings) -> Settings:
+    """Name the Airflow of the local platform and its user, if it runs and no other one is set."""
+    home = settings.home.expanduser().absolute()
+    running = [entry for entry in read_state(home).services if entry.name == NAME]
+    if settings.airflow_url is not None or not running or not running[0].url:
+        return settings
+    login = {"airflow_user": USER, "airflow_password": SecretStr(read_password(home))}
+    return settings.model_copy(update={"airflow_url": HttpUrl(running[0].url), **login})
 
 
 def _fill(_site: Site, port: int) -> dict[str, object]:

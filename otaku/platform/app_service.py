@@ -19,7 +19,7 @@ def _describe(site: Site, port: int) -> Service:
         name=NAME,
         command=(sys.executable, "-m", "app"),
         url=url,
-        is_ready=lambda: _answers(f"{url}/health/live"),
+        is_ready=lambda: answers(url),
         environment={
             **settings_environment(site.settings),
             "OTAKU_HOST": "127.0.0.1",
@@ -30,9 +30,10 @@ def _describe(site: Site, port: int) -> Service:
     )
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a service at an address answers."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - our own loopback address
+        with urllib.request.urlopen(f"{url}/health/live", timeout=5) as response:  # noqa: S310 - our own loopback address
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
@@ -43,7 +44,7 @@ def _fill(_site: Site, port: int) -> dict[str, object]:
 
 
 def _problem(settings: Settings) -> str | None:
-    return None if _answers(f"http://127.0.0.1:{settings.port}/health/live") else "does not answer"
+    return None if answers(f"http://127.0.0.1:{settings.port}") else "does not answer"
 
 
 PART = Part(

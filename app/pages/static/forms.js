@@ -14,8 +14,10 @@ export function upgradeForms(root) {
     form.addEventListener("formdata", (event) => {
       const kinds = [...form.querySelectorAll("input[data-all]")];
       if (kinds.every((kind) => kind.checked === (kind.value !== "Music"))) event.formData.delete("t");
-      for (const name of ["from", "to", "variety", "add"]) {
-        if (["", "0"].includes(event.formData.get(name))) event.formData.delete(name);
+      // What is empty or the default needs no words either.
+      const defaults = { variety: "0", k: "10", algorithm: "ranker" };
+      for (const [name, value] of [...event.formData]) {
+        if (value === "" || defaults[name] === value) event.formData.delete(name);
       }
     });
   }

@@ -1,0 +1,1 @@
+"""`/ops`: what operators look at and do."""

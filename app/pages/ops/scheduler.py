@@ -1,0 +1,92 @@
+"""Airflow, as far as `/ops` needs it: the next runs, and a retraining on request."""
+
+import json
+import logging
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi.concurrency import run_in_threadpool
+
+from recsys.exceptions import ServiceUnavailableError
+from recsys.settings import Settings
+
+logger = logging.getLogger(__name__)
+SECONDS: Final = 3.0
+RETRAIN: Final = "retrain_model"
+TAG: Final = "otaku"
+
+
+@dataclass(frozen=True)
+class NextRun:
+    """A DAG and when it runs next, in UTC; "" where no run is planned."""
+
+    dag_id: str
+    is_paused: bool
+    at: str
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """One Airflow and a user of it; without a password nothing is asked."""
+
+    url: str | None
+    user: str
+    password: str | None
+
+    @classmethod
+    def build(cls, settings: Settings) -> "Scheduler":
+        """Read where Airflow is."""
+        password = settings.airflow_password.get_secret_value() if settings.airflow_password else None
+        url = str(settings.airflow_url).rstrip("/") if settings.airflow_url else None
+        return cls(url, settings.airflow_user, password)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is an Airflow to ask."""
+        return self.url is not None and self.password is not None
+
+    async def read_next_runs(self) -> list[NextRun]:
+        """Read when the DAGs run next; nothing while Airflow is away."""
+        if not self.is_set:
+            return []
+        try:
+            found = await run_in_threadpool(lambda: self._call(f"/api/v2/dags?tags={TAG}"))
+        except ServiceUnavailableError as error:
+            logger.warning("%s", error)
+            return []
+        return [
+            NextRun(dag["dag_id"], bool(dag["is_paused"]), str(dag.get("next_dagrun_run_after") or "")[:16])
+            for dag in found["dags"]
+        ]
+
+    async def trigger_retraining(self, note: str) -> str:
+        """Trigger `retrain_model` and return the id of the run.
+
+        Raises
+        ------
+        ServiceUnavailableError
+            If Airflow is not set, does not answer or refuses.
+        """
+        if not self.is_set:
+            raise ServiceUnavailableError("no Airflow is set")
+        body: dict[str, Any] = {"logical_date": None, "conf": {}, "note": note}
+        run = await run_in_threadpool(lambda: self._call(f"/api/v2/dags/{RETRAIN}/dagRuns", body))
+        return str(run["dag_run_id"])
+
+    def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        login = {"username": self.user, "password": self.password}
+        token = self._send("/auth/token", login, {})["access_token"]
+        return self._send(path, body, {"Authorization": f"Bearer {token}"})
+
+    def _send(self, path: str, body: dict[str, Any] | None, headers: dict[str, str]) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        named = {"Content-Type": "application/json", **headers}
+        request = urllib.request.Request(f"{self.url}{path}", data, named)  # noqa: S310 - an address of the settings
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS) as response:  # noqa: S310 - as above
+                content: dict[str, Any] = json.load(response)
+        except (OSError, ValueError) as error:
+            raise ServiceUnavailableError(f"Airflow does not answer {path}: {error}") from error
+        return content

@@ -1,0 +1,62 @@
+"""Take the pictures of the pages that the documents show: `python docs/images/take_page_screenshots.py [URL]`.
+
+Needs a running service, by default on http://127.0.0.1:8080 without keys, and Chromium on the machine
+(`apt-get install chromium`). Favourites are those of the examples; what the pictures show is what the service answers.
+"""
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+HERE = Path(__file__).parent / "pages"
+URL = "http://127.0.0.1:8080"
+LIKED = "f=30&r30=9&f=19&r19=10&f=5114"
+PAGES = {
+    "home": "/",
+    "list": f"/?{LIKED}",
+    "title": f"/titles/1?{LIKED}",
+    "taste": "/?mode=taste&g=Drama&g=Mystery&w.Drama=5",
+    "together": "/?mode=together&person=Monster,Mushishi&person=Naruto,Bleach",
+    "did-you-mean": "/?add=Naruto+season+7",
+    "operations": "/ops",
+    "compare": "/ops/compare?who=Monster",
+}
+WIDTHS = {1280: 900, 360: 740}
+SCHEMES = ("dark", "light")
+QUALITY = 72
+
+
+def take(browser: Browser, url: str, width: int, scheme: str) -> None:
+    """Take every page at one width in one scheme."""
+    context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    for name, path in PAGES.items():
+        page.goto(url + path)
+        page.wait_for_load_state("networkidle")
+        picture = Image.open(io.BytesIO(page.screenshot()))
+        picture.convert("RGB").save(HERE / f"{name}-{width}-{scheme}.webp", quality=QUALITY, method=6)
+    context.close()
+
+
+def main() -> None:
+    """Open a browser and take all pictures."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("there is no Chromium; install it, for example with apt-get install chromium")
+    url = sys.argv[1] if len(sys.argv) > 1 else URL
+    HERE.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        for width in WIDTHS:
+            for scheme in SCHEMES:
+                take(browser, url, width, scheme)
+        browser.close()
+    sys.stdout.write(f"{len(list(HERE.glob('*.webp')))} pictures in {HERE}\n")
+
+
+if __name__ == "__main__":
+    main()
