@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect, sync_playwright
 from pydantic import SecretStr
 
 from app.main import create_app
@@ -23,7 +23,7 @@ from tests.app.harness import FolderSource, wait_for
 from tests.app.live import fill_database
 
 KEY = "a-key-that-no-browser-ever-gets"
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 
 
 @dataclass
@@ -59,6 +59,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        expect.set_options(timeout=PATIENCE_MS)
         yield launched
         launched.close()
 

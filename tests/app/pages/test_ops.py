@@ -105,7 +105,7 @@ def test_without_keys_only_this_machine_gets_in(offline_settings: Settings, sour
     for client, base, status in (
         (("127.0.0.1", 50000), "http://127.0.0.1:8080", 200),
         (("192.0.2.7", 50000), "http://127.0.0.1:8080", 403),
-        (("127.0.0.1", 50000), "http://rebound.example", 403),
+        (("127.0.0.1", 50000), "http://rebound.example", 421),
     ):
         with TestClient(app, base_url=base, client=client, headers=HTML) as opened:
             assert opened.get("/ops").status_code == status
