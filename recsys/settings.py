@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     gate_rating_margin: float = Field(0.01, ge=0, lt=1)
     gate_anchor_alpha: float = Field(0.01, gt=0, lt=1)
     gate_min_test_users: int = Field(30, ge=2)
+    gate_generated_users: bool = False
     gate_coverage_ratio: float = Field(0.8, ge=0, le=1)
     gate_popularity_rise: float = Field(0.1, ge=0, le=1)
     gate_size_ratio: float = Field(3.0, gt=0)

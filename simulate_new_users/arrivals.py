@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from recsys.data.users import GENERATED_IDS
 from recsys.exceptions import ArrivalError
 from recsys.types import UserId
 from simulate_new_users.options import DEFAULT_COHORT_SIZE
@@ -12,7 +13,7 @@ from simulate_new_users.options import DEFAULT_COHORT_SIZE
 # Day 0 of the queue: the cohort of this day starts at position 0.
 EPOCH = dt.date(2026, 1, 5)
 # Ids of generated users: FIRST_GENERATED_ID + ordinal of the day * IDS_PER_DAY + place in the cohort.
-FIRST_GENERATED_ID = 10**12
+FIRST_GENERATED_ID = GENERATED_IDS.start
 IDS_PER_DAY = 1000
 
 

@@ -14,13 +14,14 @@ from sqlalchemy.exc import DBAPIError
 
 from recsys.columns import Columns
 from recsys.data.preferences import build_preference_rows, compute_preferences
+from recsys.data.users import is_generated
 from recsys.exceptions import ArrivalError, NothingIngestedError, ServiceUnavailableError
 from recsys.storage.database import advisory_lock, upsert_rows
 from recsys.storage.sourced_rows import upsert_sourced
 from recsys.storage.tables import arrivals, ratings, user_preferences, users, watch_statuses
 from recsys.storage.users import read_genres
 from recsys.types import EntrySource
-from simulate_new_users.arrivals import FIRST_GENERATED_ID, CohortSize, select_positions
+from simulate_new_users.arrivals import CohortSize, select_positions
 from simulate_new_users.cohorts import Cohort, read_cohort
 from simulate_new_users.options import DEFAULT_COHORT_SIZE
 
@@ -155,7 +156,7 @@ def _write_cohort(
     known_users = [{"user_id": user_id} for user_id in report.user_ids]
     connection.execute(insert(users).values(arrived_on=report.day, batch_id=report.batch_id), known_users)
     rated = cohort.interactions.table
-    made_up = rated[Columns.User] >= FIRST_GENERATED_ID
+    made_up = is_generated(rated[Columns.User].to_numpy())
     upsert_sourced(connection, ratings, rated[~made_up], EntrySource.Arrival)
     upsert_sourced(connection, ratings, rated[made_up], EntrySource.Generated)
     upsert_sourced(connection, watch_statuses, cohort.statuses.table, EntrySource.Arrival)

@@ -13,9 +13,16 @@ from recsys.columns import Columns
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import Interactions
 from recsys.data.splits import hash_ids, split_history
-from recsys.types import Floats, Ids, Positions, RatingMatrix
+from recsys.types import Floats, Ids, Mask, Positions, RatingMatrix
 
 BATCH_USERS: Final = 256
+# Ids of users whom the simulation makes up; those who register with the service follow, sources stay below.
+GENERATED_IDS: Final = range(10**12, 2 * 10**12)
+
+
+def is_generated(user_ids: Ids) -> Mask:
+    """Tell which users the simulation made up, by their ids, `(n_users,)`."""
+    return np.asarray((user_ids >= GENERATED_IDS.start) & (user_ids < GENERATED_IDS.stop), dtype=np.bool_)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from recsys.columns import Columns
 from recsys.data.catalog import Catalog
 from recsys.data.splits import hash_ids
-from recsys.data.users import Users
+from recsys.data.users import Users, is_generated
 from recsys.evaluation.evaluation_set import EvaluationSet, drop_unshown
 from recsys.evaluation.list_metrics import compute_list_metrics, coverage_interval
 from recsys.evaluation.measured_lists import K, average_hidings, measure_lists, pad_lists
@@ -83,6 +83,7 @@ class EvaluationResult:
             ndcg=self.metrics["ndcg_at_10"],
             rating_error=self.rating_error,
             arrived=eval_set.arrived,
+            generated=is_generated(eval_set.users.user_ids),
             facts=self.facts,
         )
 

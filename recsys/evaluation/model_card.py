@@ -58,7 +58,8 @@ def build_card(
     Parameters
     ----------
     table
-        One row per model and test user: `model`, `arrived`, `n_history` and the metrics, NaN where undefined.
+        One row per model and test user: `model`, `arrived`, `generated`, `n_history` and the metrics, NaN where
+        undefined.
     subject
         The model in `table` that the card is about; the others stand beside it.
     """
@@ -88,13 +89,14 @@ def build_card(
 
 
 def select_slices(table: pd.DataFrame) -> dict[str, Mask]:
-    """Cut test users by the length of their history, and take the new arrivals, each `(n_users,)`; they may overlap."""
+    """Cut test users by the length of their history, and take new arrivals and generated users; slices may overlap."""
     lengths = table["n_history"].to_numpy()
     return {
         "history of up to 20": lengths <= 20,
         "history of 21 to 100": (lengths > 20) & (lengths <= 100),
         "history of more than 100": lengths > 100,
         "new arrivals": table["arrived"].to_numpy(dtype=np.bool_),
+        "generated users": table["generated"].to_numpy(dtype=np.bool_),
     }
 
 

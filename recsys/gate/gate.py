@@ -58,6 +58,8 @@ class PromotionGate:
     anchor_alpha
         Two-sided level of the comparison with the anchor, in 0..1. It is made with every challenger of a chain, so
         that luck has many tries; at the level of a single test one chain in ten would leave the margin.
+    generated_users
+        Whether users whom the simulation made up count as evidence.
     limits
         Guardrails.
 
@@ -72,6 +74,7 @@ class PromotionGate:
     rating_margin: float = 0.01
     min_test_users: int = 30
     anchor_alpha: float = 0.01
+    generated_users: bool = False
     limits: GuardrailLimits = field(default_factory=GuardrailLimits)
 
     def __post_init__(self) -> None:
@@ -112,6 +115,11 @@ class PromotionGate:
         SchemaMismatchError
             If the users differ.
         """
+        if not self.generated_users:
+            challenger = challenger.without_generated()
+            champion, popularity, anchor = (
+                None if card is None else card.without_generated() for card in (champion, popularity, anchor)
+            )
         if champion is not None:
             start = None if anchor is None else anchor.arrange(challenger.user_ids)
             return self._decide_against(challenger, champion.arrange(challenger.user_ids), start)

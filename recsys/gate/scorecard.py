@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from recsys.exceptions import SchemaMismatchError
 from recsys.gate.metrics import PerUser
-from recsys.types import Ids, Mask
+from recsys.types import Ids, Mask, Positions
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Scorecard:
         Mean absolute error of the predicted ratings per user, or None where the model predicts no ratings.
     arrived
         Users who came after the first ingest, the slice of new users; None where it is not known.
+    generated
+        Users made up by the simulation; None where there are none. They are no evidence about real ones.
     facts
         By name: `catalog_coverage`, `popularity_share`, `short_list_share`, `empty_list_share`, `artifact_bytes`,
         `splits_per_list`, `feature_values_per_list`, `overlap_at_10` with the champion's lists. What was not measured
@@ -39,10 +42,11 @@ class Scorecard:
     ndcg: PerUser
     rating_error: PerUser | None = None
     arrived: Mask | None = None
+    generated: Mask | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("ndcg", "rating_error", "arrived"):
+        for name in ("ndcg", "rating_error", "arrived", "generated"):
             column = getattr(self, name)
             if column is not None and column.shape != self.user_ids.shape:
                 raise SchemaMismatchError(f"{name} has shape {column.shape}, the user ids {self.user_ids.shape}")
@@ -63,11 +67,13 @@ class Scorecard:
                 f"{missing.size} users (first: {missing[:1].tolist()}) were scored by one model only; "
                 "score champion and challenger on the same snapshot"
             )
-        order = np.argsort(self.user_ids)[np.argsort(np.argsort(user_ids))]
-        return replace(
-            self,
-            user_ids=self.user_ids[order],
-            ndcg=self.ndcg[order],
-            rating_error=None if self.rating_error is None else self.rating_error[order],
-            arrived=None if self.arrived is None else self.arrived[order],
-        )
+        return self._take(np.argsort(self.user_ids)[np.argsort(np.argsort(user_ids))])
+
+    def without_generated(self) -> "Scorecard":
+        """Leave out the generated users; facts about all lists together stay as they are."""
+        return self if self.generated is None else self._take(np.flatnonzero(~self.generated))
+
+    def _take(self, rows: Positions) -> "Scorecard":
+        columns = {"rating_error": self.rating_error, "arrived": self.arrived, "generated": self.generated}
+        taken: dict[str, Any] = {name: None if column is None else column[rows] for name, column in columns.items()}
+        return replace(self, user_ids=self.user_ids[rows], ndcg=self.ndcg[rows], **taken)

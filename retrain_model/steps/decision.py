@@ -84,6 +84,8 @@ def _explain(context: RetrainContext, decision: Decision, cards: dict[str, Score
     run_id = registry.start_run(context.run_key)
     training = json.loads(registry.read_artifact(run_id, TRAINING))
     artifacts, figures = build_evidence(context, evaluated, decision, training, subject=CHALLENGER)
+    if not context.gate.generated_users:
+        cards = {name: card.without_generated() for name, card in cards.items()}
     reference = cards.get(CHAMPION, cards[POPULAR]).arrange(cards[CHALLENGER].user_ids)
     differences = plot_differences(cards[CHALLENGER].ndcg, reference.ndcg, decision.criteria[0], decision=decision)
     registry.log(
@@ -107,6 +109,7 @@ def _read_scorecards(folder: Path) -> dict[str, Scorecard]:
             ndcg=rows["ndcg_at_10"].to_numpy(dtype=np.float64),
             rating_error=None if rows["mae"].isna().all() else rows["mae"].to_numpy(dtype=np.float64),
             arrived=rows["arrived"].to_numpy(dtype=bool),
+            generated=rows["generated"].to_numpy(dtype=bool),
             facts=facts[name],
         )
         for name, rows in table.groupby("model")

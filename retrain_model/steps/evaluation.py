@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from recsys.data.splits import TRAIN, select_group
+from recsys.data.users import is_generated
 from recsys.evaluation.evaluate import EvaluationResult, evaluate_generator, evaluate_recommender
 from recsys.evaluation.evaluation_set import EvaluationSet, build_evaluation_set
 from recsys.evaluation.list_metrics import compute_overlap
@@ -70,7 +71,8 @@ def _evaluate(context: RetrainContext, versions: dict[str, int | None], scratch:
     eval_set = build_evaluation_set(frozen.to_evaluation_data(), training, n_hidings=N_HIDINGS)
     output = fetch(context, "train_ranker", scratch)
     results, unread = _score_all(context, versions, eval_set, output / "model", scratch)
-    tables = [result.to_table(eval_set).assign(arrived=eval_set.arrived) for result in results.values()]
+    marks = {"arrived": eval_set.arrived, "generated": is_generated(eval_set.users.user_ids)}
+    tables = [result.to_table(eval_set).assign(**marks) for result in results.values()]
     pd.concat(tables, ignore_index=True).to_parquet(folder / "per_user.parquet", index=False)
     means = {name: result.means() for name, result in results.items()}
     summary = {
@@ -80,6 +82,7 @@ def _evaluate(context: RetrainContext, versions: dict[str, int | None], scratch:
         "anchor_version": versions[ANCHOR],
         "unread": unread,
         "n_test_users": len(eval_set.users.user_ids),
+        "n_generated_test_users": int(marks["generated"].sum()),
         "n_hidings": N_HIDINGS,
         "n_training_users": eval_set.n_training_users,
         "snapshot": frozen.digest,

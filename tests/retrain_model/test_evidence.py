@@ -55,7 +55,7 @@ def test_a_version_carries_its_evidence(undisturbed: Settings) -> None:
     assert all(found[name].startswith(b"\x89PNG") for name in FILES if name.endswith(".png"))
     per_user = pd.read_parquet(io.BytesIO(found["evidence/per_user.parquet"]))
     assert {"challenger", "popular", "als", "ease", "item_knn", "lightfm"} <= set(per_user["model"])
-    assert {"user_id", "ndcg_at_10", "mae", "arrived", "n_history"} <= set(per_user.columns)
+    assert {"user_id", "ndcg_at_10", "mae", "arrived", "generated", "n_history"} <= set(per_user.columns)
 
     recipe = json.loads(found["recipe.json"])
     assert recipe["environment"]["lock"] == compute_lock_hash()

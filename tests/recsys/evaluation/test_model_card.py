@@ -19,6 +19,7 @@ def table() -> pd.DataFrame:
             "user_id": np.arange(N_USERS),
             "n_history": np.repeat([20, 100, 101], 30),
             "arrived": np.arange(N_USERS) >= 80,
+            "generated": np.arange(N_USERS) >= 85,
             "recall_at_10": 0.5,
         }
     )
@@ -54,6 +55,7 @@ def test_slices_cut_where_they_say(table: pd.DataFrame) -> None:
         "history of 21 to 100": 30,
         "history of more than 100": 30,
         "new arrivals": 10,
+        "generated users": 5,
     }
 
 

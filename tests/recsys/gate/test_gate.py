@@ -224,3 +224,24 @@ def test_the_plot_of_too_few_users_has_no_interval() -> None:
     decision = GATE.decide(challenger, champion)
     figure = plot_differences(challenger.ndcg, champion.ndcg, decision.criteria[0], decision=decision)
     assert figure.axes[0].get_legend() is None
+
+
+def test_generated_users_do_not_count_in_the_verdict_unless_a_setting_says_so() -> None:
+    challenger, champion = make_scores(0.0, noise=0.02)
+    generated = np.arange(N_USERS) < N_USERS // 2
+    flattered = replace(challenger, ndcg=np.where(generated, 1.0, champion.ndcg), generated=generated)
+    champion = replace(champion, generated=generated)
+    decision = GATE.decide(flattered, champion.arrange(np.sort(champion.user_ids)), anchor=champion)
+    assert decision.outcome is Outcome.NotDifferent
+    assert "200 users" in decision.reason
+    counted = replace(GATE, generated_users=True).decide(flattered, champion)
+    assert counted.outcome is Outcome.Better
+    assert "400 users" in counted.reason
+    assert (decision.gate["generated_users"], counted.gate["generated_users"]) == (0, 1)
+
+
+def test_too_few_real_users_are_not_enough_evidence() -> None:
+    challenger, champion = make_scores(0.02)
+    generated = np.arange(N_USERS) >= 29
+    decision = GATE.decide(replace(challenger, generated=generated), replace(champion, generated=generated))
+    assert decision.outcome is Outcome.NotEnoughEvidence
