@@ -89,15 +89,17 @@ def build_card(
 
 
 def select_slices(table: pd.DataFrame) -> dict[str, Mask]:
-    """Cut test users by the length of their history, and take new arrivals and generated users; slices may overlap."""
+    """Cut test users by the length of their history, and take new arrivals and, where told, generated users."""
     lengths = table["n_history"].to_numpy()
-    return {
+    slices = {
         "history of up to 20": lengths <= 20,
         "history of 21 to 100": (lengths > 20) & (lengths <= 100),
         "history of more than 100": lengths > 100,
         "new arrivals": table["arrived"].to_numpy(dtype=np.bool_),
-        "generated users": table["generated"].to_numpy(dtype=np.bool_),
     }
+    if "generated" in table:
+        slices["generated users"] = table["generated"].to_numpy(dtype=np.bool_)
+    return slices
 
 
 def _build_metrics(rows: Sequence[tuple[str, pd.DataFrame]], rng: np.random.Generator) -> str:
