@@ -23,6 +23,7 @@ from recsys.evaluation.reliability import ReliabilityBin, compute_calibration_er
 from recsys.evaluation.training_plots import plot_importance, plot_learning_curves, plot_reliability
 from recsys.exceptions import ArtifactError, RetrainError
 from recsys.gate.decision import Decision
+from recsys.retrieval.standalone import select_standalone
 from recsys.storage.artifacts import MANIFEST
 from recsys.storage.registry import Registry
 from retrain_model.context import FITTED, RetrainContext, read_inputs
@@ -45,7 +46,8 @@ def build_recipe(context: RetrainContext, snapshot_uri: str, environment: Mappin
     begun = (read_inputs(context, "snapshot") or {}).get("attempt", context.inputs)
     trained = (read_inputs(context, "train_ranker") or {}).get("code", context.code)
     return {
-        **{name: begun[name] for name in ("as_of", "preset", "seed", "text_model")},
+        **{name: begun[name] for name in ("as_of", "preset", "seed", "text_model", "params")},
+        "algorithms": [spec.algorithm for spec in select_standalone(begun["algorithms"])],
         "snapshot": snapshot_uri,
         "code": {name: trained[name] for name in ("recsys", "commit")},
         "environment": dict(environment),

@@ -92,6 +92,9 @@ def follow(recipe: Mapping[str, Any], context: RetrainContext, place: str) -> Re
         preset=Preset.from_dict(recipe["preset"]),
         text_model=recipe["text_model"],
         seed=recipe["seed"],
+        # Recipes from before there were such models name none.
+        algorithms=tuple(recipe.get("algorithms", ())),
+        params=recipe.get("params", {}),
         n_threads=recipe["environment"]["n_threads"],
         attempt=None,
         place=place,
