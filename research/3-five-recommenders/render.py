@@ -27,7 +27,7 @@ BEYOND: Final = {
 }
 COSTS: Final = {
     "fit_cpu_seconds": ("fit, s of the processor", 1.0, 1),
-    "fit_added_bytes": ("fit adds to the memory, MiB", 2.0**20, 0),
+    "fit_added_bytes": ("fit raises the peak of the process by, MiB", 2.0**20, 0),
     "artifact_bytes": ("size, MB", 1e6, 1),
     "p50_ms": ("list, p50 ms", 1.0, 2),
     "p95_ms": ("list, p95 ms", 1.0, 2),
