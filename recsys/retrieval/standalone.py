@@ -13,6 +13,7 @@ from recsys.progress import OnProgress, ignore_progress
 from recsys.retrieval import registry
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.spec import ModelInputs, ModelSpec
+from recsys.retrieval.training_log import TrainingLog
 from recsys.types import RatingMatrix
 
 FOLDER: Final = "standalone"
@@ -87,3 +88,10 @@ def load_standalone(directory: Path) -> dict[str, CandidateGenerator]:
     stored = {path.name.split(".")[0] for path in (directory / FOLDER).glob("*.*")}
     found = {spec.key: type(spec.unfitted) for spec in registry.list_standalone() if spec.key in stored}
     return {key: model.load(directory / FOLDER) for key, model in found.items()}
+
+
+def read_training_curves(directory: Path) -> dict[str, Sequence[float]]:
+    """Read what models that are trained in epochs noted of each, as `{key}.{curve}`."""
+    keys = sorted(path.name.split(".")[0] for path in (directory / FOLDER).glob("*.training.json"))
+    logs = {key: TrainingLog.load(directory / FOLDER, key) for key in keys}
+    return {f"{key}.{name}": values for key, log in logs.items() for name, values in log.curves.items()}

@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
@@ -57,6 +57,7 @@ class RunTracking(MlflowConnection):
         tags: Mapping[str, str] | None = None,
         figures: Mapping[str, "Figure"] | None = None,
         artifacts: Mapping[str, bytes] | None = None,
+        curves: Mapping[str, Sequence[float]] | None = None,
         dataset: tuple[str, str, str] | None = None,
     ) -> None:
         """Record what a run did; the same again changes nothing.
@@ -67,6 +68,8 @@ class RunTracking(MlflowConnection):
             Finite numbers; others are left out, because MLflow stores no gaps.
         figures, artifacts
             By name below the run's artefacts, such as `gate/differences.png`.
+        curves
+            By name the finite values of a metric, one for each step from 1 on; one that has values stays.
         dataset
             Name, digest and URI of the snapshot that the run learned from.
         """
@@ -79,6 +82,12 @@ class RunTracking(MlflowConnection):
                 Metric(key, value, run.info.start_time, self._next_step(run_id, key) if key in shown else 0)
                 for key, value in finite.items()
                 if shown.get(key) != value
+            ]
+            numbers += [
+                Metric(key, float(value), run.info.start_time, step)
+                for key, steps in (curves or {}).items()
+                if key not in shown
+                for step, value in enumerate(steps, start=1)
             ]
             values = [Param(key, str(value)) for key, value in (params or {}).items()]  # type: ignore[no-untyped-call]
             labels = [RunTag(key, str(value)) for key, value in (tags or {}).items()]  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ import pytest
 
 from recsys.retrieval.embedding import fold_in
 from recsys.retrieval.mf import MatrixFactorisation
+from recsys.retrieval.standalone import read_training_curves, save_standalone
 from recsys.types import RatingMatrix
 from tests.factories import tiny_world
 
@@ -97,3 +98,11 @@ def test_what_is_stored_holds_the_log_and_no_user(tmp_path: Path) -> None:
 def test_hardly_any_rating_is_enough_for_a_fit(n_users: int) -> None:
     model = MatrixFactorisation(n_factors=4).fit(RATINGS[:n_users], CATALOG)
     assert np.isfinite(model.score(RATINGS[:3])).all()
+
+
+def test_the_curves_of_a_version_are_read_by_model(tmp_path: Path) -> None:
+    save_standalone({"mf": fitted()}, tmp_path)
+    curves = read_training_curves(tmp_path)
+    assert set(curves) == {f"mf.{name}" for name in fitted().training_.curves}
+    assert curves["mf.validation_mae"] == fitted().training_.curves["validation_mae"]
+    assert read_training_curves(tmp_path / "nowhere") == {}

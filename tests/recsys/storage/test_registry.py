@@ -178,11 +178,14 @@ def test_what_a_run_did_is_recorded_once(registry: Registry) -> None:
             tags={"digest": "abc"},
             figures={"gate/differences.png": figure},
             artifacts={"users.json": b"{}"},
+            curves={"mf.loss": [0.5, 0.25, 0.375]},
             dataset=("snapshot", "f" * 64, "s3://otaku/snapshots/f/"),
         )
     run = registry._client.get_run(run_id)
     assert len(run.data.params) == 150
-    assert run.data.metrics == {"ndcg_at_10": 0.25}
+    assert run.data.metrics == {"ndcg_at_10": 0.25, "mf.loss": 0.375}
+    epochs = [(found.step, found.value) for found in registry._client.get_metric_history(run_id, "mf.loss")]
+    assert epochs == [(1, 0.5), (2, 0.25), (3, 0.375)]
     assert (run.data.tags["digest"], run.data.tags["preset"]) == ("abc", "default")
     assert len(registry._client.get_metric_history(run_id, "ndcg_at_10")) == 1
     assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["snapshot"]
