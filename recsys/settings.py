@@ -244,7 +244,7 @@ def load_settings() -> Settings:
         Names each setting that is wrong, without its value where the value is a secret.
     """
     try:
-        return Settings(_env_file=_find_own_file())  # type: ignore[call-arg]
+        return Settings(_env_file=_find_own_file())
     except ValidationError as error:
         fields = Settings.model_fields
         lines = []
