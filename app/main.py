@@ -78,6 +78,9 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
     show_problem = render_for_middleware if settings.shows_pages else None
     # The last one added is the outermost.
     app.add_middleware(RequestLimits, upload_bytes=uploads, show_problem=show_problem)
+    # On loopback no other name leads here, unless a web page has it resolve to this address.
+    own_hosts = LOOPBACK_HOSTS if is_loopback(settings.host) else ("*",)
+    app.add_middleware(AllowedHosts, hosts=settings.allowed_hosts or own_hosts)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -86,9 +89,6 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
         )
-    # On loopback no other name leads here, unless a web page has it resolve to this address.
-    own_hosts = LOOPBACK_HOSTS if is_loopback(settings.host) else ("*",)
-    app.add_middleware(AllowedHosts, hosts=settings.allowed_hosts or own_hosts)
     app.add_middleware(RequestContext, metrics=service.metrics)
     install_problem_handlers(app)
     app.include_router(operations.public_router)

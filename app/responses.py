@@ -1,4 +1,4 @@
-"""Answers to requests for recommendations: model version, user history, cache, worker thread, shadow."""
+"""Responses to requests for recommendations: model version, user history, cache, worker thread, shadow."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _NO_ID: Final = b'"request_id":""}'
 
 
 @dataclass(frozen=True)
-class Answer:
+class SerializedResponse:
     """A computed or cached response; `body` is its JSON with an empty request id."""
 
     model: ServingModel
@@ -34,8 +34,10 @@ class Answer:
         return RecommendResponse.model_validate_json(self.body)
 
 
-async def answer(service: Service, production: ServingModel, query: RecommendRequest, request_id: str) -> Answer:
-    """Answer with one model version; raises as `app.recommending.recommend.recommend`."""
+async def build_response(
+    service: Service, production: ServingModel, query: RecommendRequest, request_id: str
+) -> SerializedResponse:
+    """Compute or find the response of one model version; raises as `app.recommending.recommend.recommend`."""
     user_id = query.user_input if isinstance(query.user_input, int) else None
     model = service.challenger.choose(production, user_id)
     stored = await read_history(service.database, user_id) if user_id is not None else None
@@ -53,7 +55,7 @@ async def answer(service: Service, production: ServingModel, query: RecommendReq
     else:
         kind, _, body = cached.partition(b"\n")
     service.metrics.count_response(model.version, "production" if model is production else "challenger")
-    return Answer(model, kind.decode(), body)
+    return SerializedResponse(model, kind.decode(), body)
 
 
 def _compute(

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Request, Response
 
 from app.api.openapi import document_problems
 from app.guard.keys import GuardedRoute
-from app.responses import answer
+from app.responses import build_response
 from app.schemas.recommendations import RecommendRequest, RecommendResponse
 from app.service import ModelDep, ServiceDep
 
@@ -21,6 +21,6 @@ async def post_recommend(
 ) -> Response:
     """Recommend titles to a user of the database, to a new user, or like a given title."""
     request_id = request.state.request_id
-    answered = await answer(service, model, body, request_id)
-    request.state.kind = answered.kind
-    return Response(answered.with_id(request_id), media_type="application/json")
+    built = await build_response(service, model, body, request_id)
+    request.state.kind = built.kind
+    return Response(built.with_id(request_id), media_type="application/json")

@@ -16,7 +16,7 @@ from app.pages.rendering import render
 from app.pages.requests import ADULT_GENRE, MUSIC, build_request, is_adult, keep_known, list_algorithms
 from app.pages.site import VisitorRoute, get_site
 from app.pages.together_list import SharedCards, build_together
-from app.responses import answer
+from app.responses import build_response
 from app.schemas.problems import ProblemError
 from app.schemas.recommendations import RecommendResponse
 from app.schemas.watch_lists import ListItem
@@ -106,8 +106,8 @@ async def show_list(
             if query.mode == "user" and query.user is not None:
                 get_site(request).require_user(request, query.user)
             wanted = build_request(model, query, entries or [])
-            answered = await answer(service, model, wanted, request.state.request_id)
-            model, response = answered.model, answered.parse()
+            built = await build_response(service, model, wanted, request.state.request_id)
+            model, response = built.model, built.parse()
             request.state.kind = response.kind
             hidden = {*query.dismissed, *(query.planned if query.mode != "user" else ())}
             if query.mode in ("taste", "like"):

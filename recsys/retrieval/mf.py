@@ -59,7 +59,7 @@ class MatrixFactorisation(ArrayModel):
     min_ratings: int = 20
     n_epochs: int = 12
     batch_size: int = 4096
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     warm_up: int = 2
     decay: float = 0.8
     patience: int = 3

@@ -1,4 +1,4 @@
-"""The service as it is started, and clients that keep asking it."""
+"""The service as it is started, and clients that keep sending requests."""
 
 import asyncio
 import json
@@ -120,20 +120,20 @@ Check = Callable[[int, int, dict[str, Any]], str | None]
 
 
 class Load:
-    """Clients that keep asking questions over open connections, from a thread of their own.
+    """Clients that keep sending requests over open connections, from a thread of their own.
 
     Parameters
     ----------
-    questions
+    payloads
         Bodies for `POST /recommend/`.
     check
-        Given a question's number, a status and an answer, says what is wrong with it, or None.
+        Given the number of a payload, a status and a response, says what is wrong with it, or None.
     """
 
-    def __init__(self, server: Server, questions: Sequence[dict[str, Any]], check: Check, n_clients: int = 8) -> None:
+    def __init__(self, server: Server, payloads: Sequence[dict[str, Any]], check: Check, n_clients: int = 8) -> None:
         host, _, port = server.url().removeprefix("http://").partition(":")
         self._address = host, int(port)
-        bodies = [json.dumps(question).encode() for question in questions]
+        bodies = [json.dumps(payload).encode() for payload in payloads]
         self._requests = [
             b"POST /recommend/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
@@ -158,7 +158,7 @@ class Load:
         assert not self._thread.is_alive()
 
     @property
-    def n_answers(self) -> int:
+    def n_responses(self) -> int:
         return sum(self.statuses.values())
 
     async def _run(self) -> None:
@@ -176,16 +176,16 @@ class Load:
                     length = re.search(r"(?i)content-length: (\d+)", head)
                     body = await reader.readexactly(int(length[1]) if length else 0)
                 except (OSError, asyncio.IncompleteReadError) as error:
-                    self.wrong.append(f"no answer: {error!r}")
+                    self.wrong.append(f"no response: {error!r}")
                     return
                 self.seconds.append(time.perf_counter() - started)
                 self._note(number, int(head[9:12]), json.loads(body))
         finally:
             writer.close()
 
-    def _note(self, number: int, status: int, answer: dict[str, Any]) -> None:
+    def _note(self, number: int, status: int, response: dict[str, Any]) -> None:
         self.statuses[status] += 1
-        self.versions[answer.get("model", {}).get("version", 0)] += 1
-        problem = self._check(number, status, answer)
+        self.versions[response.get("model", {}).get("version", 0)] += 1
+        problem = self._check(number, status, response)
         if problem is not None and len(self.wrong) < 100:
             self.wrong.append(problem)

@@ -1,4 +1,4 @@
-"""PostgreSQL, S3, MLflow and Redis stopped and started again while clients keep asking the real service."""
+"""PostgreSQL, S3, MLflow and Redis stopped and started again while clients keep sending requests to the service."""
 
 import math
 import statistics
@@ -67,7 +67,7 @@ def site(model_folders: dict[int, Path]) -> Iterator[Site]:
 class Clients(Load):
     """Clients that ask for users and for others, and note who was turned away.
 
-    Users may be turned away only while the database is away, which is to say if their question was under way at any
+    Users may be turned away only while the database is away, which is to say if their request was under way at any
     moment between `goes_away` and `is_back`.
     """
 
@@ -85,14 +85,14 @@ class Clients(Load):
     def is_back(self) -> None:
         self._away, self._back_since = False, time.perf_counter()
 
-    def _evaluate_models(self, number: int, status: int, answer: dict[str, Any]) -> str | None:
+    def _evaluate_models(self, number: int, status: int, response: dict[str, Any]) -> str | None:
         seconds = self.seconds[-1]
         is_user = number < len(USERS)
         if status == 503 and is_user and (self._away or time.perf_counter() - seconds <= self._back_since):
             self.refusal_seconds.append(seconds)
             return None
         self.n_served_users += is_user and status == 200
-        return None if status == 200 else f"{status} after {seconds:.2f} s for question {number}: {answer}"
+        return None if status == 200 else f"{status} after {seconds:.2f} s for payload {number}: {response}"
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def under_load(site: Site, **more: str) -> Iterator[tuple[Server, Clients]]:
     with run_server(site.settings, NAME, OTAKU_WATCH_SECONDS="0.2", **patient, **more) as server:
         wait_for(lambda: server.ask("/health/ready")[0] == 200)
         with Clients(server) as clients:
-            wait_for(lambda: clients.n_answers > 30)
+            wait_for(lambda: clients.n_responses > 30)
             yield server, clients
         assert clients.wrong == []
         assert statistics.median(clients.seconds) < 0.9
@@ -122,8 +122,8 @@ def test_without_a_database_users_are_told_at_once_and_other_requests_are_unaffe
             site.stop(postgres.NAME)
             wait_for(lambda: len(clients.refusal_seconds) > 20)
             wait_for(lambda: "the database does not answer" in problems(server))
-            before = clients.n_answers
-            wait_for(lambda seen=before: clients.n_answers > seen + 30)
+            before = clients.n_responses
+            wait_for(lambda seen=before: clients.n_responses > seen + 30)
             # At once: half of them far sooner than a user waits, and nobody as long as a slow database may take.
             assert statistics.median(clients.refusal_seconds) < 0.9
             assert max(clients.refusal_seconds) < PATIENCE
@@ -139,8 +139,8 @@ def test_without_registry_or_object_store_the_model_stays_and_it_is_told(site: S
     with under_load(site) as (server, clients):
         site.stop(tracking.NAME, object_store.NAME)
         wait_for(lambda: "the registry does not answer" in problems(server))
-        before = clients.n_answers
-        wait_for(lambda: clients.n_answers > before + 50)
+        before = clients.n_responses
+        wait_for(lambda: clients.n_responses > before + 50)
         site.start()
         wait_for(lambda: problems(server) == [])
 
@@ -165,8 +165,8 @@ def test_without_redis_nothing_is_cached_and_requests_succeed(site: Site, redis_
     with under_load(site, OTAKU_REDIS_URL=redis_server.url, OTAKU_RATE_LIMIT="100000/second") as (_, clients):
         for _ in range(2):
             redis_server.stop()
-            before = clients.n_answers
-            wait_for(lambda seen=before: clients.n_answers > seen + 50)
+            before = clients.n_responses
+            wait_for(lambda seen=before: clients.n_responses > seen + 50)
             redis_server.start()
-            before = clients.n_answers
-            wait_for(lambda seen=before: clients.n_answers > seen + 50)
+            before = clients.n_responses
+            wait_for(lambda seen=before: clients.n_responses > seen + 50)

@@ -44,8 +44,8 @@ def profile_of(user_id: int, length: int | None = None) -> UserProfile:
     return UserProfile(rows[Columns.Item].to_numpy(), rows[Columns.Rating].to_numpy(dtype=np.float32))
 
 
-def is_same(answer: dict[str, Any], expected: Recommendations) -> bool:
-    shown = answer["recommendations"]
+def is_same(response: dict[str, Any], expected: Recommendations) -> bool:
+    shown = response["recommendations"]
     return (
         [item["item_id"] for item in shown] == expected.item_ids.tolist()
         and [item["score"] for item in shown] == expected.scores.tolist()
@@ -65,16 +65,16 @@ def test_the_served_list_is_the_list_computed_offline(client: TestClient, model_
         for one in unknown
     ]
     assert len(known) == 200
-    for question, profile in known:
-        answer = client.post("/recommend/", json=question | {"k": 20}).json()
-        assert is_same(answer, offline.recommend(profile, k=20)), question
+    for payload, profile in known:
+        response = client.post("/recommend/", json=payload | {"k": 20}).json()
+        assert is_same(response, offline.recommend(profile, k=20)), payload
 
 
-@pytest.mark.parametrize("question", [{"algorithm": "content"}, {"diversity": 0.4}])
+@pytest.mark.parametrize("payload", [{"algorithm": "content"}, {"diversity": 0.4}])
 def test_so_it_is_with_other_choices(
-    client: TestClient, model_folders: dict[int, Path], question: dict[str, Any]
+    client: TestClient, model_folders: dict[int, Path], payload: dict[str, Any]
 ) -> None:
     offline = Recommender.load(model_folders[1])
     for user_id in range(1, 21):
-        answer = client.post("/recommend/", json=question | {"user_input": user_id}).json()
-        assert is_same(answer, offline.recommend(profile_of(user_id), **question))
+        response = client.post("/recommend/", json=payload | {"user_input": user_id}).json()
+        assert is_same(response, offline.recommend(profile_of(user_id), **payload))

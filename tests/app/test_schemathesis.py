@@ -108,12 +108,12 @@ def fuzz_mode(client: TestClient, operation: Any, mode: GenerationMode, max_exam
 
 
 @pytest.mark.parametrize("label", sorted(OPERATIONS))
-def test_every_operation_answers_as_it_is_documented(client: TestClient, label: str) -> None:
+def test_every_operation_responses_as_it_is_documented(client: TestClient, label: str) -> None:
     fuzz(client, label, 12)
 
 
 @pytest.mark.e2e
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("label", sorted(OPERATIONS))
-def test_every_operation_answers_as_it_is_documented_many_times(client: TestClient, label: str) -> None:
+def test_every_operation_responses_as_it_is_documented_many_times(client: TestClient, label: str) -> None:
     fuzz(client, label, 500)

@@ -38,22 +38,22 @@ BODIES: list[dict[str, Any]] = [
     {"liked": ["Trigun"], "filters": {"type": ["TV"]}},
     {},
 ]
-QUESTIONS = [{**body, "k": k} for k in range(1, 25) for body in BODIES]
+PAYLOADS = [{**body, "k": k} for k in range(1, 25) for body in BODIES]
 
 
-def list_items(answer: dict[str, Any]) -> list[tuple[int, float]]:
-    return [(item["item_id"], round(item["score"], 3)) for item in answer["recommendations"]]
+def list_items(response: dict[str, Any]) -> list[tuple[int, float]]:
+    return [(item["item_id"], round(item["score"], 3)) for item in response["recommendations"]]
 
 
 def compute_answers(settings: Settings, folder: Path, version: int) -> list[list[tuple[int, float]]]:
-    """Answer all questions offline from the files of a version."""
+    """Compute the responses to all payloads offline from the files of a version."""
     model = load_model(folder, name="offline", version=version, run_id="r")
     with open_engine(settings) as engine, engine.connect() as connection:
         users = {user: build_history(some_user) for user in (7, 8) if (some_user := read_user(connection, user))}
     found = (
-        recommend(model, RecommendRequest.model_validate(question), users.get, request_id="r") for question in QUESTIONS
+        recommend(model, RecommendRequest.model_validate(payload), users.get, request_id="r") for payload in PAYLOADS
     )
-    return [list_items(answer.model_dump()) for answer in found]
+    return [list_items(response.model_dump()) for response in found]
 
 
 def truncate(folder: Path) -> None:
@@ -183,38 +183,38 @@ class Moves:
         self.refused[version] += 1
 
 
-def swap_under_load(scene: Scene, n_swaps: int, n_answers: int, n_clients: int) -> tuple[Load, Moves]:
+def swap_under_load(scene: Scene, n_swaps: int, n_responses: int, n_clients: int) -> tuple[Load, Moves]:
     """Keep versions moving, a broken candidate after every second swap, until both numbers are reached."""
     expected = {version: compute_answers(scene.settings, folder, version) for version, folder in scene.good.items()}
 
-    def check(number: int, status: int, answer: dict[str, Any]) -> str | None:
-        version = answer.get("model", {}).get("version")
+    def check(number: int, status: int, response: dict[str, Any]) -> str | None:
+        version = response.get("model", {}).get("version")
         if status != 200 or version not in expected:
-            return f"{status}: {answer}"
-        return None if list_items(answer) == expected[version][number] else f"version {version} mixes: {answer}"
+            return f"{status}: {response}"
+        return None if list_items(response) == expected[version][number] else f"version {version} mixes: {response}"
 
     moves, others, broken = Moves(), itertools.cycle(scene.good), itertools.cycle(scene.broken)
     with open_engine(scene.settings) as engine:
         ledger = Ledger(engine, scene.registry)
         ledger.promote(next(others))
         wait_for(lambda: scene.serves(next(iter(scene.good))), 180)
-        with Load(scene.server, QUESTIONS, check, n_clients) as load:
-            while (moves.n_swaps < n_swaps or load.n_answers < n_answers) and not load.wrong:
+        with Load(scene.server, PAYLOADS, check, n_clients) as load:
+            while (moves.n_swaps < n_swaps or load.n_responses < n_responses) and not load.wrong:
                 moves.swap(scene, ledger, others)
                 if moves.n_swaps % 2 == 0:
                     moves.break_in(scene, ledger, next(broken))
     return load, moves
 
 
-def check_load(load: Load, scene: Scene, n_answers: int) -> None:
+def check_load(load: Load, scene: Scene, n_responses: int) -> None:
     assert load.wrong == [], [line for line in scene.server.lines if " WARNING " in line][:9]
     assert set(load.statuses) == {200}
-    assert load.n_answers >= n_answers
+    assert load.n_responses >= n_responses
     assert set(load.versions) == set(scene.good)
 
 
 def test_no_request_fails_in_a_swap_or_a_broken_candidate(scene: Scene) -> None:
-    load, moves = swap_under_load(scene, n_swaps=6, n_answers=300, n_clients=3)
+    load, moves = swap_under_load(scene, n_swaps=6, n_responses=300, n_clients=3)
 
     check_load(load, scene, 300)
     assert len(moves.refused) >= 3
@@ -225,7 +225,7 @@ def test_no_request_fails_in_a_swap_or_a_broken_candidate(scene: Scene) -> None:
 def test_no_request_fails_in_twenty_swaps_in_fifty_thousand_requests(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    load, moves = swap_under_load(scene, n_swaps=20, n_answers=50_000, n_clients=8)
+    load, moves = swap_under_load(scene, n_swaps=20, n_responses=50_000, n_clients=8)
 
     check_load(load, scene, 50_000)
     assert moves.n_swaps >= 20
@@ -233,6 +233,6 @@ def test_no_request_fails_in_twenty_swaps_in_fifty_thousand_requests(
     with capsys.disabled():
         median, late = np.percentile(load.seconds, [50, 99]) * 1000
         print(  # noqa: T201 - what the test measured
-            f"\n{moves.n_swaps} swaps, {moves.refused.total()} broken candidates refused, {load.n_answers} answers, "
+            f"\n{moves.n_swaps} swaps, {moves.refused.total()} broken versions refused, {load.n_responses} responses, "
             f"{len(load.wrong)} wrong, by version {dict(load.versions)}, p50 {median:.1f} ms, p99 {late:.1f} ms"
         )

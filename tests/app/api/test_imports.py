@@ -63,8 +63,8 @@ def count(engine: Engine) -> tuple[int, int]:
     return int(numbers[0] or 0), int(numbers[1] or 0)
 
 
-def recommend(client: TestClient, **question: Any) -> list[int]:
-    response = client.post("/recommend/", json={"k": 100, **question})
+def recommend(client: TestClient, **payload: Any) -> list[int]:
+    response = client.post("/recommend/", json={"k": 100, **payload})
     assert response.status_code == 200, response.text
     return [item["item_id"] for item in response.json()["recommendations"]]
 
@@ -74,10 +74,11 @@ def test_a_preview_tells_what_the_list_holds_and_stores_nothing(client: TestClie
     # More than the body of any other request may have.
     long = LIST.replace("</myanimelist>", f"<!-- {'x' * 1_500_000} --></myanimelist>").encode()
     for content in (LIST.encode(), gzip.compress(LIST.encode()), long):
-        answer = upload(client, content).json()
-        assert (answer["format"], answer["score_format"], answer["n_entries"]) == ("myanimelist-xml", "POINT_10", 7)
+        response = upload(client, content).json()
+        assert response["format"] == "myanimelist-xml"
+        assert (response["score_format"], response["n_entries"]) == ("POINT_10", 7)
         assert [
-            (item["item_id"], item["rating"], item["status"], item["matched_by"]) for item in answer["entries"]
+            (item["item_id"], item["rating"], item["status"], item["matched_by"]) for item in response["entries"]
         ] == [
             (1, 10, "completed", "id"),
             (6, None, "completed", "id"),
@@ -85,10 +86,10 @@ def test_a_preview_tells_what_the_list_holds_and_stores_nothing(client: TestClie
             (20, None, "planned", "id"),
             (440, 8, "watching", "title"),
         ]
-        assert answer["statuses"] == {"completed": 2, "dropped": 1, "planned": 1, "watching": 1}
-        assert [item["item_id"] for item in answer["unmatched"]] == [999_999_999]
-        assert [(item["item_id"], item["rating"]) for item in answer["duplicates"]] == [(1, 9)]
-        assert answer["stored"] is None
+        assert response["statuses"] == {"completed": 2, "dropped": 1, "planned": 1, "watching": 1}
+        assert [item["item_id"] for item in response["unmatched"]] == [999_999_999]
+        assert [(item["item_id"], item["rating"]) for item in response["duplicates"]] == [(1, 9)]
+        assert response["stored"] is None
     assert upload(client, LIST, user_id=USER).json()["stored"] is None
     assert count(engine) == before
 
@@ -97,10 +98,10 @@ def test_a_list_is_recommended_from_without_being_stored(client: TestClient, eng
     before = count(engine)
     preview = upload(client, LIST).json()["entries"]
     entries = [{name: item[name] for name in ("item_id", "rating", "status")} for item in preview]
-    answer = client.post("/recommend/", json={"list": entries, "k": 100}).json()
-    shown = [item["item_id"] for item in answer["recommendations"]]
-    assert answer["kind"] == "new_user_with_history"
-    assert {item["item_id"]: item["rating"] for item in answer["watched"]} == {1: 10, 19: 3, 440: 8}
+    response = client.post("/recommend/", json={"list": entries, "k": 100}).json()
+    shown = [item["item_id"] for item in response["recommendations"]]
+    assert response["kind"] == "new_user_with_history"
+    assert {item["item_id"]: item["rating"] for item in response["watched"]} == {1: 10, 19: 3, 440: 8}
     assert not {1, 6, 19, 20, 440} & set(shown)
     assert len(shown) == len(CATALOG) - 5
     # The same tastes as ratings give the same list, but for what is only listed.
@@ -146,9 +147,9 @@ def test_the_list_of_a_request_is_checked(client: TestClient) -> None:
 
 def test_a_list_is_stored_once_and_changes_what_is_shown_at_once(client: TestClient, engine: Engine) -> None:
     assert 6 in recommend(client, user_input=USER) or 6 in client.get(f"/users/{USER}").json()["ratings"]
-    answer = upload(client, LIST, store="true", user_id=USER)
-    assert answer.status_code == 200, answer.text
-    stored = answer.json()["stored"]
+    response = upload(client, LIST, store="true", user_id=USER)
+    assert response.status_code == 200, response.text
+    stored = response.json()["stored"]
     assert (stored["user_id"], stored["n_statuses"], stored["ignored_item_ids"]) == (USER, 5, [])
     again = upload(client, LIST, store="true", user_id=USER).json()["stored"]
     assert (again["n_ratings"], again["n_statuses"]) == (0, 0)

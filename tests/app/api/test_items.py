@@ -3,10 +3,10 @@ from tests.factories import ADULT_ITEM
 
 
 def test_completion_names_titles_with_the_spelling_that_was_found(client: TestClient) -> None:
-    answer = client.get("/search", params={"q": "cowboy", "limit": 2}).json()
+    response = client.get("/search", params={"q": "cowboy", "limit": 2}).json()
 
-    assert answer["query"] == "cowboy"
-    assert [(hit["item_id"], hit["matched"], hit["match"]) for hit in answer["hits"]] == [
+    assert response["query"] == "cowboy"
+    assert [(hit["item_id"], hit["matched"], hit["match"]) for hit in response["hits"]] == [
         (1, "Cowboy Bebop", "prefix"),
         (5, "Cowboy Bebop: The Movie", "prefix"),
     ]
@@ -23,10 +23,10 @@ def test_a_title_for_adults_is_listed_on_request_alone(client: TestClient) -> No
 
 
 def test_an_unknown_season_is_answered_with_the_series(client: TestClient) -> None:
-    answer = client.post("/recommend/", json={"user_input": "Cowboy Bebop Season 2"})
+    response = client.post("/recommend/", json={"user_input": "Cowboy Bebop Season 2"})
 
-    assert answer.status_code == 404
-    assert answer.json()["suggestions"] == ["Cowboy Bebop", "Cowboy Bebop: Tengoku no Tobira"]
+    assert response.status_code == 404
+    assert response.json()["suggestions"] == ["Cowboy Bebop", "Cowboy Bebop: Tengoku no Tobira"]
 
 
 def test_an_item_is_shown_whole_and_gaps_are_null(client: TestClient) -> None:

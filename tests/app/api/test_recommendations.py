@@ -12,23 +12,23 @@ GENRES = dict(zip(CATALOG.item_ids.tolist(), CATALOG.items["genres"], strict=Tru
 def ask(client: TestClient, expected: int = 200, **body: Any) -> dict[str, Any]:
     response = client.post("/recommend/", json=body)
     assert response.status_code == expected, response.text
-    answer: dict[str, Any] = response.json()
-    return answer
+    found: dict[str, Any] = response.json()
+    return found
 
 
-def recommended(answer: dict[str, Any]) -> list[int]:
-    return [item["item_id"] for item in answer["recommendations"]]
+def recommended(response: dict[str, Any]) -> list[int]:
+    return [item["item_id"] for item in response["recommendations"]]
 
 
 def test_an_anonymous_user_gets_ten_ranked_titles(client: TestClient) -> None:
-    answer = ask(client, user_preferences={})
+    response = ask(client, user_preferences={})
 
-    assert answer["kind"] == "new_user"
-    assert [item["rank"] for item in answer["recommendations"]] == list(range(1, 11))
-    assert len(set(recommended(answer))) == 10
-    assert answer["watched"] == []
-    assert answer["model"] == {"name": "anime-recommender", "version": 1, "run_id": "run-1"}
-    scores = [item["score"] for item in answer["recommendations"]]
+    assert response["kind"] == "new_user"
+    assert [item["rank"] for item in response["recommendations"]] == list(range(1, 11))
+    assert len(set(recommended(response))) == 10
+    assert response["watched"] == []
+    assert response["model"] == {"name": "anime-recommender", "version": 1, "run_id": "run-1"}
+    scores = [item["score"] for item in response["recommendations"]]
     assert scores == sorted(scores, reverse=True)
 
 
@@ -43,10 +43,10 @@ def test_every_stated_genre_counts(client: TestClient, weights: dict[str, Any]) 
     wanted = {item_id for item_id, genres in GENRES.items() if {"Shounen", "Mystery"} & set(genres)}
 
     for algorithm in ("ranker", "popular"):
-        answer = ask(client, user_preferences=weights, k=len(wanted), algorithm=algorithm)
+        response = ask(client, user_preferences=weights, k=len(wanted), algorithm=algorithm)
 
-        assert answer["kind"] == "new_user_with_preferences"
-        assert set(recommended(answer)) == wanted  # Shounen and Mystery are always the second genre
+        assert response["kind"] == "new_user_with_preferences"
+        assert set(recommended(response)) == wanted  # Shounen and Mystery are always the second genre
 
 
 def test_a_weight_of_zero_states_nothing(client: TestClient) -> None:
@@ -63,8 +63,8 @@ def test_an_unknown_genre_is_named_with_suggestions(client: TestClient) -> None:
 
 def test_a_whole_rating_may_be_written_as_a_float(client: TestClient) -> None:
     expected = ask(client, ratings={"1": 8, "20": 3}, k=5)
-    answer = ask(client, ratings={"1": 8.0, "20": 3.0}, k=5)
-    assert (answer["watched"], answer["recommendations"]) == (expected["watched"], expected["recommendations"])
+    response = ask(client, ratings={"1": 8.0, "20": 3.0}, k=5)
+    assert (response["watched"], response["recommendations"]) == (expected["watched"], expected["recommendations"])
 
 
 @pytest.mark.parametrize("rating", [7.5, -1, -0.5, 10.5, 11.0, "8", True, "8.0", 1e300])
@@ -74,17 +74,17 @@ def test_what_is_no_whole_rating_is_refused(client: TestClient, rating: Any) -> 
 
 def test_rating_0_means_watched_and_no_taste(client: TestClient) -> None:
     popular = [item["item_id"] for item in ask(client, k=12)["recommendations"]]
-    answer = ask(client, ratings={str(popular[0]): 0, "999999": 0.0}, k=12)
-    assert (answer["kind"], answer["watched"], answer["ignored_item_ids"]) == ("new_user", [], [999999])
-    assert [item["item_id"] for item in answer["recommendations"]][:11] == popular[1:]
+    response = ask(client, ratings={str(popular[0]): 0, "999999": 0.0}, k=12)
+    assert (response["kind"], response["watched"], response["ignored_item_ids"]) == ("new_user", [], [999999])
+    assert [item["item_id"] for item in response["recommendations"]][:11] == popular[1:]
 
     history = {"1": 9, "20": 8}
     expected = ask(client, ratings=history, k=12)
     shown = [item["item_id"] for item in expected["recommendations"]]
-    answer = ask(client, ratings={**history, str(shown[3]): 0}, k=12)
-    assert answer["watched"] == expected["watched"]
+    response = ask(client, ratings={**history, str(shown[3]): 0}, k=12)
+    assert response["watched"] == expected["watched"]
     scores = {item["item_id"]: item["predicted_rating"] for item in expected["recommendations"]}
-    again = {item["item_id"]: item["predicted_rating"] for item in answer["recommendations"]}
+    again = {item["item_id"]: item["predicted_rating"] for item in response["recommendations"]}
     assert shown[3] not in again
     assert {item_id: again[item_id] for item_id in again.keys() & scores} == {
         item_id: scores[item_id] for item_id in again.keys() & scores
@@ -92,27 +92,27 @@ def test_rating_0_means_watched_and_no_taste(client: TestClient) -> None:
 
 
 def test_rating_0_counts_more_than_a_like(client: TestClient) -> None:
-    answer = ask(client, ratings={"1": 0}, liked=[1, "Monster"])
-    assert [item["item_id"] for item in answer["watched"]] == [19]
+    response = ask(client, ratings={"1": 0}, liked=[1, "Monster"])
+    assert [item["item_id"] for item in response["watched"]] == [19]
 
 
 def test_ratings_and_likes_make_a_history_that_is_shown_and_never_recommended(client: TestClient) -> None:
-    answer = ask(client, ratings={"1": 10, "5114": 4, "999999": 3}, liked=["Monstre", 20, 888888], k=100)
+    response = ask(client, ratings={"1": 10, "5114": 4, "999999": 3}, liked=["Monstre", 20, 888888], k=100)
 
-    assert answer["kind"] == "new_user_with_history"
-    shown = {item["item_id"]: item["rating"] for item in answer["watched"]}
+    assert response["kind"] == "new_user_with_history"
+    shown = {item["item_id"]: item["rating"] for item in response["watched"]}
     assert shown == {1: 10, 5114: 4, 19: 9, 20: 9}
-    assert [item["rating"] for item in answer["watched"]] == [10, 9, 9, 4]
-    assert all(1 <= item["predicted_rating"] <= 10 for item in answer["watched"])
-    assert answer["ignored_item_ids"] == [888888, 999999]
-    assert len(recommended(answer)) == len(CATALOG) - 4
-    assert not set(recommended(answer)) & set(shown)
+    assert [item["rating"] for item in response["watched"]] == [10, 9, 9, 4]
+    assert all(1 <= item["predicted_rating"] <= 10 for item in response["watched"])
+    assert response["ignored_item_ids"] == [888888, 999999]
+    assert len(recommended(response)) == len(CATALOG) - 4
+    assert not set(recommended(response)) & set(shown)
 
 
 def test_a_rating_counts_more_than_a_like_of_the_same_title(client: TestClient) -> None:
-    answer = ask(client, ratings={"1": 3}, liked=[1, "Cowboy Bebop"])
+    response = ask(client, ratings={"1": 3}, liked=[1, "Cowboy Bebop"])
 
-    assert [(item["item_id"], item["rating"]) for item in answer["watched"]] == [(1, 3)]
+    assert [(item["item_id"], item["rating"]) for item in response["watched"]] == [(1, 3)]
 
 
 def test_a_taste_for_fights_and_one_for_love_lead_to_different_lists(client: TestClient) -> None:
@@ -135,12 +135,12 @@ def test_a_taste_for_fights_and_one_for_love_lead_to_different_lists(client: Tes
     ],
 )
 def test_a_title_is_answered_with_similar_titles(client: TestClient, title: str, item_id: int, match: str) -> None:
-    answer = ask(client, user_input=title, user_preferences={})
+    response = ask(client, user_input=title, user_preferences={})
 
-    assert answer["kind"] == "similar_items"
-    assert (answer["resolved"]["item_id"], answer["resolved"]["match"]) == (item_id, match)
-    assert item_id not in recommended(answer)
-    assert len(recommended(answer)) == 10
+    assert response["kind"] == "similar_items"
+    assert (response["resolved"]["item_id"], response["resolved"]["match"]) == (item_id, match)
+    assert item_id not in recommended(response)
+    assert len(recommended(response)) == 10
 
 
 def test_an_unknown_title_is_not_found_but_suggestions_are(client: TestClient) -> None:
@@ -175,14 +175,14 @@ def test_a_title_with_tastes_is_a_contradiction(client: TestClient) -> None:
         ({"year_min": 2050}, set()),
     ],
 )
-@pytest.mark.parametrize("question", [{}, {"user_input": "Naruto"}, {"algorithm": "popular"}])
+@pytest.mark.parametrize("payload", [{}, {"user_input": "Naruto"}, {"algorithm": "popular"}])
 def test_filters_leave_only_what_passes_all_of_them(
-    client: TestClient, filters: dict[str, Any], expected: set[int], question: dict[str, Any]
+    client: TestClient, filters: dict[str, Any], expected: set[int], payload: dict[str, Any]
 ) -> None:
-    if question.get("user_input"):
+    if payload.get("user_input"):
         expected = expected - {20}
 
-    assert set(recommended(ask(client, filters=filters, k=100, **question))) == expected
+    assert set(recommended(ask(client, filters=filters, k=100, **payload))) == expected
 
 
 def test_an_unknown_filter_value_is_named(client: TestClient) -> None:
@@ -191,9 +191,9 @@ def test_an_unknown_filter_value_is_named(client: TestClient) -> None:
 
 
 def test_popular_titles_come_by_members_without_the_watched_ones(client: TestClient) -> None:
-    answer = ask(client, algorithm="popular", k=3, ratings={"5": 6})
+    response = ask(client, algorithm="popular", k=3, ratings={"5": 6})
 
-    assert recommended(answer) == [1, 6, 19]
+    assert recommended(response) == [1, 6, 19]
     assert recommended(ask(client, algorithm="popular", k=2, user_preferences={"Mystery": 1})) == [19, 1]
 
 

@@ -43,17 +43,17 @@ def client(settings: Settings, source: FolderSource) -> Iterator[TestClient]:
 
 
 def recommend(client: TestClient, user_id: int, k: int = 100) -> list[int]:
-    answer = client.post("/recommend/", json={"user_input": user_id, "k": k}).json()
-    assert answer["kind"] == "existing_user", answer
-    return [item["item_id"] for item in answer["recommendations"]]
+    response = client.post("/recommend/", json={"user_input": user_id, "k": k}).json()
+    assert response["kind"] == "existing_user", response
+    return [item["item_id"] for item in response["recommendations"]]
 
 
 def send(client: TestClient, *events: dict[str, Any]) -> dict[str, Any]:
     complete = [{"idempotency_key": f"e-{place}", "user_id": USER, **event} for place, event in enumerate(events)]
     response = client.post("/feedback", json={"events": complete})
     assert response.status_code == 200, response.text
-    answer: dict[str, Any] = response.json()
-    return answer
+    body: dict[str, Any] = response.json()
+    return body
 
 
 def test_a_registration_that_comes_again_with_its_key_is_the_same_user(client: TestClient, engine: Engine) -> None:
@@ -106,8 +106,8 @@ def test_an_event_with_a_known_key_and_other_content_is_refused_with_its_batch(
     refused = client.post("/feedback", json={"events": [fresh, event]})
     within = client.post("/feedback", json={"events": [fresh, {**fresh, "item_id": 1}]})
 
-    for answer in (refused, within):
-        assert (answer.status_code, answer.json()["type"]) == (409, "urn:otaku:problem:idempotency-key-reused")
+    for response in (refused, within):
+        assert (response.status_code, response.json()["type"]) == (409, "urn:otaku:problem:idempotency-key-reused")
     assert "'a'" in refused.json()["detail"]
     with engine.connect() as connection:
         assert connection.scalars(select(feedback.c.idempotency_key)).all() == ["a"]
@@ -147,12 +147,12 @@ def test_dismissed_and_rated_titles_are_gone_from_the_next_list(client: TestClie
         {"item_id": first, "kind": "dismissal", "rank": 1},
         {"item_id": second, "kind": "rating", "rating": 3},
     )
-    answer = client.post("/recommend/", json={"user_input": USER, "k": 100}).json()
+    response = client.post("/recommend/", json={"user_input": USER, "k": 100}).json()
 
     assert report == {"n_written": 3, "n_known": 0, "unknown": []}
-    assert {item["item_id"] for item in answer["recommendations"]} == set(rest)
-    assert {item["item_id"]: item["rating"] for item in answer["watched"]}[second] == 3
-    assert first not in [item["item_id"] for item in answer["watched"]]
+    assert {item["item_id"] for item in response["recommendations"]} == set(rest)
+    assert {item["item_id"]: item["rating"] for item in response["watched"]}[second] == 3
+    assert first not in [item["item_id"] for item in response["watched"]]
     popular = client.post("/recommend/", json={"user_input": USER, "algorithm": "popular", "k": 100}).json()
     assert {item["item_id"] for item in popular["recommendations"]} == set(rest)
 
@@ -205,10 +205,10 @@ def test_an_event_that_makes_no_sense_is_refused_with_its_batch(client: TestClie
 def test_an_answer_is_given_again_from_the_cache_until_the_user_changes(client: TestClient, engine: Engine) -> None:
     def ask() -> tuple[dict[str, Any], str]:
         response = client.post("/recommend/", json={"user_input": USER})
-        answer: dict[str, Any] = response.json()
-        assert answer.pop("request_id") == response.headers["x-request-id"]
+        body: dict[str, Any] = response.json()
+        assert body.pop("request_id") == response.headers["x-request-id"]
         hits = re.search(r'otaku_cache_total{result="hit"} (\S+)', client.get("/metrics").text)
-        return answer, hits[1] if hits else "0.0"
+        return body, hits[1] if hits else "0.0"
 
     first, _ = ask()
     again, hits = ask()

@@ -177,18 +177,18 @@ def test_errors_too_may_be_read_by_the_pages_of_an_allowed_origin(
     origin = {"Origin": "https://a.example"}
     with open_client(settings, source) as client:
         monkeypatch.setattr("app.responses.recommend", fail)
-        answers = {
+        responses = {
             404: client.get("/nowhere", headers=origin),
             413: client.post("/recommend/", content=b"x" * (1 << 20 | 1), headers=origin),
             422: client.post("/recommend/", json={"k": 0}, headers=origin),
             500: client.post("/recommend/", json={}, headers=origin),
         }
-    for status, answer in answers.items():
-        assert answer.status_code == status
-        assert answer.headers["access-control-allow-origin"] == "https://a.example"
-        assert "X-Request-ID" in answer.headers["access-control-expose-headers"]
-        assert answer.headers["x-request-id"] == answer.json()["request_id"]
-        assert answer.headers["x-content-type-options"] == "nosniff"
+    for status, response in responses.items():
+        assert response.status_code == status
+        assert response.headers["access-control-allow-origin"] == "https://a.example"
+        assert "X-Request-ID" in response.headers["access-control-expose-headers"]
+        assert response.headers["x-request-id"] == response.json()["request_id"]
+        assert response.headers["x-content-type-options"] == "nosniff"
 
 
 def test_origins_and_keys_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_more_than_can_be_done_in_time_is_turned_away_at_once(
     assert (response.status_code, live.status_code) == (503, 200)
     assert response.json()["type"] == "urn:otaku:problem:overloaded"
     assert int(response.headers["retry-after"]) >= 1
-    assert still_waiting == 2  # neither answer had to wait for them
+    assert still_waiting == 2  # neither response had to wait for them
 
 
 def test_work_that_waited_too_long_is_not_begun() -> None:

@@ -142,12 +142,12 @@ def test_places_are_even() -> None:
 def test_the_application_shadows_off_the_path_of_the_answer(offline_settings: Settings, source: FolderSource) -> None:
     source.challenger = 2
     settings = offline_settings.model_copy(update={"shadow_share": 1.0, "canary_share": 1.0})
-    lengths = itertools.cycle(range(1, 100))  # every question is a new one, the cache knows none
+    lengths = itertools.cycle(range(1, 100))  # every request is a new one, the cache knows none
     with open_client(settings, source) as client:
 
         def is_shadowed() -> bool:
-            answer = client.post("/recommend/", json={"k": next(lengths)}).json()
-            assert answer["model"]["version"] == 1  # anonymous users are never canaries
+            response = client.post("/recommend/", json={"k": next(lengths)}).json()
+            assert response["model"]["version"] == 1  # anonymous users are never canaries
             return 'otaku_shadow_total{result="compared"}' in client.get("/metrics").text
 
         wait_for(is_shadowed)

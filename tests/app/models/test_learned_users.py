@@ -136,7 +136,7 @@ def test_a_journal_that_cannot_be_written_stops_nobody(tmp_path: Path, caplog: p
 
 
 def insert_and_query(folder: Path, path: Path, *, go_on: Callable[[int], bool], n_threads: int = 20) -> ServingModel:
-    """Let threads insert users of their own and query, and check every answer."""
+    """Let threads insert users of their own and query, and check every response."""
     model, learned = grow(folder), LearnedUsers(path, read_all)
 
     def work(number: int) -> None:

@@ -29,22 +29,22 @@ def server(settings: Settings, registry: Registry) -> Iterator[Server]:
 
 
 @contextmanager
-def asking(server: Server, n_clients: int = 2) -> Iterator[list[tuple[int, Any]]]:
-    """Keep clients asking all kinds of questions; yield what they were answered, as status and version."""
-    stop, answers = threading.Event(), list[tuple[int, Any]]()
+def sending(server: Server, n_clients: int = 2) -> Iterator[list[tuple[int, Any]]]:
+    """Keep clients sending all kinds of requests; yield the status and version of each response."""
+    stop, responses = threading.Event(), list[tuple[int, Any]]()
 
     def keep_asking() -> None:
         bodies: list[dict[str, Any]] = [{"user_input": 7}, {"user_input": "Monstre"}, {"ratings": {"1": 9}}, {}]
         while not stop.is_set():
             for body in bodies:
-                status, answer = server.ask("/recommend/", body)
-                answers.append((status, answer.get("model", {}).get("version")))
+                status, response = server.ask("/recommend/", body)
+                responses.append((status, response.get("model", {}).get("version")))
 
     clients = [threading.Thread(target=keep_asking) for _ in range(n_clients)]
     for client in clients:
         client.start()
     try:
-        yield answers
+        yield responses
     finally:
         stop.set()
         for client in clients:
@@ -59,7 +59,7 @@ def test_promotions_take_over_within_seconds_and_no_request_fails(
     registry.point_alias(PRODUCTION, first)
     wait_for(lambda: server.ask("/health/ready")[0] == 200, 60)
 
-    with asking(server) as answers:
+    with sending(server) as responses:
         second = register(registry, model_folders[2], "second")
         registry.point_alias(PRODUCTION, second)
         moved = time.monotonic()
@@ -74,9 +74,9 @@ def test_promotions_take_over_within_seconds_and_no_request_fails(
         registry.point_alias(PRODUCTION, first)
         wait_for(lambda: server.ask("/model")[1]["version"] == first, 60)
 
-    assert len(answers) > 20
-    assert {status for status, _ in answers} == {200}
-    assert {version for _, version in answers} == {first, second}
+    assert len(responses) > 20
+    assert {status for status, _ in responses} == {200}
+    assert {version for _, version in responses} == {first, second}
     kinds = [server.ask("/recommend/", body)[1]["kind"] for body in ({"user_input": 7}, {"user_input": 10**6})]
     assert kinds == ["existing_user", "new_user"]
 
@@ -98,7 +98,7 @@ def test_rolled_back_and_forward_while_it_answers(
 
     decide(1, None)
     wait_for(lambda: server.ask("/health/ready")[0] == 200, 60)
-    with asking(server) as answers:
+    with sending(server) as responses:
         decide(2, 1)
         wait_for(lambda: serves(2), 60)
         promotion.roll_back(engine, registry, run_key="manual-back", actor="user:mai", reason="strange lists")
@@ -106,5 +106,5 @@ def test_rolled_back_and_forward_while_it_answers(
         promotion.roll_back(engine, registry, run_key="manual-forth", actor="user:mai", reason="it was the data")
         wait_for(lambda: serves(2), 60)
     engine.dispose()
-    assert {status for status, _ in answers} == {200}
-    assert {version for _, version in answers} == {1, 2}
+    assert {status for status, _ in responses} == {200}
+    assert {version for _, version in responses} == {1, 2}

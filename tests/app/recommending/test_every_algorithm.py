@@ -75,22 +75,22 @@ def client(settings: Settings, folder: Path) -> Iterator[TestClient]:
 def ask(client: TestClient, **body: Any) -> dict[str, Any]:
     response = client.post("/recommend/", json=body)
     assert response.status_code == 200, (body, response.text)
-    answer: dict[str, Any] = response.json()
-    return answer
+    found: dict[str, Any] = response.json()
+    return found
 
 
 def test_every_algorithm_answers_every_kind_of_request(client: TestClient) -> None:
     for name in ("ranker", *list_algorithms()):
         for kind, body in REQUESTS.items():
-            answer = ask(client, **body, algorithm=name, k=7)
-            shown = [item["item_id"] for item in answer["recommendations"]]
-            seen = {item["item_id"] for item in answer["watched"]} | {(answer["resolved"] or {}).get("item_id")}
-            assert answer["kind"] == kind, (name, kind)
+            response = ask(client, **body, algorithm=name, k=7)
+            shown = [item["item_id"] for item in response["recommendations"]]
+            seen = {item["item_id"] for item in response["watched"]} | {(response["resolved"] or {}).get("item_id")}
+            assert response["kind"] == kind, (name, kind)
             assert len(set(shown)) == len(shown) == 7, (name, kind)
             assert not seen & set(shown), (name, kind)
-            assert all(item["title"] and item["genres"] and item["synopsis"] for item in answer["recommendations"])
+            assert all(item["title"] and item["genres"] and item["synopsis"] for item in response["recommendations"])
             if kind == "new_user_with_preferences":
-                assert all("Romance" in item["genres"] for item in answer["recommendations"]), name
+                assert all("Romance" in item["genres"] for item in response["recommendations"]), name
 
 
 def test_filters_length_variety_and_reasons_work_for_every_algorithm(client: TestClient) -> None:
@@ -100,8 +100,8 @@ def test_filters_length_variety_and_reasons_work_for_every_algorithm(client: Tes
         assert movies
         assert all(KINDS[item] == "Movie" and "Action" not in GENRES[item] for item in movies), name
         assert len(ask(client, user_input=USER, algorithm=name, k=20, diversity=0.5)["recommendations"]) == 20
-        answer = ask(client, user_input=USER, algorithm=name, k=10, explain=True)
-        reasons = [reason for item in answer["recommendations"] for reason in item["reasons"]]
+        response = ask(client, user_input=USER, algorithm=name, k=10, explain=True)
+        reasons = [reason for item in response["recommendations"] for reason in item["reasons"]]
         watched = set(INTERACTIONS.table.query(f"user_id == {USER}")["item_id"])
         assert reasons, name
         for reason in reasons:
@@ -110,15 +110,15 @@ def test_filters_length_variety_and_reasons_work_for_every_algorithm(client: Tes
 
 
 def test_similar_titles_of_the_original_are_the_nearest_by_cosine(client: TestClient, folder: Path) -> None:
-    answer = ask(client, user_input="Cowboy Bebop", algorithm="original", k=5, explain=True)
+    response = ask(client, user_input="Cowboy Bebop", algorithm="original", k=5, explain=True)
     with np.load(folder / FOLDER / "original.npz") as state:
         vectors = state["vectors"]
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = units @ units[0]
     cosines[0] = -np.inf
     expected = CATALOG.item_ids[np.argsort(-cosines)[:5]].tolist()
-    assert [item["item_id"] for item in answer["recommendations"]] == expected
-    for item in answer["recommendations"]:
+    assert [item["item_id"] for item in response["recommendations"]] == expected
+    for item in response["recommendations"]:
         position = int(CATALOG.positions([item["item_id"]])[0])
         assert item["score"] == pytest.approx(float(cosines[position]), abs=1e-4)
         assert sum(reason["contribution"] for reason in item["reasons"]) >= item["score"] - 1e-4

@@ -44,13 +44,13 @@ def client(database_url: str, engine: Engine, offline_settings: Settings, source
 def test_a_user_is_served_by_key_from_the_ratings_in_the_database(client: TestClient) -> None:
     history = INTERACTIONS.table.query("user_id == 7").set_index(Columns.Item)[Columns.Rating]
 
-    answer = client.post("/recommend/", json={"user_input": 7, "user_preferences": {}, "k": 100}).json()
+    response = client.post("/recommend/", json={"user_input": 7, "user_preferences": {}, "k": 100}).json()
 
-    assert answer["kind"] == "existing_user"
-    assert {item["item_id"]: item["rating"] for item in answer["watched"]} == history.to_dict()
-    shown = [(item["rating"], item["predicted_rating"]) for item in answer["watched"]]
+    assert response["kind"] == "existing_user"
+    assert {item["item_id"]: item["rating"] for item in response["watched"]} == history.to_dict()
+    shown = [(item["rating"], item["predicted_rating"]) for item in response["watched"]]
     assert shown == sorted(shown, reverse=True)
-    recommended = [item["item_id"] for item in answer["recommendations"]]
+    recommended = [item["item_id"] for item in response["recommendations"]]
     assert set(recommended) == set(CATALOG.item_ids.tolist()) - set(history.index)
     assert len(recommended) == len(set(recommended))
 
@@ -58,24 +58,24 @@ def test_a_user_is_served_by_key_from_the_ratings_in_the_database(client: TestCl
 def test_a_new_arrival_is_served_at_once_even_with_a_title_that_the_model_does_not_know(
     client: TestClient, engine: Engine
 ) -> None:
-    question = {"user_input": 600}
-    assert client.post("/recommend/", json=question).json()["kind"] == "new_user"
+    payload = {"user_input": 600}
+    assert client.post("/recommend/", json=payload).json()["kind"] == "new_user"
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO otaku.users VALUES (600, '2026-02-01', 'test')"))
         connection.execute(text(f"INSERT INTO otaku.ratings VALUES (600, 1, 9), (600, {NEW_ITEM}, 10)"))  # noqa: S608
 
-    answer = client.post("/recommend/", json=question).json()
+    response = client.post("/recommend/", json=payload).json()
 
-    assert answer["kind"] == "existing_user"
-    assert [item["item_id"] for item in answer["watched"]] == [1]
-    assert answer["ignored_item_ids"] == []
+    assert response["kind"] == "existing_user"
+    assert [item["item_id"] for item in response["watched"]] == [1]
+    assert response["ignored_item_ids"] == []
 
 
 def test_a_user_without_ratings_is_known_all_the_same(client: TestClient) -> None:
-    answer = client.post("/recommend/", json={"user_input": 500}).json()
+    response = client.post("/recommend/", json={"user_input": 500}).json()
 
-    assert (answer["kind"], answer["watched"]) == ("existing_user", [])
-    assert len(answer["recommendations"]) == 10
+    assert (response["kind"], response["watched"]) == ("existing_user", [])
+    assert len(response["recommendations"]) == 10
 
 
 def test_stored_preferences_stand_in_for_titles_that_the_model_does_not_know(
@@ -87,10 +87,10 @@ def test_stored_preferences_stand_in_for_titles_that_the_model_does_not_know(
         connection.execute(text(f"INSERT INTO otaku.ratings VALUES (500, {NEW_ITEM}, 10)"))  # noqa: S608
         connection.execute(insert(user_preferences), rows.to_dict("records"))
 
-    answer = client.post("/recommend/", json={"user_input": 500, "k": 5}).json()
+    response = client.post("/recommend/", json={"user_input": 500, "k": 5}).json()
 
-    assert answer["kind"] == "existing_user"
-    assert all("Romance" in item["genres"] for item in answer["recommendations"])
+    assert response["kind"] == "existing_user"
+    assert all("Romance" in item["genres"] for item in response["recommendations"])
 
 
 @pytest.mark.parametrize(
@@ -128,11 +128,11 @@ def test_what_is_sent_along_counts_more_than_what_is_stored(client: TestClient) 
     history = INTERACTIONS.table.query("user_id == 7")
     watched = int(history[Columns.Item].iloc[0])
 
-    answer = client.post("/recommend/", json={"user_input": 7, "ratings": {str(watched): 10}}).json()
+    response = client.post("/recommend/", json={"user_input": 7, "ratings": {str(watched): 10}}).json()
 
-    assert answer["kind"] == "existing_user"
-    assert len(answer["watched"]) == len(history)
-    assert {item["item_id"]: item["rating"] for item in answer["watched"]}[watched] == 10
+    assert response["kind"] == "existing_user"
+    assert len(response["watched"]) == len(history)
+    assert {item["item_id"]: item["rating"] for item in response["watched"]}[watched] == 10
 
 
 def check_outage(client: TestClient, detail: str = "does not answer") -> None:

@@ -29,9 +29,9 @@ def ask(client: TestClient, status: int = 200, **body: Any) -> Any:
 def test_every_algorithm_answers_every_kind_of_request(
     client: TestClient, kind: dict[str, Any], algorithm: str, diversity: float
 ) -> None:
-    answer = ask(client, **kind, algorithm=algorithm, diversity=diversity, explain=True, k=12)
+    response = ask(client, **kind, algorithm=algorithm, diversity=diversity, explain=True, k=12)
 
-    shown = answer["recommendations"]
+    shown = response["recommendations"]
     ids = [item["item_id"] for item in shown]
     assert len(set(ids)) == len(ids) == 12
     assert not set(ids) & {int(item_id) for item_id in kind.get("ratings", {})}

@@ -13,7 +13,7 @@ from recsys.storage.database import create_database_engine
 pytestmark = pytest.mark.local
 
 
-def answer(connection: Connection) -> int:
+def response(connection: Connection) -> int:
     return int(connection.execute(text("SELECT 7")).scalar_one())
 
 
@@ -33,14 +33,14 @@ def test_failures_in_a_row_are_an_outage_until_a_call_succeeds(database_url: str
     async def scenario() -> None:
         nonlocal now
         with Database(create_database_engine(database_url), 60, lambda: now) as database:
-            assert await database.read(answer) == 7
+            assert await database.read(response) == 7
             assert not database.is_down
             await fail_often(database)
             assert database.is_down
             with pytest.raises(ServiceUnavailableError, match="a moment ago"):
-                await database.read(answer)
+                await database.read(response)
             now = 1.0
-            assert await database.read(answer) == 7
+            assert await database.read(response) == 7
             assert not database.is_down
 
     asyncio.run(scenario())
@@ -59,7 +59,7 @@ def test_what_began_in_an_outage_and_fails_after_it_is_no_new_one(database_url: 
             late = [asyncio.create_task(database.read(fail_late)) for _ in range(N_THREADS - 1)]
             for _ in late:
                 assert await asyncio.to_thread(begun.acquire, timeout=90)
-            assert await database.read(answer) == 7
+            assert await database.read(response) == 7
             go_on.set()
             found = await asyncio.gather(*late, return_exceptions=True)
             assert [type(error) for error in found] == [ServiceUnavailableError] * len(late)
