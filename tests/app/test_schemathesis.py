@@ -22,12 +22,12 @@ from app.main import create_app
 from recsys.settings import Settings
 from recsys.storage.database import create_database_engine, upsert_rows
 from recsys.storage.tables import items
-from tests.app.harness import FolderSource, TestClient, open_client
+from tests.app.harness import BASE_URL, FolderSource, TestClient, open_client
 from tests.conftest import build_settings
 from tests.factories import tiny_catalog
 
 pytestmark = [pytest.mark.local]
-URL = "http://testserver"
+URL = BASE_URL
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     status_code_conformance,

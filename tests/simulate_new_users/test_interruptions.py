@@ -29,14 +29,16 @@ STOP_HALF_WAY = """
 import sys, time
 from recsys.storage.tables import users
 from simulate_new_users import __main__, job
-write, calls = job.upsert_rows, []
-def stop(connection, table, frame):
-    calls.append(table.name)
-    if len(calls) == int(sys.argv[1]):
-        print("half-way", flush=True)
-        time.sleep(60)
-    return write(connection, table, frame)
-job.upsert_rows = stop
+calls = []
+def stop_before(write):
+    def stop(connection, table, *values):
+        calls.append(table.name)
+        if len(calls) == int(sys.argv[1]):
+            print("half-way", flush=True)
+            time.sleep(60)
+        return write(connection, table, *values)
+    return stop
+job.upsert_rows, job.upsert_sourced = stop_before(job.upsert_rows), stop_before(job.upsert_sourced)
 sys.exit(__main__.main(sys.argv[2:]))
 """
 
@@ -109,19 +111,23 @@ def test_a_database_that_goes_away_half_way_leaves_nothing(
     nth_write: int,
 ) -> None:
     before = read_tables()
-    write, written = job.upsert_rows, []
+    written = []
 
-    def cut(connection: Any, table: Any, frame: Any) -> int:
-        written.append(table.name)
-        if len(written) == nth_write:
-            pid = connection.scalar(text("SELECT pg_backend_pid()"))
-            other = create_database_engine(database_url)
-            with other.connect() as outside:
-                outside.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
-            other.dispose()
-        return write(connection, table, frame)
+    def cut_before(write: Callable[..., int]) -> Callable[..., int]:
+        def cut(connection: Any, table: Any, *values: Any) -> int:
+            written.append(table.name)
+            if len(written) == nth_write:
+                pid = connection.scalar(text("SELECT pg_backend_pid()"))
+                other = create_database_engine(database_url)
+                with other.connect() as outside:
+                    outside.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+                other.dispose()
+            return write(connection, table, *values)
 
-    monkeypatch.setattr(job, "upsert_rows", cut)
+        return cut
+
+    monkeypatch.setattr(job, "upsert_rows", cut_before(job.upsert_rows))
+    monkeypatch.setattr(job, "upsert_sourced", cut_before(job.upsert_sourced))
     with pytest.raises(ServiceUnavailableError):
         job.add_new_users(engine, EPOCH)
     assert len(written) == nth_write
