@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import Engine
 
 from recsys.connections import open_registry
 from recsys.recommender.golden import write_golden_requests
 from recsys.settings import Settings
+from recsys.storage.database import create_database_engine
 from recsys.storage.registry import Registry
 from tests.app.harness import FolderSource, RedisServer, TestClient, open_client
+from tests.app.live import write_tiny_world
 from tests.factories import tiny_recommender
 
 
@@ -80,3 +83,13 @@ def redis_server() -> Iterator[RedisServer]:
         server.start()
         yield server
         server.stop()
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine on a fresh database that holds the tiny world."""
+    engine = create_database_engine(database_url)
+    with engine.begin() as connection:
+        write_tiny_world(connection)
+    yield engine
+    engine.dispose()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from sqlalchemy import Connection
 
 from recsys.connections import open_engine
 from recsys.settings import Settings
@@ -74,13 +75,18 @@ class Server:
                 return error.code, json.load(error)
 
 
-def fill_database(settings: Settings) -> None:
-    """Write all users of the tiny world into the database of the settings."""
+def write_tiny_world(connection: Connection) -> None:
+    """Write the titles, users and ratings of the tiny world."""
     catalog, interactions = tiny_world()
+    upsert_rows(connection, items, catalog.items)
+    upsert_rows(connection, users, pd.DataFrame({"user_id": interactions.user_ids, "batch_id": "test"}))
+    upsert_rows(connection, ratings, interactions.table)
+
+
+def fill_database(settings: Settings) -> None:
+    """Write the tiny world into the database of the settings."""
     with open_engine(settings) as engine, engine.begin() as connection:
-        upsert_rows(connection, items, catalog.items)
-        upsert_rows(connection, users, pd.DataFrame({"user_id": interactions.user_ids, "batch_id": "test"}))
-        upsert_rows(connection, ratings, interactions.table)
+        write_tiny_world(connection)
 
 
 @contextmanager

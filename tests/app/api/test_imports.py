@@ -2,14 +2,12 @@ import gzip
 from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, func, select
 
 from recsys.settings import Settings
-from recsys.storage.database import create_database_engine, upsert_rows
-from recsys.storage.tables import items, ratings, users, watch_statuses
+from recsys.storage.tables import ratings, watch_statuses
 from tests.app.harness import FolderSource, TestClient, open_client
 from tests.factories import tiny_world
 from tests.list_files import build_mal_entry, build_mal_xml
@@ -27,17 +25,6 @@ LIST = build_mal_xml(
     build_mal_entry(999_999_999, "A title that no catalog has", 7, "Completed"),
     build_mal_entry(1, "Cowboy Bebop", 10, "Completed"),
 )
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = create_database_engine(database_url)
-    with engine.begin() as connection:
-        upsert_rows(connection, items, CATALOG.items)
-        upsert_rows(connection, users, pd.DataFrame({"user_id": INTERACTIONS.user_ids, "batch_id": "test"}))
-        upsert_rows(connection, ratings, INTERACTIONS.table)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

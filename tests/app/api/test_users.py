@@ -4,31 +4,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pandas as pd
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, func, select, text
 
 from recsys.settings import Settings
-from recsys.storage.database import create_database_engine, upsert_rows
-from recsys.storage.tables import feedback, items, ratings, users
+from recsys.storage.tables import feedback, users
 from tests.app.harness import FolderSource, RedisServer, TestClient, open_client
 from tests.factories import tiny_world
 
 pytestmark = pytest.mark.local
 CATALOG, INTERACTIONS = tiny_world()
 USER = 7
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = create_database_engine(database_url)
-    with engine.begin() as connection:
-        upsert_rows(connection, items, CATALOG.items)
-        upsert_rows(connection, users, pd.DataFrame({"user_id": INTERACTIONS.user_ids, "batch_id": "test"}))
-        upsert_rows(connection, ratings, INTERACTIONS.table)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
@@ -18,8 +17,6 @@ from recsys.retrieval.registry import list_algorithms
 from recsys.retrieval.spec import ModelInputs
 from recsys.retrieval.standalone import FOLDER, fit_standalone, select_standalone
 from recsys.settings import Settings
-from recsys.storage.database import create_database_engine, upsert_rows
-from recsys.storage.tables import items, ratings, users
 from tests.app.harness import FolderSource, TestClient, open_client, wait_for
 from tests.factories import tiny_recommender, tiny_world
 from tests.recsys.retrieval.test_generators import QUICK
@@ -48,17 +45,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole.save(target)
     write_golden_requests(whole, target)
     return target
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = create_database_engine(database_url)
-    with engine.begin() as connection:
-        upsert_rows(connection, items, CATALOG.items)
-        upsert_rows(connection, users, pd.DataFrame({"user_id": INTERACTIONS.user_ids, "batch_id": "test"}))
-        upsert_rows(connection, ratings, INTERACTIONS.table)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
