@@ -135,6 +135,7 @@ def _build_service(settings: Settings, source: ModelSource) -> Service:
         api_keys=ApiKeys(settings),
         limiter=RateLimiter(redis_url),
         rate_limit=parse_rate_limit(settings.rate_limit) if settings.rate_limit else None,
+        shows_adult=settings.adult,
     )
     metrics.watch_degraded(lambda: bool(service.problems))
     return service

@@ -38,6 +38,8 @@ async def build_response(
     service: Service, production: ServingModel, query: RecommendRequest, request_id: str
 ) -> SerializedResponse:
     """Compute or find the response of one model version; raises as `app.recommending.recommend.recommend`."""
+    if query.adult is None:
+        query = query.model_copy(update={"adult": service.shows_adult})
     user_id = query.user_input if isinstance(query.user_input, int) else None
     model = service.challenger.choose(production, user_id)
     stored = await read_history(service.database, user_id) if user_id is not None else None

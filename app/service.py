@@ -20,7 +20,13 @@ from app.stores.response_cache import ResponseCache
 
 @dataclass(frozen=True)
 class Service:
-    """Services with the lifetime of the application."""
+    """Services with the lifetime of the application.
+
+    Parameters
+    ----------
+    shows_adult
+        Whether titles for adults only are found and listed where a request says nothing about them.
+    """
 
     source: ModelSource
     production: ProductionModel
@@ -33,6 +39,7 @@ class Service:
     api_keys: ApiKeys
     limiter: RateLimiter
     rate_limit: RateLimitItem | None
+    shows_adult: bool = False
 
     @property
     def problems(self) -> list[str]:

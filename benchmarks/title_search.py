@@ -48,12 +48,14 @@ EDGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.925, 0.95, 0.975, 1.0)
 MISSPELLED = ("insert", "drop", "swap", "phonetic")
 
 
-def score_spellings(index: TitleIndex, spellings: Sequence[Spelling]) -> tuple[Results, list[tuple[float, bool]]]:
+def score_spellings(
+    index: TitleIndex, spellings: Sequence[Spelling], *, adult: bool = False
+) -> tuple[Results, list[tuple[float, bool]]]:
     """Resolve all spellings; return the shares, and confidence and correctness of each result."""
     answers: list[tuple[float, bool]] = []
     for spelling in spellings:
         try:
-            found = index.resolve(spelling.text)
+            found = index.resolve(spelling.text, adult=adult)
         except UnknownTitleError:
             continue
         answers.append((found.confidence, found.item_id in spelling.right))
@@ -139,7 +141,10 @@ def run(catalog: Catalog, seconds: float) -> Results:
         "joined words": generate_joined(items, N_POPULAR),
         **misspelled,
     }
-    scores = {kind: score_spellings(index, spellings) for kind, spellings in kinds.items()}
+    # Titles for adults are among the seasons and the Japanese titles.
+    scores = {
+        kind: score_spellings(index, spellings, adult=kind not in MISSPELLED) for kind, spellings in kinds.items()
+    }
     western = [Spelling(title, frozenset()) for title in read_western_titles()]
     answers = [answer for kind in MISSPELLED for answer in scores[kind][1]]
     return {

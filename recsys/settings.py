@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     rate_limit: str | None = None
     pages: Literal["on", "off"] | None = None
     pages_secret: SecretStr | None = Field(None, min_length=16)
+    adult: bool = False
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()

@@ -11,6 +11,7 @@ from app.schemas.problems import ProblemError
 from app.schemas.recommendations import Filters
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
+from recsys.data.titles.names import find_adult
 from recsys.types import Mask
 
 _SUGGESTIONS = 3
@@ -58,6 +59,7 @@ class CatalogFilters:
     types: FilterValues
     age_ratings: FilterValues
     years: npt.NDArray[np.float64]  # (n_items,), NaN where unknown
+    adult: Mask  # (n_items,), True for titles for adults only
 
     @classmethod
     def build(cls, catalog: Catalog) -> "CatalogFilters":
@@ -72,11 +74,18 @@ class CatalogFilters:
             _index_values("type", catalog.items[ItemColumns.Type].tolist()),
             FilterValues("age rating", codes | ratings.names, ratings.masks),
             np.array([getattr(date, "year", np.nan) for date in dates], dtype=np.float64),
+            find_adult(catalog.items),
         )
 
-    def allow(self, filters: Filters) -> Mask:
-        """Mark the items that pass all filters, `(n_items,)`; an unknown year passes no year limit."""
-        allowed = np.ones(len(self.years), dtype=np.bool_)
+    def allow(self, filters: Filters, *, adult: bool) -> Mask:
+        """Mark the items that pass all filters, `(n_items,)`; an unknown year passes no year limit.
+
+        Parameters
+        ----------
+        adult
+            Whether titles for adults only pass.
+        """
+        allowed = np.ones(len(self.years), dtype=np.bool_) if adult else ~self.adult
         for values, choices in (
             (self.types, filters.type),
             (self.genres, filters.genres_any),

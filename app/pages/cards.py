@@ -7,7 +7,6 @@ from typing import Final
 
 from app.models.serving import ServingModel
 from app.pages.preferences import Preferences
-from app.pages.requests import is_adult
 from app.schemas.items import Item
 from app.schemas.recommendations import RecommendationReason, RecommendedItem
 
@@ -56,8 +55,8 @@ def build_cards(
     length: int,
     hidden: Collection[int] = (),
 ) -> list[Card]:
-    """Build the cards of a list, without titles for adults only and those that the visitor put aside."""
-    shown = [entry for entry in found if entry.item_id not in hidden and not is_adult(model, entry.item_id)]
+    """Build the cards of a list without titles that the visitor put aside."""
+    shown = [entry for entry in found if entry.item_id not in hidden]
     return [
         build_card(model, entry.item_id, preferences, rank, entry.predicted_rating, entry.reasons)
         for rank, entry in enumerate(shown[:length], start=1)

@@ -50,11 +50,15 @@ async def get_cover(model: ModelDep, item_id: int) -> Response:
 
 @router.get("/complete")
 async def get_completions(
-    request: Request, service: ServiceDep, model: ModelDep, q: Annotated[str, Query(max_length=MAX_QUERY_LENGTH)]
+    request: Request,
+    service: ServiceDep,
+    model: ModelDep,
+    q: Annotated[str, Query(max_length=MAX_QUERY_LENGTH)],
+    adult: bool = False,
 ) -> Response:
     """Complete a title for the type-ahead of the forms."""
-    text, preferences = read_text(q), read_preferences(request)
-    found = await service.workers.run(lambda: model.titles.search(text, N_COMPLETIONS)) if text else []
+    text, preferences, shown = read_text(q), read_preferences(request), adult or service.shows_adult
+    found = await service.workers.run(lambda: model.titles.search(text, N_COMPLETIONS, adult=shown)) if text else []
     hits = []
     for hit in found:
         item = model.item_views.show_item(hit.item_id)

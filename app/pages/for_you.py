@@ -13,7 +13,7 @@ from app.pages.cards import Card, build_card, build_cards
 from app.pages.preferences import Preferences, read_preferences
 from app.pages.queries import LENGTHS, MODES, WEIGHTS, PageQuery, read_query, read_text
 from app.pages.rendering import render
-from app.pages.requests import ADULT_GENRE, MUSIC, build_request, is_adult, keep_known, list_algorithms
+from app.pages.requests import MUSIC, build_request, is_adult, keep_known, list_algorithms, shows_adult
 from app.pages.site import VisitorRoute, get_site
 from app.pages.together_list import SharedCards, build_together
 from app.responses import build_response
@@ -60,7 +60,8 @@ async def _add_favourite(
 ) -> Response:
     """Resolve a typed favourite and go on to the address that holds it, or ask what was meant."""
     try:
-        match = await service.workers.run(lambda: model.titles.resolve(typed))
+        adult = shows_adult(service, query)
+        match = await service.workers.run(lambda: model.titles.resolve(typed, adult=adult))
     except UnknownTitleError as error:
         trouble = Trouble(f"No title matches “{typed}”.", 404, _suggest(model, query, error.suggestions))
         return await show_list(request, service, model, query, trouble=trouble)
@@ -78,7 +79,7 @@ def _suggest(model: ServingModel, query: PageQuery, titles: list[str]) -> list[t
     """Return the titles that are perhaps meant, each with the address that takes it."""
     found = []
     for title in titles:
-        item_id = model.titles.resolve(title).item_id
+        item_id = model.titles.resolve(title, adult=True).item_id
         changed = query.change(favourites={**query.favourites, item_id: None})
         if query.mode == "like":
             changed = query.change(like=title)
@@ -125,7 +126,7 @@ async def show_list(
     except OverloadedError:
         trouble = Trouble("Too many visitors are waiting; try again in a few seconds.", 503)
     values = {
-        **_describe_form(request, model, query, preferences),
+        **_describe_form(request, model, query, preferences, adult=shows_adult(service, query)),
         "trouble": trouble,
         "response": response,
         "shared": shared,
@@ -153,10 +154,13 @@ def _list_titles(
     return {item_id: preferences.choose_title(model.item_views.show_item(item_id)) for item_id in known}
 
 
-def _describe_form(request: Request, model: ServingModel, query: PageQuery, preferences: Preferences) -> dict[str, Any]:
+def _describe_form(
+    request: Request, model: ServingModel, query: PageQuery, preferences: Preferences, *, adult: bool
+) -> dict[str, Any]:
     """Return what the form needs: modes, the values of the catalog, titles for a quick start."""
     known = model.filters
-    genres = [genre for genre in known.genres.masks if genre != ADULT_GENRE]
+    hidden = known.adult & (not adult)
+    genres = [genre for genre, carried in known.genres.masks.items() if (carried & ~hidden).any()]
     popular = (int(model.recommender.catalog.item_ids[place]) for place in model.by_popularity[: 3 * N_QUICK])
     quick = [item_id for item_id in popular if item_id not in query.favourites and not is_adult(model, item_id)]
     site = get_site(request)
@@ -168,7 +172,7 @@ def _describe_form(request: Request, model: ServingModel, query: PageQuery, pref
         "genres": sorted(genres),
         "types": [value for value in known.types.masks if value != MUSIC]
         + ([MUSIC] if MUSIC in known.types.masks else []),
-        "ages": [value for value in known.age_ratings.masks if not value.startswith("Rx")],
+        "ages": [value for value, carried in known.age_ratings.masks.items() if (carried & ~hidden).any()],
         "algorithms": list_algorithms(model),
         "lengths": LENGTHS,
         "weights": WEIGHTS,

@@ -35,6 +35,8 @@ class Controls:
         Years, both included.
     variety
         0..100, how much of the score a more varied list may cost.
+    adult
+        Whether titles for adults only are shown; the setting `OTAKU_ADULT` may show them to everyone.
     """
 
     types: tuple[str, ...] = ()
@@ -47,6 +49,7 @@ class Controls:
     algorithm: str = RANKER
     length: int = LENGTHS[0]
     planned_first: bool = False
+    adult: bool = False
     left_out: tuple[int, ...] = ()
 
     @property
@@ -151,6 +154,7 @@ def _list_controls(controls: Controls) -> Params:
         "algorithm": controls.algorithm if controls.algorithm != RANKER else None,
         "k": controls.length if controls.length != LENGTHS[0] else None,
         "planned": "first" if controls.planned_first else None,
+        "adult": "1" if controls.adult else None,
     }
     params += [(name, str(value)) for name, value in single.items() if value is not None]
     return params + [("out", str(item_id)) for item_id in controls.left_out]
@@ -194,6 +198,7 @@ def _read_controls(given: Given) -> Controls:
         algorithm=_read_text(given, "algorithm") or RANKER,
         length=length if length in LENGTHS else LENGTHS[0],
         planned_first=_read_text(given, "planned") == "first",
+        adult=_read_text(given, "adult") == "1",
         left_out=_read_ids(given, "out"),
     )
 

@@ -7,12 +7,12 @@ from app.models.serving import ServingModel
 from app.pages.queries import Controls, PageQuery
 from app.schemas.recommendations import Filters, RecommendRequest
 from app.schemas.watch_lists import ListItem
+from app.service import Service
 from recsys.recommender.retriever import RANKER
 from recsys.types import WatchStatus
 
 MUSIC: Final = "Music"
-ADULT_GENRE: Final = "Hentai"
-SPARE: Final = 5  # titles asked for beyond the length, in place of those for adults only, which are dropped
+SPARE: Final = 5  # titles asked for beyond the length, in place of those that the visitor put aside
 
 
 def build_request(
@@ -45,6 +45,7 @@ def build_request(
             "filters": build_filters(model, controls),
             "diversity": controls.variety / 100,
             "planned": "first" if controls.planned_first else "exclude",
+            "adult": True if controls.adult else None,
             "explain": explain,
         }
     )
@@ -61,13 +62,10 @@ def build_filters(model: ServingModel, controls: Controls) -> Filters:
     types = [value for value in controls.types if value in known.types.masks]
     if not types and MUSIC in known.types.masks:
         types = [value for value in known.types.masks if value != MUSIC]
-    excluded = [value for value in controls.no_genres if value in known.genres.masks]
-    if ADULT_GENRE in known.genres.masks and ADULT_GENRE not in excluded:
-        excluded.append(ADULT_GENRE)
     return Filters(
         type=types,
         genres_any=[value for value in controls.genres if value in known.genres.masks],
-        genres_none=excluded,
+        genres_none=[value for value in controls.no_genres if value in known.genres.masks],
         year_min=controls.year_from,
         year_max=controls.year_to,
         age_rating=[value for value in controls.ages if value in known.age_ratings.masks],
@@ -80,9 +78,14 @@ def keep_known(model: ServingModel, item_ids: Iterable[int]) -> list[int]:
     return [item_id for item_id, known in zip(given, model.recommender.catalog.contains(given), strict=True) if known]
 
 
+def shows_adult(service: Service, query: PageQuery) -> bool:
+    """Whether a page shows titles for adults only: if the visitor switched them on, or the setting shows them."""
+    return query.controls.adult or service.shows_adult
+
+
 def is_adult(model: ServingModel, item_id: int) -> bool:
     """Whether a title is for adults only."""
-    return model.titles.works.is_adult[int(model.recommender.catalog.positions([item_id])[0])]
+    return bool(model.filters.adult[int(model.recommender.catalog.positions([item_id])[0])])
 
 
 def _keep_genres(model: ServingModel, query: PageQuery) -> dict[str, int]:

@@ -11,9 +11,10 @@ from app.pages.cards import Card, build_card, build_cards
 from app.pages.preferences import Preferences, read_preferences
 from app.pages.queries import PageQuery, read_query
 from app.pages.rendering import render
-from app.pages.requests import build_filters, build_request
+from app.pages.requests import build_filters, build_request, is_adult, shows_adult
 from app.pages.site import VisitorRoute, get_site
 from app.recommending.recommend import build_user_context
+from app.schemas.problems import ProblemError
 from app.schemas.recommendations import RecommendationReason
 from app.service import ModelDep, Service, ServiceDep
 from app.stores.user_history import read_history
@@ -35,23 +36,27 @@ async def get_title(request: Request, service: ServiceDep, model: ModelDep, item
     query = read_query(ImmutableMultiDict(request.query_params.multi_items()))
     preferences = read_preferences(request)
     model.item_views.show_item(item_id)  # or 404
+    adult = shows_adult(service, query)
+    if is_adult(model, item_id) and not adult:
+        detail = "this title is for adults only; switch them on under “Tune the list” and open it again"
+        raise ProblemError(404, "adult-title", detail)
     standing = await _find_standing(request, service, model, query, item_id, preferences)
-    values = await service.workers.run(lambda: _describe(model, item_id, preferences))
+    values = await service.workers.run(lambda: _describe(model, item_id, preferences, adult=adult))
     return render(request, "title.html", {**values, "query": query, "model": model, "standing": standing})
 
 
-def _describe(model: ServingModel, item_id: int, preferences: Preferences) -> dict[str, Any]:
-    allowed = model.filters.allow(build_filters(model, PageQuery().controls))
+def _describe(model: ServingModel, item_id: int, preferences: Preferences, *, adult: bool) -> dict[str, Any]:
+    allowed = model.filters.allow(build_filters(model, PageQuery().controls), adult=adult)
     found = model.recommender.similar_items(item_id, k=N_SIMILAR + 4, allowed=allowed)
     similar = model.item_views.show_recommendations(found)
     return {
         "card": build_card(model, item_id, preferences),
         "similar": build_cards(model, similar, preferences, length=N_SIMILAR),
-        "franchise": _list_franchise(model, item_id, preferences),
+        "franchise": _list_franchise(model, item_id, preferences, adult=adult),
     }
 
 
-def _list_franchise(model: ServingModel, item_id: int, preferences: Preferences) -> list[Card]:
+def _list_franchise(model: ServingModel, item_id: int, preferences: Preferences, *, adult: bool) -> list[Card]:
     """List the works of the franchise of a title in the order in which they aired; nothing for a title alone."""
     catalog, franchises = model.recommender.catalog, model.recommender.retriever.items.franchises
     own = franchises[int(catalog.positions([item_id])[0])]
@@ -59,12 +64,8 @@ def _list_franchise(model: ServingModel, item_id: int, preferences: Preferences)
     aired = catalog.items[ItemColumns.AiredFrom]
     dates = [str(aired.iloc[place]) if aired.iloc[place] is not None else "9" for place in positions]
     ordered = [int(catalog.item_ids[place]) for _, place in sorted(zip(dates, positions.tolist(), strict=True))]
-    works = [other for other in ordered if other == item_id or not model.titles.works.is_adult[_position(model, other)]]
+    works = [other for other in ordered if adult or not is_adult(model, other)]
     return [build_card(model, other, preferences) for other in works[:MAX_SEASONS]] if len(works) > 1 else []
-
-
-def _position(model: ServingModel, item_id: int) -> int:
-    return int(model.recommender.catalog.positions([item_id])[0])
 
 
 async def _find_standing(

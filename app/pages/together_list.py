@@ -9,7 +9,7 @@ from app.models.serving import ServingModel
 from app.pages.cards import Card, build_card
 from app.pages.preferences import Preferences
 from app.pages.queries import PageQuery, read_number
-from app.pages.requests import build_filters, is_adult
+from app.pages.requests import build_filters, shows_adult
 from app.pages.site import get_site
 from app.recommending.recommend import LIKED_RATING
 from app.recommending.together import SharedList, recommend_together
@@ -50,6 +50,7 @@ async def build_together(
         404 or 422 naming the person of whom nothing is known.
     """
     group, profiles, notes = [], [], []
+    adult = shows_adult(service, query)
     for number, text in enumerate(query.group, start=1):
         user_id = read_number(text, 0, 2**63 - 1)
         if user_id is not None:
@@ -61,23 +62,23 @@ async def build_together(
             profiles.append(UserProfile(stored.item_ids[known], stored.ratings[known]))
             group.append(f"User {user_id}")
         else:
-            profile, read = await service.workers.run(lambda text=text: _read_favourites(model, text))  # type: ignore[misc]
+            profile, read = await service.workers.run(lambda text=text: _read_favourites(model, text, adult))  # type: ignore[misc]
             profiles.append(profile)
             notes += read
             group.append(f"Person {number}")
-    allowed = model.filters.allow(build_filters(model, query.controls))
+    allowed = model.filters.allow(build_filters(model, query.controls), adult=adult)
     found = await service.workers.run(
         lambda: recommend_together(model, profiles, allowed, query.controls.length + len(query.dismissed) + 5)
     )
     return SharedCards(tuple(group), _build_cards(model, found, group, query, preferences), tuple(notes))
 
 
-def _read_favourites(model: ServingModel, text: str) -> tuple[UserProfile, list[str]]:
+def _read_favourites(model: ServingModel, text: str, adult: bool) -> tuple[UserProfile, list[str]]:
     ratings: dict[int, float] = {}
     notes = []
     for typed in [part.strip() for part in text.split(",") if part.strip()][:MAX_TITLES]:
         try:
-            match = model.titles.resolve(typed)
+            match = model.titles.resolve(typed, adult=adult)
         except UnknownTitleError as error:
             hint = f"; did you mean {' or '.join(error.suggestions[:3])}?" if error.suggestions else ""
             raise ProblemError(404, "unknown-title", f"no title matches “{typed}”{hint}") from error
@@ -96,7 +97,7 @@ def _build_cards(
 ) -> tuple[SharedCard, ...]:
     cards: list[SharedCard] = []
     for place, item_id in enumerate(found.item_ids.tolist()):
-        if item_id in query.dismissed or is_adult(model, item_id) or len(cards) == query.controls.length:
+        if item_id in query.dismissed or len(cards) == query.controls.length:
             continue
         shares = zip(group, found.percentiles[place].tolist(), found.predicted_ratings[place].tolist(), strict=True)
         cards.append(SharedCard(build_card(model, item_id, preferences, len(cards) + 1), tuple(shares)))

@@ -60,7 +60,7 @@ def recommend(
     ProblemError
         If a genre, type or age rating is unknown, or fields contradict each other.
     """
-    allowed = model.filters.allow(request.filters)
+    allowed = model.filters.allow(request.filters, adult=bool(request.adult))
     if isinstance(request.user_input, str):
         return _recommend_similar(model, request, request.user_input, allowed, request_id)
     context = build_user_context(model, request, read_history)
@@ -85,7 +85,7 @@ def _recommend_similar(
     if given:
         detail = f"{' and '.join(given)} cannot be combined with a title in user_input; leave it out"
         raise ProblemError(422, "contradiction", detail)
-    match = model.titles.resolve(title)
+    match = model.titles.resolve(title, adult=bool(request.adult))
     made = make_similar_list(model, request, match.item_id, allowed)
     return RecommendResponse(
         kind="similar_items",
@@ -109,7 +109,8 @@ def build_user_context(model: ServingModel, request: RecommendRequest, read_hist
     if stored is not None:
         ratings |= dict(zip(stored.item_ids.tolist(), stored.ratings.tolist(), strict=True))
     for liked in request.liked:
-        ratings[model.titles.resolve(liked).item_id if isinstance(liked, str) else liked] = LIKED_RATING
+        item_id = liked if isinstance(liked, int) else model.titles.resolve(liked, adult=bool(request.adult)).item_id
+        ratings[item_id] = LIKED_RATING
     ratings |= {entry.item_id: float(entry.rating) for entry in request.watch_list if entry.rating}
     ratings |= {int(item_id): float(rating) for item_id, rating in request.ratings.items()}
     unrated = [item_id for item_id, rating in ratings.items() if rating == 0]

@@ -98,6 +98,12 @@ class RecommendRequest(RequestModel):
     diversity: Diversity = Field(
         0.0, description="0..1: how much variety may cost; above 0 a franchise comes once while others are left."
     )
+    adult: bool | None = Field(
+        None,
+        strict=True,
+        description="Whether titles for adults only may be found and listed: genre Hentai or age rating Rx. "
+        "null is as `OTAKU_ADULT` sets it, false by default.",
+    )
     explain: bool = Field(False, strict=True, description="Add reasons; several times slower.")
 
     @field_validator("user_preferences", "ratings", "watch_list", "liked", "filters", mode="before")

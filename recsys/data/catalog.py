@@ -41,6 +41,10 @@ class Catalog:
         if self.items[Columns.Item].duplicated().any():
             raise SchemaMismatchError("an item id occurs twice in the catalog")
         items = self.items[ItemColumns.All].sort_values(Columns.Item, ignore_index=True)
+        for name in ItemColumns.Lists:  # Parquet gives arrays back
+            items[name] = pd.Series(
+                [values.tolist() if isinstance(values, np.ndarray) else values for values in items[name]], dtype=object
+            )
         object.__setattr__(self, "items", items)
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from fastapi import Request
 from app.models.serving import ServingModel
 from app.pages.preferences import read_preferences
 from app.pages.queries import read_number, read_text
-from app.pages.requests import is_adult, list_algorithms
+from app.pages.requests import list_algorithms
 from app.recommending.recommend import recommend
 from app.schemas.problems import ProblemError
 from app.schemas.recommendations import RecommendRequest
@@ -77,10 +77,12 @@ async def _build_lists(
     preferences = read_preferences(request)
 
     def build(model: ServingModel, algorithm: str) -> list[tuple[int, str]]:
-        wanted = RecommendRequest(user_input=user_id, liked=liked, algorithm=algorithm, k=LENGTH + 5)
+        wanted = RecommendRequest(
+            user_input=user_id, liked=liked, algorithm=algorithm, k=LENGTH, adult=service.shows_adult
+        )
         found = recommend(model, wanted, lambda _: stored, request_id="").recommendations
-        shown = [entry.item_id for entry in found if not is_adult(model, entry.item_id)][:LENGTH]
-        return [(item_id, preferences.choose_title(model.item_views.show_item(item_id))) for item_id in shown]
+        shown = [(entry.item_id, model.item_views.show_item(entry.item_id)) for entry in found]
+        return [(item_id, preferences.choose_title(item)) for item_id, item in shown]
 
     lists = [await service.workers.run(lambda side=side: build(*side)) for side in sides]  # type: ignore[misc]
     ranks = [{item_id: rank for rank, (item_id, _) in enumerate(side, start=1)} for side in lists]

@@ -41,7 +41,8 @@ class Combobox {
     if (text.length < 2) return this.close();
     this.timer = setTimeout(async () => {
       try {
-        const response = await fetch(`/complete?q=${encodeURIComponent(text)}`, { headers: { Accept: "application/json" } });
+        const adult = this.input.form?.elements.namedItem("adult")?.checked ? "&adult=1" : "";
+        const response = await fetch(`/complete?q=${encodeURIComponent(text)}${adult}`, { headers: { Accept: "application/json" } });
         if (!response.ok || number !== this.number) return;
         this.show((await response.json()).hits);
       } catch {

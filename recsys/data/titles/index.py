@@ -122,7 +122,7 @@ class TitleIndex:
         if not query.parsed.states_work:
             return []
         names = self.series.find(query.series_key, query.parsed)
-        return [Found(name, name.role, EQUAL_WORK) for name in self.works.prefer(names, adult=query.adult)]
+        return [Found(name, name.role, EQUAL_WORK) for name in self.works.select(names, adult=query.adult)]
 
     def _refuse_unknown_season(self, query: Query) -> list[Found]:
         """Raise with the works of a known series; return nothing for an unknown one.

@@ -45,7 +45,7 @@ class NameIndex:
         for step, key in enumerate(steps):
             for name in self.keys.get(key, ()):
                 found.setdefault(name.position, (step, name))
-        kept = set(self.works.prefer([name for _, name in found.values()], adult=query.adult))
+        kept = set(self.works.select((name for _, name in found.values()), adult=query.adult))
         ranked = sorted((pair for pair in found.values() if pair[1] in kept), key=self._order)
         series = self._find_series(ranked[0][1], query) if ranked else []
         return [

@@ -1,6 +1,6 @@
 """The names of all works of a catalog: default, English and Japanese titles and synonyms, popular works first."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -73,15 +73,6 @@ class Works:
     def select(self, names: Iterable[Name], *, adult: bool) -> Iterator[Name]:
         """Yield the names of works that may be shown: those for adults only on request."""
         return (name for name in names if adult or not self.is_adult[name.position])
-
-    def prefer(self, names: Sequence[Name], *, adult: bool) -> list[Name]:
-        """Drop works for adults only, unless they are requested or the only ones of an unmistakable name.
-
-        A single English word such as `Euphoria` may well be typed for another work.
-        """
-        return list(self.select(names, adult=adult)) or [
-            name for name in names if " " in name.folded or not name.folded.isascii()
-        ]
 
     def is_known(self, position: int) -> bool:
         """Tell whether a work is popular enough to be meant by less than its name."""

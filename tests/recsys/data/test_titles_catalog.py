@@ -46,11 +46,11 @@ def index(catalog: Catalog) -> TitleIndex:
     return TitleIndex.build(catalog)
 
 
-def resolve_all(index: TitleIndex, spellings: Sequence[Spelling]) -> list[TitleMatch | None]:
+def resolve_all(index: TitleIndex, spellings: Sequence[Spelling], *, adult: bool = False) -> list[TitleMatch | None]:
     found: list[TitleMatch | None] = []
     for spelling in spellings:
         try:
-            found.append(index.resolve(spelling.text))
+            found.append(index.resolve(spelling.text, adult=adult))
         except UnknownTitleError:
             found.append(None)
     return found
@@ -77,7 +77,7 @@ def test_the_cases_of_the_field_resolve(index: TitleIndex) -> None:
 
 def test_spellings_of_numbered_seasons_resolve(catalog: Catalog, index: TitleIndex) -> None:
     spellings = generate_seasons(catalog.items)
-    found = resolve_all(index, spellings)
+    found = resolve_all(index, spellings, adult=True)
 
     sure = [
         (spelling, match) for spelling, match in zip(spellings, found, strict=True) if match and match.confidence >= 0.9
@@ -95,7 +95,7 @@ def test_hiragana_macrons_and_joined_words_resolve(catalog: Catalog, index: Titl
         (0.95, generate_joined(items, N_POPULAR)),
     ]:
         assert len(spellings) > 800
-        assert count_right(spellings, resolve_all(index, spellings)) >= least * len(spellings)
+        assert count_right(spellings, resolve_all(index, spellings, adult=True)) >= least * len(spellings)
 
 
 def test_western_titles_are_unknown(index: TitleIndex) -> None:
@@ -125,3 +125,13 @@ def test_no_misspelling_is_answered_with_a_title_for_adults(catalog: Catalog, in
     assert [match.title for match in resolve_all(index, spellings) if match and match.item_id in adult] == []
     for spelling in spellings[:200]:
         assert not adult & {hit.item_id for hit in index.search(spelling.text[:4])}
+
+
+def test_no_name_of_a_title_for_adults_is_answered_or_completed_with_one(catalog: Catalog, index: TitleIndex) -> None:
+    is_adult = find_adult(catalog.items)
+    adult = set(catalog.item_ids[is_adult].tolist())
+    names = [Spelling(title, frozenset()) for title in catalog.items.loc[is_adult, "title"]]
+
+    assert len(names) > 1_000
+    assert not adult & {match.item_id for match in resolve_all(index, names) if match}
+    assert not adult & {hit.item_id for name in names[::10] for hit in index.search(name.text)}

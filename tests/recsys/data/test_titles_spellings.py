@@ -184,10 +184,12 @@ def test_a_title_for_adults_is_no_guess(query: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["Shikoyaka Naru Toki", "淑やか", "Tsuma no Kokoro"])
-def test_a_title_for_adults_is_found_by_its_whole_name_and_completed_on_request_alone(query: str) -> None:
-    found = INDEX.resolve(query)
+def test_a_title_for_adults_is_found_and_completed_on_request_alone(query: str) -> None:
+    found = INDEX.resolve(query, adult=True)
 
     assert found.item_id in (900, 902)
+    with pytest.raises(UnknownTitleError):
+        INDEX.resolve(query)
     assert INDEX.search(query) == []
     assert [hit.item_id for hit in INDEX.search(query, adult=True)] == [found.item_id]
 
