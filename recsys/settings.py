@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     airflow_url: HttpUrl | None = None
     airflow_user: str = "admin"
     airflow_password: SecretStr | None = None
+    prometheus_url: HttpUrl | None = None
     redis_url: SecretStr | None = None
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     auth: Literal["keys", "none"] | None = None

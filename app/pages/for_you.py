@@ -13,7 +13,7 @@ from app.pages.cards import Card, build_card, build_cards
 from app.pages.preferences import Preferences, read_preferences
 from app.pages.queries import LENGTHS, MODES, WEIGHTS, PageQuery, read_query, read_text
 from app.pages.rendering import render
-from app.pages.requests import MUSIC, build_request, is_adult, keep_known, list_algorithms, shows_adult
+from app.pages.requests import MUSIC, build_request, drop_defaults, keep_known, list_algorithms
 from app.pages.site import VisitorRoute, get_site
 from app.pages.together_list import SharedCards, build_together
 from app.responses import build_response
@@ -48,7 +48,7 @@ class Trouble:
 @router.get("/")
 async def get_for_you(request: Request, service: ServiceDep, model: ModelDep) -> Response:
     """Show the form and, once it says who is asked for, the list."""
-    query = read_query(ImmutableMultiDict(request.query_params.multi_items()))
+    query = drop_defaults(model, read_query(ImmutableMultiDict(request.query_params.multi_items())))
     typed = read_text(request.query_params.get("add"))
     if typed:
         return await _add_favourite(request, service, model, query, typed)
@@ -96,6 +96,7 @@ async def show_list(
     trouble: Trouble | None = None,
 ) -> Response:
     """Render the page; what goes wrong is told above the form, with the status of a problem."""
+    query = drop_defaults(model, query)
     response: RecommendResponse | None = None
     shared: SharedCards | None = None
     preferences = read_preferences(request)

@@ -5,7 +5,8 @@ from typing import Final
 from fastapi import FastAPI
 
 from app.pages import feedback, files, for_you, lists, titles
-from app.pages.ops import routes, session
+from app.pages.ops import approvals, decisions, routes, session
+from app.pages.ops.prometheus import Prometheus
 from app.pages.ops.scheduler import Scheduler
 from app.pages.problem_pages import show_problems_as_pages
 from app.pages.site import build_site
@@ -20,6 +21,7 @@ def install_pages(app: FastAPI, service: Service, settings: Settings) -> None:
     app.state.pages = build_site(service, settings)
     app.state.sessions = session.Sessions()
     app.state.scheduler = Scheduler.build(settings)
+    app.state.prometheus = Prometheus.build(settings)
     app.state.links = routes.Links(
         mlflow=_find_web_address(settings.mlflow_tracking_uri),
         airflow=_find_web_address(str(settings.airflow_url) if settings.airflow_url else None),
@@ -28,7 +30,8 @@ def install_pages(app: FastAPI, service: Service, settings: Settings) -> None:
     show_problems_as_pages(app)
     app.add_exception_handler(session.LoginNeededError, session.show_login)
     app.include_router(files.public_router)
-    for router in (for_you.router, lists.router, titles.router, feedback.router, files.router, routes.router):
+    operations = (routes.router, approvals.router, decisions.router)
+    for router in (for_you.router, lists.router, titles.router, feedback.router, files.router, *operations):
         app.include_router(router)
 
 

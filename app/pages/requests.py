@@ -15,6 +15,13 @@ MUSIC: Final = "Music"
 SPARE: Final = 5  # titles asked for beyond the length, in place of those that the visitor put aside
 
 
+def drop_defaults(model: ServingModel, query: PageQuery) -> PageQuery:
+    """Take away a choice of kinds that says what holds without it: a form without a script sends every ticked box."""
+    if set(query.controls.types) == set(model.filters.types.masks) - {MUSIC}:
+        return query.change(types=())
+    return query
+
+
 def build_request(
     model: ServingModel, query: PageQuery, entries: Sequence[ListItem] = (), *, explain: bool = True
 ) -> RecommendRequest:

@@ -4,9 +4,14 @@ The gate asks only about what it would promote: a person may refuse it, and neve
 version in Production that the gate kept promotes it by hand.
 """
 
+from datetime import timedelta
 from enum import StrEnum
+from typing import Final
 
 from recsys.gate.decision import Decision, Outcome
+
+# Without an answer until then the champion stays.
+RESPONSE_TIMEOUT: Final = timedelta(days=2)
 
 
 class Approval(StrEnum):

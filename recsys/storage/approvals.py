@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Select, select
+from sqlalchemy import Connection, Engine, Select, select
 from sqlalchemy.dialects.postgresql import insert
 
 from recsys.exceptions import RetrainError
@@ -83,11 +83,16 @@ def find_request(engine: Engine, run_key: str) -> ApprovalRequest | None:
 
 def list_waiting(engine: Engine, model_name: str) -> list[ApprovalRequest]:
     """List the requests about a model that nobody answered yet, oldest first."""
+    with engine.connect() as connection:
+        return read_waiting(connection, model_name)
+
+
+def read_waiting(connection: Connection, model_name: str) -> list[ApprovalRequest]:
+    """Read what `list_waiting` lists, on a connection that is open."""
     answered = select(decisions.c.run_key)
     mine = (approval_requests.c.model_name == model_name, approval_requests.c.run_key.not_in(answered))
-    with engine.connect() as connection:
-        rows = connection.execute(_select().where(*mine).order_by(approval_requests.c.created_at))
-        return [ApprovalRequest(**row._mapping) for row in rows]
+    rows = connection.execute(_select().where(*mine).order_by(approval_requests.c.created_at))
+    return [ApprovalRequest(**row._mapping) for row in rows]
 
 
 def answer_request(

@@ -64,6 +64,12 @@ def find_entry(connection: Connection, run_key: str) -> LedgerEntry | None:
     return None if row is None else _read_entry(row)
 
 
+def find_decision(connection: Connection, decision_id: int) -> LedgerEntry | None:
+    """Find a line by its number."""
+    row = connection.execute(select(decisions).where(decisions.c.decision_id == decision_id)).one_or_none()
+    return None if row is None else _read_entry(row)
+
+
 def last_move(connection: Connection, model_name: str) -> LedgerEntry | None:
     """Read the last promotion or rollback of a model."""
     moves = select(decisions).where(decisions.c.action.in_(MOVES), about_model(model_name))

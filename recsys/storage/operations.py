@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from recsys.storage.promotion import LedgerEntry
+from recsys.storage.approvals import ApprovalRequest, read_waiting
+from recsys.storage.ledger import LedgerEntry, about_model
 from recsys.storage.tables import arrivals, decisions, drift_reports, quarantine
 
 
@@ -46,17 +47,21 @@ class Overview:
         Refused rows by reason, the most frequent first.
     drift
         The newest day first.
+    waiting
+        Promotions that nobody approved or refused yet, oldest first.
     """
 
     decisions: tuple[LedgerEntry, ...]
     arrivals: tuple[ArrivalDay, ...]
     quarantined: Mapping[str, int]
     drift: tuple[DriftDay, ...]
+    waiting: tuple[ApprovalRequest, ...] = ()
 
 
-def read_overview(connection: Connection, *, n_decisions: int = 20, n_days: int = 30) -> Overview:
-    """Read the newest rows of each table."""
-    ledger = select(decisions).order_by(decisions.c.decision_id.desc()).limit(n_decisions)
+def read_overview(connection: Connection, model_name: str, *, n_decisions: int = 20, n_days: int = 30) -> Overview:
+    """Read the newest rows of each table, of the ledger those about one model."""
+    mine = select(decisions).where(about_model(model_name))
+    ledger = mine.order_by(decisions.c.decision_id.desc()).limit(n_decisions)
     days = select(*_pick(arrivals, ArrivalDay)).order_by(arrivals.c.day.desc()).limit(n_days)
     refused = select(quarantine.c.reason, func.count()).group_by(quarantine.c.reason)
     drift = select(*_pick(drift_reports, DriftDay)).order_by(drift_reports.c.day.desc()).limit(n_days)
@@ -66,6 +71,7 @@ def read_overview(connection: Connection, *, n_decisions: int = 20, n_days: int 
         arrivals=tuple(ArrivalDay(*row) for row in reversed(connection.execute(days).all())),
         quarantined=dict(sorted(counted, key=lambda row: (-row[1], row[0]))),
         drift=tuple(DriftDay(*row) for row in connection.execute(drift)),
+        waiting=tuple(read_waiting(connection, model_name)),
     )
 
 

@@ -3,18 +3,20 @@
 import datetime as dt
 import secrets
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
+from app.pages.ops.approvals import get_registry, show_waiting
 from app.pages.ops.compare import compare
 from app.pages.ops.figures import read_figures
+from app.pages.ops.forms import read_reason
 from app.pages.ops.health import assess, describe_age
+from app.pages.ops.prometheus import HOURS
 from app.pages.ops.scheduler import Scheduler
 from app.pages.ops.session import PATH, log_in, log_out, require_operator
 from app.pages.ops.timeline import WIDTH, draw_days, show_decisions
-from app.pages.queries import read_text
 from app.pages.rendering import render
 from app.pages.site import SiteDep, VisitorRoute
 from app.schemas.problems import ProblemError
@@ -23,9 +25,6 @@ from recsys.exceptions import RecsysError, ServiceUnavailableError
 from recsys.storage.operations import Overview, read_overview
 from recsys.storage.promotion import roll_back
 from recsys.storage.registry import Registry
-
-MIN_REASON: Final = 5
-MAX_REASON: Final = 500
 
 router = APIRouter(prefix=PATH, include_in_schema=False, route_class=VisitorRoute)
 router.post("/login")(log_in)
@@ -45,7 +44,7 @@ class Links:
 @router.get("")
 async def get_operations(request: Request, service: ServiceDep, operator: OperatorDep) -> Response:
     """Show which model serves, why, and whether all is well."""
-    overview, problem = await _read_overview(service)
+    overview, problem = await _read_overview(service, request.app.state.links.model_name)
     figures = read_figures(service.metrics.registry)
     scheduler: Scheduler = request.app.state.scheduler
     now = dt.datetime.now(dt.UTC)
@@ -54,9 +53,12 @@ async def get_operations(request: Request, service: ServiceDep, operator: Operat
         "operator": operator,
         "health": assess(overview, figures, service.problems + ([problem] if problem else []), now),
         "figures": figures,
+        "all_figures": await request.app.state.prometheus.read_figures(),
+        "hours": HOURS,
         "model": model,
         "served_for": describe_age((now - model.loaded_at).total_seconds()) if model else "",
         "decisions": show_decisions(overview.decisions),
+        "waiting": show_waiting(overview.waiting, now),
         "overview": overview,
         "users_per_day": draw_days(overview.arrivals, "n_users"),
         "ratings_per_day": draw_days(overview.arrivals, "n_ratings"),
@@ -69,9 +71,9 @@ async def get_operations(request: Request, service: ServiceDep, operator: Operat
     return render(request, "ops/overview.html", values)
 
 
-async def _read_overview(service: Service) -> tuple[Overview, str]:
+async def _read_overview(service: Service, model_name: str) -> tuple[Overview, str]:
     try:
-        return await service.database.read(read_overview), ""
+        return await service.database.read(lambda connection: read_overview(connection, model_name)), ""
     except ServiceUnavailableError:
         return Overview((), (), {}, ()), "the database does not answer"
 
@@ -84,10 +86,8 @@ def _is_rollback_possible(service: Service, overview: Overview) -> bool:
 @router.post("/rollback")
 async def post_rollback(request: Request, service: ServiceDep, site: SiteDep, operator: OperatorDep) -> Response:
     """Put the version back that was in Production before."""
-    reason = await _read_reason(request, site)
-    registry = service.source
-    if not isinstance(registry, Registry):
-        raise ProblemError(503, "no-registry", "this service has no registry to roll back in")
+    reason = await read_reason(request, site)
+    registry = get_registry(service)
     key = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}/rollback-{secrets.token_hex(4)}"
     try:
         entry = await service.database.act(
@@ -105,21 +105,12 @@ async def post_rollback(request: Request, service: ServiceDep, site: SiteDep, op
 @router.post("/retrain")
 async def post_retrain(request: Request, site: SiteDep, operator: OperatorDep) -> Response:
     """Ask Airflow for a run of `retrain_model`."""
-    reason = await _read_reason(request, site)
+    reason = await read_reason(request, site)
     scheduler: Scheduler = request.app.state.scheduler
     run_id = await scheduler.trigger_retraining(f"{reason} (user:{operator})")
     response = RedirectResponse(PATH, 303)
     site.leave_note(request, response, f"Airflow runs retrain_model as {run_id}.")
     return response
-
-
-async def _read_reason(request: Request, site: Any) -> str:
-    form = await request.form()
-    site.check_form(request, form.get("token"))
-    reason = read_text(form.get("reason"), MAX_REASON)
-    if len(reason) < MIN_REASON:
-        raise ProblemError(422, "reason-needed", f"a reason of {MIN_REASON} letters or more goes into the ledger")
-    return reason
 
 
 @router.get("/compare")

@@ -1,19 +1,16 @@
 """Airflow, as far as `/ops` needs it: the next runs, and a retraining on request."""
 
-import json
 import logging
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi.concurrency import run_in_threadpool
 
+from app.pages.ops.json_client import send_json
 from recsys.exceptions import ServiceUnavailableError
 from recsys.settings import Settings
 
 logger = logging.getLogger(__name__)
-SECONDS: Final = 3.0
 RETRAIN: Final = "retrain_model"
 TAG: Final = "otaku"
 
@@ -75,18 +72,10 @@ class Scheduler:
         run = await run_in_threadpool(lambda: self._call(f"/api/v2/dags/{RETRAIN}/dagRuns", body))
         return str(run["dag_run_id"])
 
-    def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _call(self, path: str, body: dict[str, Any] | None = None, *, method: str | None = None) -> dict[str, Any]:
         login = {"username": self.user, "password": self.password}
-        token = self._send("/auth/token", login, {})["access_token"]
-        return self._send(path, body, {"Authorization": f"Bearer {token}"})
-
-    def _send(self, path: str, body: dict[str, Any] | None, headers: dict[str, str]) -> dict[str, Any]:
-        data = None if body is None else json.dumps(body).encode()
-        named = {"Content-Type": "application/json", **headers}
-        request = urllib.request.Request(f"{self.url}{path}", data, named)  # noqa: S310 - an address of the settings
-        try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as response:  # noqa: S310 - as above
-                content: dict[str, Any] = json.load(response)
-        except (OSError, ValueError) as error:
-            raise ServiceUnavailableError(f"Airflow does not answer {path}: {error}") from error
-        return content
+        token = send_json(f"{self.url}/auth/token", login)["access_token"]
+        found: dict[str, Any] = send_json(
+            f"{self.url}{path}", body, {"Authorization": f"Bearer {token}"}, method=method
+        )
+        return found

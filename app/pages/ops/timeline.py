@@ -1,6 +1,6 @@
 """Decisions as a timeline: lift, interval and margin of each, as coordinates of a drawing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,20 +43,22 @@ def show_decisions(entries: Sequence[LedgerEntry]) -> list[ShownDecision]:
     """Arrange lines of the ledger; evidence of another release is shown as far as it can be read."""
     shown = []
     for entry in entries:
-        decision = _read_decision(entry)
-        plot = _draw(decision) if decision is not None else None
+        decision = read_decision(entry.evidence)
+        plot = draw_decision(decision) if decision is not None else None
         shown.append(ShownDecision(entry, WORDS.get(entry.action, entry.action), decision, plot))
     return shown
 
 
-def _read_decision(entry: LedgerEntry) -> Decision | None:
+def read_decision(evidence: Mapping[str, Any]) -> Decision | None:
+    """Read the decision of the gate from the evidence of an entry; None where it is of a person or another release."""
     try:
-        return Decision.from_dict(entry.evidence)
+        return Decision.from_dict(evidence)
     except (KeyError, TypeError, ValueError, RecsysError):
         return None
 
 
-def _draw(decision: Decision) -> IntervalPlot | None:
+def draw_decision(decision: Decision) -> IntervalPlot | None:
+    """Place lift, interval and margin of a decision on a line; None where nothing was compared."""
     found = decision.primary
     if found is None:
         return None

@@ -10,7 +10,7 @@ from tests.app.harness import wait_for
 from tests.app.pages.conftest import KEY, OpenPage, Site
 from tests.list_files import build_mal_entry, build_mal_xml
 
-pytestmark = [pytest.mark.local, pytest.mark.e2e]
+pytestmark = [pytest.mark.local, pytest.mark.slow]
 EVIL = '</p><script>window.hurt = 1</script><img src=x onerror="window.hurt = 1">'
 LIST = build_mal_xml(
     build_mal_entry(1, "Cowboy Bebop", 9, "Completed"),
@@ -100,6 +100,35 @@ def test_no_page_breaks_a_rule_of_accessibility_or_runs_off_a_narrow_screen(
 
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert find_violations(page) == []
+
+
+def test_without_javascript_everything_is_there(open_page: OpenPage) -> None:
+    # Chromium draws no frames for an animation that no script waits for, which Playwright does before it clicks.
+    page = open_page(java_script_enabled=False, reduced_motion="reduce")
+    page.get_by_label("A title you love").fill("cowboy bebpo")
+    page.get_by_role("button", name="Show my ten titles").click()
+    expect(page.locator("#status")).to_contain_text("was read as Cowboy Bebop")
+    assert count_cards(page) == 10
+
+    first = page.locator(".card").first
+    title = first.locator("h3").inner_text()
+    first.get_by_role("combobox").select_option("9")
+    first.get_by_role("button", name="Seen it").click()
+    expect(page.locator("#status")).to_contain_text("is rated 9")
+    expect(page.locator(".picked")).to_contain_text(title)
+    page.get_by_text("Tune the list").click()
+    expect(page.get_by_label("Length")).to_be_visible()
+    page.get_by_label("Length").select_option("20")
+    page.locator(".controls").get_by_role("button", name="Apply").click()
+    expect(page.locator(".card")).to_have_count(20)
+
+    page = open_page("/?mode=list", java_script_enabled=False, reduced_motion="reduce")
+    page.get_by_label("Your list, as a file").set_input_files(
+        {"name": "list.xml", "mimeType": "text/xml", "buffer": LIST.encode()}
+    )
+    page.get_by_role("button", name="Look into my list").click()
+    page.get_by_role("button", name="Recommend from this list").click()
+    expect(page.locator(".card")).to_have_count(10)
 
 
 def test_a_title_that_nobody_knows_is_told_with_what_may_be_meant(open_page: OpenPage) -> None:

@@ -12,16 +12,19 @@ from pydantic import SecretStr
 from sqlalchemy import func, insert, select
 
 from app.main import create_app
+from app.pages.ops.approvals import show_waiting
 from app.pages.ops.figures import ServiceFigures
 from app.pages.ops.health import assess
 from app.pages.ops.session import LOCKOUT_SECONDS, MAX_FAILURES, Sessions
 from app.pages.ops.timeline import WIDTH, show_decisions
 from app.schemas.problems import ProblemError
 from recsys.connections import open_engine
+from recsys.gate.approval import RESPONSE_TIMEOUT
 from recsys.gate.decision import Decision
 from recsys.gate.gate import PromotionGate
 from recsys.gate.scorecard import Scorecard
 from recsys.settings import Settings
+from recsys.storage.approvals import ApprovalRequest, store_request
 from recsys.storage.operations import ArrivalDay, Overview, read_overview
 from recsys.storage.promotion import LedgerEntry, read_ledger, record_decision
 from recsys.storage.registry import Registry
@@ -193,9 +196,73 @@ def test_figures_are_those_of_ledger_tables_and_metrics_and_a_rollback_is_writte
             assert last.actor.startswith("user:")
             assert "lists are odd" in done.text
             wait_for(lambda: client.get("/health/ready").json()["model_version"] == versions[0])
+            detail = client.get(f"/ops/decisions/{last.decision_id}", headers=HTML).text
+            assert "lists are odd" in detail
+            assert "This version has no model card." in detail
+            assert client.get("/ops/decisions/999999", headers=HTML).status_code == 404
             with engine.connect() as connection:
                 n_refused = connection.execute(select(func.count()).select_from(quarantine)).scalar_one()
-                assert sum(read_overview(connection).quarantined.values()) == n_refused
+                assert sum(read_overview(connection, registry.model_name).quarantined.values()) == n_refused
+
+
+BODY = "**better**\n\n| slice | users |\n|---|---|\n| new <script>alert(1)</script> | 12 |\n\n- run: https://mlflow.example/run\n"
+
+
+@pytest.mark.local
+def test_waiting_approvals_are_shown_with_time_left_and_answered_once(
+    settings: Settings, registry: Registry, model_folders: dict[int, Path]
+) -> None:
+    versions = [register(registry, model_folders[1], f"2026-01-0{number}") for number in (1, 2, 3)]
+    with open_engine(settings) as engine:
+        record_decision(engine, registry, decide(0.1), run_key="first", challenger=versions[0], champion=None)
+        for number, version in enumerate(versions[1:], start=2):
+            store_request(
+                engine, registry, run_key=f"2026-01-0{number}/a", challenger=version, champion=versions[0],
+                decision=decide(0.0), body=BODY,
+            )  # fmt: skip
+        keyed = {"api_keys": (SecretStr("boss-key"),), "model_name": registry.model_name, "database_seconds": 20}
+        with open_client(settings.model_copy(update=keyed), registry) as client:  # type: ignore[arg-type]
+            page = log_in(client, "boss-key").text
+            assert [f"Promote version {version}?" in page for version in versions] == [False, True, True]
+            assert f"1 day left; without an answer version {versions[0]} stays in Production." in page
+            assert "<td>new &lt;script&gt;alert(1)&lt;/script&gt;</td>" in page
+            assert '<a href="https://mlflow.example/run">' not in page  # text, not a link that nobody wrote as one
+            assert "<script>alert" not in page
+
+            form = {"token": find_token(page), "reason": "lists look good"}
+            path = "/ops/approvals/2026-01-02/a"
+            assert client.post(path, data={**form, "answer": "approve", "token": "x"}, headers=HTML).status_code == 403
+            assert client.post(path, data={**form, "answer": "approve", "reason": ""}, headers=HTML).status_code == 422
+            assert client.post(path, data={**form, "answer": "?"}, headers=HTML).status_code == 422
+            done = client.post(path, data={**form, "answer": "approve"}, headers=HTML)
+            assert f"Version {versions[1]} goes into Production." in done.text
+            entry = read_ledger(engine)[-1]
+            assert (entry.action, entry.challenger_version) == ("promote", versions[1])
+            assert entry.actor.startswith("user:")
+            assert "lists look good" in entry.reason
+            again = client.post(path, data={**form, "answer": "refuse"}, headers=HTML)
+            assert again.status_code == 409
+            assert "was answered before" in again.text
+            # The other was compared with a version that is no longer in Production.
+            other = "/ops/approvals/2026-01-03/a"
+            assert client.post(other, data={**form, "answer": "approve"}, headers=HTML).status_code == 409
+            assert (
+                client.post("/ops/approvals/none", data={**form, "answer": "refuse"}, headers=HTML).status_code == 409
+            )
+            wait_for(lambda: client.get("/health/ready").json()["model_version"] == versions[1])
+
+
+def test_a_request_that_nobody_answered_in_time_says_so() -> None:
+    at = NOW - RESPONSE_TIMEOUT
+    waiting = [
+        ApprovalRequest("week", "anime", 2, None, decide(0.1).to_dict(), "", created)
+        for created in (at, at + dt.timedelta(hours=3, seconds=1))
+    ]
+
+    assert [(one.time_left, one.default) for one in show_waiting(waiting, NOW)] == [
+        ("", "nothing stays in Production"),
+        ("3 hours", "nothing stays in Production"),
+    ]
 
 
 def build_entry(action: str, evidence: dict[str, Any], hours: float = 1.0) -> LedgerEntry:
