@@ -13,7 +13,7 @@ from app.pages.cards import Card, build_card, build_cards
 from app.pages.preferences import Preferences, read_preferences
 from app.pages.queries import LENGTHS, MODES, WEIGHTS, PageQuery, read_query, read_text
 from app.pages.rendering import render
-from app.pages.requests import MUSIC, build_request, drop_defaults, keep_known, list_algorithms
+from app.pages.requests import MUSIC, build_request, drop_defaults, is_adult, keep_known, list_algorithms, shows_adult
 from app.pages.site import VisitorRoute, get_site
 from app.pages.together_list import SharedCards, build_together
 from app.responses import build_response
