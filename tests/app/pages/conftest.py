@@ -33,6 +33,7 @@ class Site:
     url: str
     app: FastAPI
     source: FolderSource
+    settings: Settings
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def run_site(settings: Settings, source: FolderSource) -> Iterator[Site]:
     try:
         wait_for(lambda: server.started and app.state.service.production.served is not None)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Site(f"http://127.0.0.1:{port}", app, source)
+        yield Site(f"http://127.0.0.1:{port}", app, source, settings)
     finally:
         server.should_exit = True
         thread.join(60)

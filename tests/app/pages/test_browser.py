@@ -1,13 +1,19 @@
 """The pages in a real browser: mouse, keyboard alone, a narrow screen, without JavaScript, and what goes wrong."""
 
+import gzip
 import re
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+from sqlalchemy import insert
 
+from recsys.connections import open_engine
+from recsys.storage.tables import approval_requests, decisions
 from tests.app.harness import wait_for
 from tests.app.pages.conftest import KEY, OpenPage, Site
+from tests.app.pages.decisions import decide
 from tests.list_files import build_mal_entry, build_mal_xml
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
@@ -180,6 +186,21 @@ def test_hostile_files_end_with_a_page_in_words(open_page: OpenPage) -> None:
         page.goto(page.evaluate("location.origin") + "/?mode=list")
 
 
+def test_a_file_that_is_too_large_ends_with_a_page_in_words(open_page: OpenPage, tmp_path: Path) -> None:
+    large, bomb = tmp_path / "large.xml", tmp_path / "bomb.xml.gz"
+    with large.open("wb") as file:
+        file.truncate(50 << 20)
+    with gzip.open(bomb, "wb") as file:
+        for _ in range(50):
+            file.write(bytes(1 << 20))
+    for path, heading in ((large, "Too large"), (bomb, "Not quite")):
+        page = open_page("/?mode=list")
+        page.get_by_label("Your list, as a file").set_input_files(path)
+        page.get_by_role("button", name="Look into my list").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+        expect(page.get_by_role("link", name="Back to the list")).to_be_visible()
+
+
 def test_titles_and_synopses_of_a_catalog_are_text(open_page: OpenPage, site: Site) -> None:
     columns = site.app.state.service.production.current.item_views.columns
     before = {name: list(columns[name]) for name in ("title", "synopsis")}
@@ -251,6 +272,22 @@ def test_the_look_is_remembered(open_page: OpenPage) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(250, 247, 255)"
 
 
+@pytest.fixture(scope="module")
+def decided(site: Site) -> None:
+    """A promotion in the ledger of the site, and one that waits for approval."""
+    settings = site.settings
+    decision = decide(0.0).to_dict()
+    common = {"model_name": settings.model_name, "challenger_version": 2, "champion_version": 1}
+    with open_engine(settings) as engine, engine.begin() as connection:
+        evidence = {"run_key": "week-1", "action": "promote", "actor": "gate", "reason": "better", "evidence": decision}
+        connection.execute(insert(decisions).values({**common, **evidence}))
+        body = "**equal**\n\n# Slices\n\n| slice | users |\n|---|---|\n| " + "long " * 60 + "| 12 |\n"
+        connection.execute(
+            insert(approval_requests).values({**common, "run_key": "week-2", "decision": decision, "body": body})
+        )
+
+
+@pytest.mark.usefixtures("decided")
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_an_operator_logs_in_looks_and_compares(open_page: OpenPage, scheme: str) -> None:
     page = open_page("/ops", scheme=scheme)
@@ -258,9 +295,17 @@ def test_an_operator_logs_in_looks_and_compares(open_page: OpenPage, scheme: str
     page.get_by_label("A key with the scope admin").fill(KEY)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("Needs a look|Degraded|Healthy"))
+    expect(page.get_by_role("heading", name="Waiting for approval")).to_be_visible()
+    for details in page.locator("details").all():
+        details.evaluate("element => { element.open = true; }")
     assert find_violations(page) == []
     page.set_viewport_size({"width": 360, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_role("link", name="The whole decision").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Promoted: version 2 against 1")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert find_violations(page) == []
+    page.get_by_role("link", name="← Operations").click()
     page.get_by_role("link", name="Compare two versions or algorithms").click()
     page.get_by_label("User id, or titles").fill("7")
     page.get_by_role("button", name="Compare").click()

@@ -6,7 +6,6 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import func, insert, select
@@ -21,8 +20,6 @@ from app.schemas.problems import ProblemError
 from recsys.connections import open_engine
 from recsys.gate.approval import RESPONSE_TIMEOUT
 from recsys.gate.decision import Decision
-from recsys.gate.gate import PromotionGate
-from recsys.gate.scorecard import Scorecard
 from recsys.settings import Settings
 from recsys.storage.approvals import ApprovalRequest, store_request
 from recsys.storage.operations import ArrivalDay, Overview, read_overview
@@ -31,17 +28,11 @@ from recsys.storage.registry import Registry
 from recsys.storage.tables import arrivals, quarantine
 from tests.app.harness import FolderSource, TestClient, open_client, wait_for
 from tests.app.live import register
+from tests.app.pages.decisions import decide
 
 HTML = {"Accept": "text/html"}
 NOW = dt.datetime(2026, 11, 28, 12, tzinfo=dt.UTC)
 FIGURES = ServiceFigures(1000, 0, 0, None, None, None, None, None, None, 1, 0)
-
-
-def decide(lift: float) -> Decision:
-    rng = np.random.default_rng(0)
-    champion = rng.uniform(0.1, 0.5, 200)
-    challenger = champion + lift + rng.normal(0, 0.01, 200)
-    return PromotionGate().decide(Scorecard(np.arange(200), challenger), Scorecard(np.arange(200), champion))
 
 
 def find_token(page: str) -> str:
