@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from fastapi import APIRouter, FastAPI, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 import recsys
 from app.api import imports, items, operations, recommendations, users
@@ -20,10 +22,12 @@ from app.guard.limits import RateLimiter, parse_rate_limit
 from app.guard.middleware import AllowedHosts, RequestContext, RequestLimits
 from app.guard.workers import Workers
 from app.metrics import ServiceMetrics
+from app.models.authority import Champion, ModelSource
 from app.models.challenger import Challenger
 from app.models.learned_users import LearnedUsers
 from app.models.local_cache import LocalModelCache
-from app.models.production import ModelSource, ProductionModel
+from app.models.production import ProductionModel
+from app.models.trial import Trial
 from app.pages.install import UPLOAD_PATHS, install_pages
 from app.pages.problem_pages import render_for_middleware
 from app.service import Service
@@ -36,6 +40,7 @@ from recsys.exceptions import ServiceUnavailableError
 from recsys.settings import Settings, is_loopback
 from recsys.storage.api_keys import read_api_keys
 from recsys.storage.database import create_database_engine
+from recsys.storage.ledger import last_move
 
 DESCRIPTION = "Anime recommendations from the model in Production."
 STOP_SECONDS = 5.0
@@ -64,7 +69,9 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
     ConfigurationError
         If the settings name no database or no registry.
     """
-    service = _build_service(settings, source or open_registry(settings))
+    # Versions from elsewhere than the registry have no ledger.
+    ledger = source is None and settings.promotions == "ledger"
+    service = _build_service(settings, source or open_registry(settings), with_ledger=ledger)
     app = FastAPI(
         title="My Otaku Friend",
         version=recsys.__version__,
@@ -106,7 +113,7 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
     return app
 
 
-def _build_service(settings: Settings, source: ModelSource) -> Service:
+def _build_service(settings: Settings, source: ModelSource, *, with_ledger: bool) -> Service:
     metrics = ServiceMetrics()
     name = settings.model_name
     models = (settings.model_cache or settings.home / "models") / name
@@ -122,11 +129,15 @@ def _build_service(settings: Settings, source: ModelSource) -> Service:
     if redis_url is not None:
         cache = RedisCache(redis_url, settings.cache_seconds, metrics)
     shares = {"canary_share": settings.canary_share, "shadow_share": settings.shadow_share}
+    trial = Trial(settings.trial_seconds, settings.trial_megabytes) if settings.trial_seconds else None
+    ledger = (lambda: _read_champion(engine, name)) if with_ledger else None
     learned = LearnedUsers(models / "learned-users.txt", lambda user_ids: read_ratings(engine, user_ids))
     service = Service(
         source=source,
-        production=ProductionModel(source, name, metrics, LocalModelCache(models), learned.restore),
-        challenger=Challenger(source, name, metrics, **shares),
+        production=ProductionModel(
+            source, name, metrics, LocalModelCache(models), learned.restore, ledger=ledger, trial=trial
+        ),
+        challenger=Challenger(source, name, metrics, **shares, trial=trial),
         learned=learned,
         database=Database(engine, settings.database_seconds),
         cache=cache,
@@ -139,6 +150,18 @@ def _build_service(settings: Settings, source: ModelSource) -> Service:
     )
     metrics.watch_degraded(lambda: bool(service.problems))
     return service
+
+
+def _read_champion(engine: Engine, model_name: str) -> Champion | None:
+    """Read which version the ledger of promotions names."""
+    try:
+        with engine.connect() as connection:
+            last = last_move(connection, model_name)
+    except SQLAlchemyError as error:
+        raise ServiceUnavailableError(f"PostgreSQL does not answer: {error}") from error
+    if last is None or last.challenger_version is None:
+        return None
+    return Champion(last.challenger_version, last.digest or "")
 
 
 def _build_lifespan(service: Service, watch_seconds: float) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -161,6 +184,7 @@ def _build_lifespan(service: Service, watch_seconds: float) -> Callable[[FastAPI
         await service.cache.close()
         await service.limiter.close()
         await run_in_threadpool(thread.join, STOP_SECONDS)
+        service.production.close()
 
     return lifespan
 

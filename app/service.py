@@ -10,9 +10,10 @@ from app.guard.keys import ApiKeys
 from app.guard.limits import RateLimiter
 from app.guard.workers import Workers
 from app.metrics import ServiceMetrics
+from app.models.authority import ModelSource
 from app.models.challenger import Challenger
 from app.models.learned_users import LearnedUsers
-from app.models.production import ModelSource, ProductionModel
+from app.models.production import ProductionModel
 from app.models.serving import ServingModel
 from app.stores.database import Database
 from app.stores.response_cache import ResponseCache

@@ -1,5 +1,6 @@
 """From settings to connections: the database, the object store and the registry that they name."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -55,4 +56,8 @@ def open_registry(settings: Settings) -> "Registry":
 
     if settings.mlflow_tracking_uri is None:
         raise ConfigurationError("MLFLOW_TRACKING_URI is not set; `otaku up` brings a registry and prints its URL")
+    # MLflow's client looks for them there and nowhere else.
+    if settings.mlflow_tracking_username is not None and settings.mlflow_tracking_password is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = settings.mlflow_tracking_username
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = settings.mlflow_tracking_password.get_secret_value()
     return Registry(settings.mlflow_tracking_uri, settings.model_name, open_store(settings))

@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     aws_access_key_id: SecretStr | None = Field(None, validation_alias=AliasChoices("AWS_ACCESS_KEY_ID"))
     aws_secret_access_key: SecretStr | None = Field(None, validation_alias=AliasChoices("AWS_SECRET_ACCESS_KEY"))
     mlflow_tracking_uri: str | None = Field(None, validation_alias=AliasChoices("MLFLOW_TRACKING_URI"))
+    mlflow_tracking_username: str | None = Field(None, validation_alias=AliasChoices("MLFLOW_TRACKING_USERNAME"))
+    mlflow_tracking_password: SecretStr | None = Field(None, validation_alias=AliasChoices("MLFLOW_TRACKING_PASSWORD"))
     airflow_url: HttpUrl | None = None
     airflow_user: str = "admin"
     airflow_password: SecretStr | None = None
@@ -59,6 +61,9 @@ class Settings(BaseSettings):
     wait_seconds: float = Field(2.0, gt=0, le=20)
     database_seconds: float = Field(0.9, gt=0, le=20)
     model_cache: Path | None = None
+    trial_seconds: float = Field(120.0, ge=0, le=3600)
+    trial_megabytes: int = Field(1536, ge=256, le=1_048_576)
+    promotions: Literal["ledger", "alias"] = "ledger"
     watch_seconds: float = Field(2.0, ge=0.05, le=3600)
     shadow_share: float = Field(0.0, ge=0, le=1)
     canary_share: float = Field(0.0, ge=0, le=1)

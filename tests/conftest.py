@@ -24,6 +24,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg2 import sql
+from pydantic import SecretStr
 
 from otaku.platform import object_store, postgres
 from otaku.platform.local import LocalPlatform
@@ -78,8 +79,21 @@ def _platform() -> Iterator[LocalPlatform]:
 
 
 def build_settings(**values: object) -> Settings:
-    """Settings from the arguments alone: no environment, no .env file."""
-    return Settings.model_construct(**{**{n: f.default for n, f in Settings.model_fields.items()}, **values})  # type: ignore[arg-type]
+    """Settings from the arguments alone: no environment, no .env file.
+
+    All platforms of the tests have one password of MLflow, since its clients look for it in the environment alone.
+    """
+    named = {"mlflow_tracking_username": "otaku", "mlflow_tracking_password": SecretStr("of-the-tests")}
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    return Settings.model_construct(**{**defaults, **named, **values})  # type: ignore[arg-type]
+
+
+def spell_mlflow_credentials(settings: Settings) -> dict[str, str]:
+    """Spell user and password of MLflow as the environment of a process."""
+    user, password = settings.mlflow_tracking_username, settings.mlflow_tracking_password
+    assert user is not None
+    assert password is not None
+    return {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password.get_secret_value()}
 
 
 @pytest.fixture(scope="session")
@@ -103,10 +117,24 @@ def mlflow_uri(_platform: LocalPlatform) -> Iterator[str]:
     with LocalPlatform(given) as platform:
         patch = pytest.MonkeyPatch()
         for name, value in platform.environment().items():
-            if name.startswith(("AWS_", "MLFLOW_S3", "MLFLOW_ALLOW")):
+            if name.startswith(("AWS_", "MLFLOW_S3", "MLFLOW_ALLOW", "MLFLOW_TRACKING_USER", "MLFLOW_TRACKING_PASS")):
                 patch.setenv(name, value)
-        yield platform.settings().mlflow_tracking_uri or ""
+        uri = platform.settings().mlflow_tracking_uri or ""
+        _create_experiment(uri, platform.settings())
+        yield uri
         patch.undo()
+
+
+def _create_experiment(uri: str, settings: Settings) -> None:
+    """Give the experiment of all tests its place, since MLflow takes none in the bucket of a single test."""
+    from mlflow.tracking import MlflowClient
+
+    from recsys.connections import open_store
+    from recsys.storage.registry import EXPERIMENT
+
+    store = open_store(settings)
+    store.ensure_bucket()
+    MlflowClient(uri).create_experiment(EXPERIMENT, store.uri("mlflow"))
 
 
 @cache
@@ -171,8 +199,6 @@ def settings(
     database_url: str, store: "ArtifactStore", mlflow_uri: str, s3_settings: Settings, tmp_path: Path
 ) -> Settings:
     """Complete settings over a fresh database and bucket and this run's MLflow."""
-    from pydantic import SecretStr
-
     values = {
         "home": tmp_path / "home",
         "database_url": SecretStr(database_url),

@@ -17,9 +17,11 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from app.metrics import ServiceMetrics
+from app.models.authority import ModelSource
 from app.models.local_cache import LocalModelCache
-from app.models.production import Clock, ModelSource, Retries
+from app.models.production import Clock, Retries
 from app.models.serving import ServingModel, load_model
+from app.models.trial import Trial
 from recsys.exceptions import RecsysError
 from recsys.types import Ids
 
@@ -50,12 +52,14 @@ class Challenger:
         *,
         canary_share: float = 0.0,
         shadow_share: float = 0.0,
+        trial: Trial | None = None,
     ) -> None:
         self._source = source
         self._name = name
         self._metrics = metrics
         self._canary_share = canary_share
         self._shadow_share = shadow_share
+        self._trial = trial
         self._model: ServingModel | None = None
         self._retries = Retries()
         self._thread: ThreadPoolExecutor | None = None
@@ -103,6 +107,8 @@ class Challenger:
             run_id = self._source.read_version(target).run_id
             with LocalModelCache(None).download_dir() as place:
                 folder = self._source.download(target, place)
+                if self._trial is not None:
+                    self._trial.run(folder)
                 self._model = load_model(folder, name=self._name, version=target, run_id=run_id)
         except Exception:
             self._retries.note_failure(target, clock())

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from app.models.attempts import Attempts
 from recsys.exceptions import ArtifactError
 from recsys.storage.registry.versions import compute_directory_digest
 
@@ -39,6 +40,7 @@ class LocalModelCache:
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self._notes: dict[int, LastGood] = {}
+        self.attempts = Attempts(self._make_directory)
 
     @contextmanager
     def download_dir(self) -> Iterator[Path]:
@@ -72,6 +74,11 @@ class LocalModelCache:
         for path in self._directory.glob("version-*"):
             if path.name not in keep:
                 shutil.rmtree(path, ignore_errors=True)
+
+    def is_last_good(self, folder: Path) -> bool:
+        """Whether a folder holds, byte by byte, what served last."""
+        note = self._read_note()
+        return note is not None and note.folder == folder.name and note.digest == compute_directory_digest(folder)
 
     def mark_last_good(self, version: int) -> None:
         """Mark a version that serves again as the last good one, if its files are still here."""

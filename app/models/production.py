@@ -4,12 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
 
 from app.metrics import ServiceMetrics
+from app.models.attempts import MAX_ATTEMPTS
+from app.models.authority import Authority, Ledger, ModelSource, RegisteredVersion
 from app.models.local_cache import LocalModelCache
 from app.models.serving import ServingModel, load_model
+from app.models.trial import Trial
 from recsys.exceptions import NoProductionModelError, RecsysError, ServiceUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -17,30 +18,6 @@ FIRST_RETRY_SECONDS = 2.0
 LAST_RETRY_SECONDS = 60.0
 
 Clock = Callable[[], float]
-
-
-class RegisteredVersion(Protocol):
-    """A registered version."""
-
-    @property
-    def run_id(self) -> str:
-        """The MLflow run that created it."""
-
-
-class ModelSource(Protocol):
-    """Source of model versions: `recsys.storage.registry.Registry`, or a folder in tests."""
-
-    def production_version(self) -> int | None:
-        """Return the version in Production, or None before the first promotion."""
-
-    def alias_version(self, alias: str) -> int | None:
-        """Return the version that carries an alias, or None."""
-
-    def read_version(self, version: int) -> RegisteredVersion:
-        """Look up one version."""
-
-    def download(self, version: int, directory: Path) -> Path:
-        """Download a version below a directory and return its folder."""
 
 
 class Retries:
@@ -59,6 +36,10 @@ class Retries:
         """Double the wait, up to a minute."""
         self._wait = min(self._wait * 2, LAST_RETRY_SECONDS) if version == self._version else FIRST_RETRY_SECONDS
         self._version, self._at = version, now + self._wait
+
+    def has_failed(self, version: int) -> bool:
+        """Return whether a version has failed since the last success."""
+        return version == self._version
 
     def clear(self) -> None:
         """Reset after a success."""
@@ -80,12 +61,17 @@ class ProductionModel:
         metrics: ServiceMetrics,
         cache: LocalModelCache | None = None,
         prepare: Callable[[ServingModel], object] = lambda _model: None,
+        *,
+        ledger: Ledger | None = None,
+        trial: Trial | None = None,
     ) -> None:
         self._source = source
         self._name = name
         self._metrics = metrics
         self._cache = cache or LocalModelCache(None)
         self._prepare = prepare
+        self._authority = Authority(source, ledger)
+        self._trial = trial
         self._current: ServingModel | None = None
         self._previous: ServingModel | None = None
         self._may_recall = True
@@ -118,12 +104,12 @@ class ProductionModel:
     @property
     def problems(self) -> list[str]:
         """Why the service does not follow the registry; empty if it does."""
-        return list(self._problems.values())
+        return [*self._problems.values(), *self._authority.problems]
 
     def refresh(self, clock: Clock = time.monotonic) -> bool:
         """Poll the alias and swap if it has moved; return whether a swap took place."""
         try:
-            target = self._source.production_version()
+            alias = self._source.production_version()
         except RecsysError as error:
             self._metrics.count_refresh(succeeded=False)
             self._problems["registry"] = "the registry does not answer"
@@ -131,8 +117,9 @@ class ProductionModel:
             return self._recall()
         self._metrics.count_refresh(succeeded=True)
         self._problems.pop("registry", None)
+        target = self._authority.decide(alias)
         if target is None:
-            return self._serve_without_alias()
+            return self._serve_without_alias() if alias is None else self._recall()
         if self._current is not None and self._current.version == target:
             self._problems.pop("version", None)
             return False
@@ -152,7 +139,10 @@ class ProductionModel:
             self._keep(lambda: self._cache.mark_last_good(target), target)
             return True
         try:
-            model = self._load(target)
+            found = self._authority.read_version(target)
+            if self._has_ended_others(target, found.digest, clock()):
+                return self._recall()
+            model = self._load(target, found)
         # Whatever a broken file makes a parser raise, the current model keeps serving.
         except Exception as error:  # noqa: BLE001 - it is logged with its trace
             self._retries.note_failure(target, clock())
@@ -170,13 +160,33 @@ class ProductionModel:
         self._metrics.count_refusal()
         logger.error("version %d of %s is refused: %s", target, self._name, error, exc_info=error)
 
-    def _load(self, target: int) -> ServingModel:
-        run_id = self._source.read_version(target).run_id
-        with self._cache.download_dir() as place:
-            folder = self._source.download(target, place)
-            model = load_model(folder, name=self._name, version=target, run_id=run_id)
-            self._keep(lambda: self._cache.record_last_good(target, run_id, folder), target)
+    def _has_ended_others(self, target: int, digest: str, now: float) -> bool:
+        """Whether to leave a version alone, for now or for good: a process ended while it loaded these bytes."""
+        n_ended = self._cache.attempts.count_ended(target, digest)
+        if n_ended < MAX_ATTEMPTS and (not n_ended or self._retries.has_failed(target)):
+            return False
+        self._retries.note_failure(target, now)
+        self._problems["version"] = f"version {target} is refused"
+        ends = "is not tried again; promote another one" if n_ended >= MAX_ATTEMPTS else "is tried again later"
+        logger.error("the service ended %d times while version %d was loaded, which %s", n_ended, target, ends)
+        return True
+
+    def _load(self, target: int, found: RegisteredVersion) -> ServingModel:
+        self._cache.attempts.begin(target, found.digest)
+        try:
+            with self._cache.download_dir() as place:
+                folder = self._source.download(target, place)
+                if self._trial is not None and not self._cache.is_last_good(folder):
+                    self._trial.run(folder)
+                model = load_model(folder, name=self._name, version=target, run_id=found.run_id)
+                self._keep(lambda: self._cache.record_last_good(target, found.run_id, folder), target)
+        finally:
+            self._cache.attempts.end()
         return model
+
+    def close(self) -> None:
+        """Forget an attempt that the end of the service interrupts, so that it does not count against the version."""
+        self._cache.attempts.end()
 
     def _keep(self, note: Callable[[], None], target: int) -> None:
         """Record in the cache what serves; a full disk does not refuse a model."""

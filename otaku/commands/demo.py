@@ -72,6 +72,8 @@ def _open_home(given: "Settings", *, keep: bool) -> Iterator["Settings"]:
             "database_url",
             "s3_endpoint_url",
             "mlflow_tracking_uri",
+            "mlflow_tracking_username",
+            "mlflow_tracking_password",
             "aws_access_key_id",
             "aws_secret_access_key",
             "airflow_url",

@@ -35,6 +35,9 @@ def up(
         started = platform.bring_up(detached=True, on_ready=lambda name: console.print(f"[green]✓[/] {name} answers"))
     console.print("The platform is up." if started else "The platform was up already.")
     console.print(_describe_service(settings), soft_wrap=True, markup=False)
+    if settings.mlflow_tracking_uri is None:
+        user = platform.settings().mlflow_tracking_username
+        console.print(f"MLflow: user {user}; otaku status --env prints MLFLOW_TRACKING_PASSWORD.", markup=False)
     if new_password and airflow.password_file(platform.home).exists():
         console.print(
             f"Airflow: user {airflow.USER}, password {airflow.read_password(platform.home)} "

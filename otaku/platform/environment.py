@@ -34,6 +34,8 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         "AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION", REGION),
         "MLFLOW_S3_ENDPOINT_URL": endpoint,
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
+        "MLFLOW_TRACKING_USERNAME": settings.mlflow_tracking_username,
+        "MLFLOW_TRACKING_PASSWORD": _reveal(settings.mlflow_tracking_password),
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     }
     return {name: value for name, value in named.items() if value}
@@ -42,6 +44,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
 _SERVICE = (
     *("rate_limit", "pages", "cache_seconds", "cache_megabytes", "work_threads", "max_waiting", "wait_seconds"),
     *("database_seconds", "model_cache", "watch_seconds", "shadow_share", "canary_share", "log_format"),
+    *("trial_seconds", "trial_megabytes", "promotions"),
 )
 
 

@@ -2,7 +2,7 @@
 
 The same application as `mlflow server --workers 1 --no-serve-artifacts`, which would import everything twice: once in
 the command, once in the worker it watches. Here the guard watches. The backend store comes from
-MLFLOW_BACKEND_STORE_URI.
+MLFLOW_BACKEND_STORE_URI, user and password of its clients from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 """
 
 import os
@@ -28,7 +28,11 @@ def main(arguments: Sequence[str]) -> None:
         initialize_backend_stores(database_url, database_url, artifact_root)
         from mlflow.server.fastapi_app import app
 
-    uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)
+    from otaku.platform.mlflow_guard import MlflowGuard
+
+    user, password = os.environ.pop("MLFLOW_TRACKING_USERNAME"), os.environ.pop("MLFLOW_TRACKING_PASSWORD")
+    guarded = MlflowGuard(app, user=user, password=password, artifact_root=artifact_root)
+    uvicorn.run(guarded, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":

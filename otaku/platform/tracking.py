@@ -1,17 +1,23 @@
 """The MLflow server: runs and models in PostgreSQL, artefacts in S3, reached by the clients themselves."""
 
+import hashlib
+import hmac
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 
+from pydantic import SecretStr
+
 from otaku.platform import mlflow_server, object_store, postgres
 from otaku.platform.environment import settings_environment
 from otaku.platform.part import Part, Site
+from otaku.platform.state import Credentials
 from otaku.platform.supervisor import Service
 from recsys.settings import Settings
 
 NAME = "mlflow"
+USER = "otaku"
 DATABASE = "mlflow"
 
 
@@ -22,11 +28,22 @@ def _describe(site: Site, port: int) -> Service:
         # On our own server MLflow gets a database of its own; on an outside one we may not create any.
         server, database_url = database_url, postgres.sibling_database(database_url, DATABASE)
         postgres.create_database(server, DATABASE)
-    return service(database_url, site.settings.s3_bucket, port, settings_environment(site.settings))
+    settings = site.settings.model_copy(update=_fill(site, port))
+    return service(database_url, site.settings.s3_bucket, port, settings_environment(settings))
 
 
-def _fill(_site: Site, port: int) -> dict[str, object]:
-    return {"mlflow_tracking_uri": f"http://127.0.0.1:{port}"}
+def _fill(site: Site, port: int) -> dict[str, object]:
+    password = site.settings.mlflow_tracking_password or SecretStr(derive_password(site.credentials))
+    return {
+        "mlflow_tracking_uri": f"http://127.0.0.1:{port}",
+        "mlflow_tracking_username": site.settings.mlflow_tracking_username or USER,
+        "mlflow_tracking_password": password,
+    }
+
+
+def derive_password(credentials: Credentials) -> str:
+    """Derive the password of MLflow's clients from what was generated for this home."""
+    return hmac.new(credentials.secret_access_key.encode(), b"mlflow", hashlib.sha256).hexdigest()
 
 
 def _problem(settings: Settings) -> str | None:
@@ -41,7 +58,7 @@ def service(database_url: str, bucket: str, port: int, environment: Mapping[str,
     database_url
         The backend store; travels in the environment, where no process listing shows the password.
     environment
-        The credentials of the object store.
+        The credentials of the object store, and user and password of the clients.
     """
     url = f"http://127.0.0.1:{port}"
     return Service(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from recsys.exceptions import ArtifactError, SchemaMismatchError
+from recsys.files import read_json
 from recsys.types import Positions
 
 
@@ -81,7 +82,7 @@ class FeatureSchema:
             If the file holds something else.
         """
         try:
-            stored = json.loads(path.read_text())["columns"]
+            stored = read_json(path)["columns"]
             return cls({str(group): tuple(map(str, names)) for group, names in stored.items()})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ArtifactError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(f"{path.name} is no feature schema: {error}") from error

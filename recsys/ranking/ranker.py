@@ -15,6 +15,7 @@ import numpy as np
 
 from recsys.exceptions import ArtifactError, SchemaMismatchError, UnsupportedForestError
 from recsys.features.schema import FeatureSchema
+from recsys.files import read_text
 from recsys.ranking.forest_checks import check_forest_text
 from recsys.ranking.params import HeadParams
 from recsys.types import Floats, Positions
@@ -179,7 +180,7 @@ class Ranker:
             If a head was trained on other features than the schema says.
         """
         schema = FeatureSchema.load(directory / "schema.json")
-        heads = {name: _load_booster(directory / f"{name}.lgb.txt") for name in HEADS}
+        heads = {name: parse_booster(read_text(directory / f"{name}.lgb.txt"), f"{name}.lgb.txt") for name in HEADS}
         for booster in heads.values():
             schema.check(tuple(booster.feature_name()))
         return cls(schema, heads["relevance"], heads["rating"])
@@ -193,10 +194,21 @@ def compute_rating_offsets(schema: FeatureSchema, features: Floats) -> Floats:
     return np.asarray(np.nan_to_num(means, nan=USUAL_MEAN), dtype=np.float32)
 
 
-def _load_booster(path: Path) -> lgb.Booster:
+def parse_booster(text: str, name: str) -> lgb.Booster:
+    """Build a booster from its text, which LightGBM sees only after it was checked.
+
+    Parameters
+    ----------
+    name
+        Of the file, for the message.
+
+    Raises
+    ------
+    ArtifactError
+        If the text is not what LightGBM writes.
+    """
     try:
-        text = path.read_text()
         check_forest_text(text)
         return lgb.Booster(model_str=text)
-    except (ArtifactError, OSError, lgb.basic.LightGBMError, ValueError) as error:
-        raise ArtifactError(f"{path.name} is no LightGBM model: {error}") from error
+    except (ArtifactError, lgb.basic.LightGBMError, ValueError) as error:
+        raise ArtifactError(f"{name} is no LightGBM model: {error}") from error

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from recsys.exceptions import ArtifactError
+from recsys.files import UNREADABLE, read_json
 from recsys.recommender.model import Recommender
 from recsys.recommender.profile import Recommendations, UserProfile
 
@@ -39,10 +40,10 @@ def check_golden_requests(recommender: Recommender, directory: Path) -> int:
     if not path.exists():
         return 0
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
         pairs = [(entry["request"], entry["answer"]) for entry in content]
         wrong = [request for request, answer in pairs if not is_same_response(_respond(recommender, request), answer)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise ArtifactError(f"{FILE} cannot be read: {error}") from error
     if wrong:
         raise ArtifactError(

@@ -14,6 +14,7 @@ from recsys.data.catalog import Catalog
 from recsys.exceptions import ArtifactError, OtherFormatError
 from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import compute_ranking_features
+from recsys.files import read_json
 from recsys.ranking.diversity import select_diverse
 from recsys.ranking.ranker import Ranker
 from recsys.recommender.profile import Recommendations, UserProfile
@@ -28,6 +29,7 @@ FORMAT: Final = 3
 # A diverse list is picked from at least so many candidates, and at least so many times its length.
 MIN_POOL: Final = 100
 POOL_FACTOR: Final = 5
+MAX_PER_MODEL: Final = 10_000  # candidates of a first-stage model
 
 
 @dataclass(frozen=True)
@@ -281,14 +283,16 @@ class Recommender:
             If another version of this code wrote it.
         """
         try:
-            settings = json.loads((directory / "recommender.json").read_text())
+            settings = read_json(directory / "recommender.json")
             n_per_model, written = int(settings["n_per_model"]), int(settings["format"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ArtifactError(f"recommender.json cannot be read: {error}") from error
         if written != FORMAT:
             raise OtherFormatError(
                 f"the version has format {written}; this code reads format {FORMAT}, train a new one"
             )
+        if not 1 <= n_per_model <= MAX_PER_MODEL:
+            raise ArtifactError(f"recommender.json asks for {n_per_model} candidates; 1 to {MAX_PER_MODEL} make sense")
         return cls(Retriever.load(directory, n_per_model), Ranker.load(directory))
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import pandas as pd
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import ArtifactError, UnknownAlgorithmError
 from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
 from recsys.features.taste_features import compute_genre_match
+from recsys.files import read_frame
 from recsys.retrieval import registry
 from recsys.retrieval.base import (
     CandidateGenerator,
@@ -32,6 +32,8 @@ RANKER: Final = "ranker"
 # Weight of a perfect match of genres, in units of the logarithm of the number of users who like a title; tuned on the
 # validation users of MyAnimeList, where 0.5 to 1 make no difference.
 GENRE_WEIGHT: Final = 0.75
+MAX_TITLES: Final = 1_000_000
+MAX_CATALOG_BYTES: Final = 1 << 29
 
 
 def find_allowed(history: RatingMatrix, tastes: Floats, items: ItemSide, allowed: Mask | None = None) -> Mask:
@@ -155,14 +157,26 @@ class Retriever:
             If a file is missing, truncated or altered.
         """
         first_stage = FirstStage.load(directory)
+        frame = read_frame(directory / "catalog.parquet", max_rows=MAX_TITLES, max_bytes=MAX_CATALOG_BYTES)
         try:
-            frame = pd.read_parquet(directory / "catalog.parquet")
-        except (OSError, ValueError) as error:
-            raise ArtifactError(f"catalog.parquet cannot be read: {error}") from error
-        items = ItemSide(
-            catalog=Catalog(frame),
-            text_vectors=read_state(directory / "text_vectors.npz")["vectors"].astype(np.float32, copy=False),
-            title_neighbours=sparse_from_state(read_state(directory / "title_neighbours.npz")),
-            lightfm_vectors=first_stage.item_vectors,
-        )
+            items = ItemSide(
+                catalog=Catalog(frame),
+                text_vectors=read_state(directory / "text_vectors.npz")["vectors"].astype(np.float32, copy=False),
+                title_neighbours=sparse_from_state(read_state(directory / "title_neighbours.npz")),
+                lightfm_vectors=first_stage.item_vectors,
+            )
+        except KeyError as error:
+            raise ArtifactError(f"an array of the version is missing: {error}") from error
+        _check_sizes(first_stage, items)
         return cls(first_stage, items, n_per_model, load_standalone(directory))
+
+
+def _check_sizes(first_stage: FirstStage, items: ItemSide) -> None:
+    """Refuse parts that were made for other catalogs."""
+    n_items = len(items.catalog)
+    shapes = {"text_vectors": items.text_vectors.shape, "lightfm_vectors": items.lightfm_vectors.shape}
+    wrong = [name for name, shape in shapes.items() if len(shape) != 2 or shape[0] != n_items]
+    square = {"title_neighbours": items.title_neighbours, **first_stage.supporters}
+    wrong += [name for name, matrix in square.items() if matrix.shape != (n_items, n_items)]
+    if wrong:
+        raise ArtifactError(f"{wrong[0]} was made for another catalog than one of {n_items} titles")

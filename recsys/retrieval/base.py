@@ -3,8 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
-from zipfile import BadZipFile
+from typing import Any, ClassVar, Final, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,10 @@ from scipy.sparse import csr_matrix
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import ArtifactError
+from recsys.files import UNREADABLE, read_arrays
 from recsys.types import Floats, Positions, RatingMatrix
+
+MAX_COLUMNS: Final = 10_000_000  # of a stored matrix: titles, or terms of titles
 
 State: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
@@ -113,10 +115,13 @@ class ArrayModel(ABC):
         ArtifactError
             If the file is missing, truncated or altered, or lacks an array.
         """
+        state = read_state(folder / f"{cls.name}.npz")
         try:
-            return cls.from_state(read_state(folder / f"{cls.name}.npz"))
+            return cls.from_state(state)
         except KeyError as error:
             raise ArtifactError(f"{cls.name}.npz holds no array {error}") from error
+        except (ArtifactError, *UNREADABLE) as error:
+            raise ArtifactError(f"{cls.name}.npz holds other arrays than {cls.name} wrote: {error}") from error
 
 
 def write_state(state: State, path: Path) -> None:
@@ -132,12 +137,7 @@ def read_state(path: Path) -> State:
     ArtifactError
         If the file is missing, truncated or no NPZ file of plain arrays.
     """
-    try:
-        # Opened here: np.load leaves the file open when it is no archive.
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
-        raise ArtifactError(f"{path.name} cannot be read as plain arrays: {error}") from error
+    return read_arrays(path)
 
 
 def sparse_to_state(matrix: RatingMatrix) -> State:
@@ -151,9 +151,41 @@ def sparse_to_state(matrix: RatingMatrix) -> State:
 
 
 def sparse_from_state(state: State) -> RatingMatrix:
-    """Put a CSR matrix together again."""
-    shape = tuple(int(size) for size in state["shape"])
-    return csr_matrix((state["data"].astype(np.float32, copy=False), state["indices"], state["indptr"]), shape=shape)
+    """Put a CSR matrix together again, whose indices stay inside it: scipy reads and writes wherever they point.
+
+    Raises
+    ------
+    ArtifactError
+        If the arrays are not those of a CSR matrix of numbers.
+    """
+    data, indices, indptr, shape = (state[name] for name in ("data", "indices", "indptr", "shape"))
+    if any(part.ndim != 1 for part in (data, indices, indptr, shape)) or data.dtype.kind not in "biuf":
+        raise ArtifactError("the parts of a sparse matrix are no rows of numbers")
+    if any(part.dtype not in (np.int32, np.int64) for part in (indices, indptr, shape)):
+        raise ArtifactError("the indices of a sparse matrix are no whole numbers")
+    if len(shape) != 2 or not 0 <= shape[0] == len(indptr) - 1 or not 0 <= shape[1] <= MAX_COLUMNS:
+        raise ArtifactError(f"a sparse matrix cannot have the shape {shape.tolist()[:4]}")
+    if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any() or not indptr[-1] == len(indices) == len(data):
+        raise ArtifactError("the rows of a sparse matrix do not follow one another")
+    if len(indices) and not 0 <= indices.min() <= indices.max() < shape[1]:
+        raise ArtifactError(f"a sparse matrix of {shape[1]} columns has entries outside them")
+    if not np.isfinite(data).all():
+        raise ArtifactError("a sparse matrix holds a value that is no number")
+    values = data.astype(np.float32, copy=False)
+    return csr_matrix((values, indices, indptr), shape=(int(shape[0]), int(shape[1])))
+
+
+def check_square(matrix: RatingMatrix) -> RatingMatrix:
+    """Return a matrix from titles to titles.
+
+    Raises
+    ------
+    ArtifactError
+        If it has more rows than columns, or fewer.
+    """
+    if matrix.shape[0] != matrix.shape[1]:
+        raise ArtifactError(f"a matrix from titles to titles cannot have the shape {matrix.shape}")
+    return matrix
 
 
 def map_values(ratings: RatingMatrix, weights: npt.NDArray[np.float32]) -> RatingMatrix:

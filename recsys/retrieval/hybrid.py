@@ -9,7 +9,8 @@ import numpy as np
 from recsys.data.catalog import Catalog
 from recsys.exceptions import ArtifactError, NotFittedError
 from recsys.features.item_side import normalise_rows
-from recsys.retrieval.base import read_state, select_top, sparse_from_state, sparse_to_state, write_state
+from recsys.files import UNREADABLE
+from recsys.retrieval.base import check_square, read_state, select_top, sparse_from_state, sparse_to_state, write_state
 from recsys.retrieval.item_item import keep_largest_by_column
 from recsys.retrieval.tfidf import MetadataTfidf
 from recsys.retrieval.user_user import UserUser
@@ -125,10 +126,12 @@ class Hybrid:
         state = read_state(folder / f"{cls.name}.titles.npz")
         try:
             model = cls(*state["weights"].tolist(), *state["numbers"].tolist())
-            model.similar_ = sparse_from_state(state)
+            model.similar_ = check_square(sparse_from_state(state))
             model.content = MetadataTfidf.from_state(read_state(folder / f"{cls.name}.content.npz"))
         except KeyError as error:
             raise ArtifactError(f"{cls.name}: a file holds no array {error}") from error
+        except UNREADABLE as error:
+            raise ArtifactError(f"{cls.name}: a file holds other arrays than it wrote: {error}") from error
         model.users = UserUser.load_as(folder, cls.name)
         return model
 

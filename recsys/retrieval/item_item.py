@@ -12,7 +12,7 @@ from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING
 from recsys.exceptions import NotFittedError
 from recsys.features.franchises import compute_franchises
-from recsys.retrieval.base import ArrayModel, State, map_values, sparse_from_state, sparse_to_state
+from recsys.retrieval.base import ArrayModel, State, check_square, map_values, sparse_from_state, sparse_to_state
 from recsys.types import Floats, Positions, RatingMatrix
 
 # Weight of a rating in the history: a disliked title is evidence of what a user watches too, but less.
@@ -48,7 +48,7 @@ class ItemItem(ArrayModel):
     def from_state(cls, state: State) -> Self:
         """Rebuild from the sparse weights."""
         model = cls()
-        model.weights_ = sparse_from_state(state)
+        model.weights_ = check_square(sparse_from_state(state))
         return model
 
 

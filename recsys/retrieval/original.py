@@ -28,7 +28,7 @@ from recsys.features.item_features import compute_item_features
 from recsys.features.item_side import normalise_rows
 from recsys.features.schema import FeatureSchema
 from recsys.ranking.params import get_preset
-from recsys.ranking.ranker import TrainingTable, train_head
+from recsys.ranking.ranker import TrainingTable, parse_booster, train_head
 from recsys.retrieval.base import ArrayModel, State
 from recsys.types import Floats, Genre, Mask, Positions, RatingMatrix
 
@@ -165,7 +165,7 @@ class OriginalPipeline(ArrayModel):
         model = cls(n_components=int(state["n_components"]))
         model.vectors_, model.genres_, model.average_ = state["vectors"], state["genres"], state["average"]
         model.item_features_ = tuple(state["item_features"].tolist())
-        model.booster_ = lgb.Booster(model_str=state["trees"].tobytes().decode())
+        model.booster_ = parse_booster(state["trees"].tobytes().decode(), f"{cls.name}.npz")
         return model
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from recsys.exceptions import ArtifactError
+from recsys.files import UNREADABLE, read_json
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class TrainingLog:
         """
         path = folder / f"{name}.training.json"
         try:
-            found = json.loads(path.read_text())
+            found = read_json(path)
             return cls(
                 {str(curve): [float(value) for value in values] for curve, values in found["curves"].items()},
                 {str(fact): float(value) for fact, value in found["facts"].items()},
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ArtifactError, *UNREADABLE) as error:
             raise ArtifactError(f"{path.name} cannot be read: {error}") from error

@@ -13,6 +13,7 @@ import numpy as np
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING
 from recsys.exceptions import ArtifactError, NotFittedError
+from recsys.files import UNREADABLE
 from recsys.progress import OnProgress, ignore_progress
 from recsys.retrieval.base import ArrayModel, State, map_values, read_state
 from recsys.retrieval.item_item import EVIDENCE
@@ -190,6 +191,8 @@ class TwoTower(ArrayModel):
             digests = {tower: str(state[tower]) for tower in TOWERS}
         except KeyError as error:
             raise ArtifactError(f"{cls.name}.npz holds no array {error}") from error
+        except UNREADABLE as error:
+            raise ArtifactError(f"{cls.name}.npz holds other arrays than {cls.name} wrote: {error}") from error
         model.towers_ = {
             tower: OnnxTower.load(folder / f"{cls.name}.{tower}.onnx", digest) for tower, digest in digests.items()
         }

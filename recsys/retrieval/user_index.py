@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.exceptions import ArtifactError
+from recsys.files import read_json
+from recsys.retrieval.graph_checks import check_graph
 from recsys.types import Floats
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ MIN_EF: Final = 400
 SEED: Final = 0
 # Room for so many more points than there are; doubled when it is used up.
 MIN_ROOM: Final = 64
+MAX_ID_MAP_BYTES: Final = 1 << 28
 
 
 @dataclass
@@ -149,7 +152,7 @@ class UserIndex:
             If a file is missing, damaged, stale or of another index.
         """
         try:
-            content: dict[str, Any] = json.loads(id_map.read_text())
+            content: dict[str, Any] = read_json(id_map, MAX_ID_MAP_BYTES)
             told, found = content.pop("digest"), _digest_map(content)
             if told != found:
                 raise ArtifactError(f"{id_map.name} was altered: its digest is {found[:12]} instead of {told[:12]}")
@@ -158,6 +161,7 @@ class UserIndex:
             found = _digest_file(graph)
             if content["graph"] != found:
                 raise ArtifactError(f"{graph.name} is not the graph that {id_map.name} was written for")
+            check_graph(graph, n_points=len(content["user_ids"]), n_dimensions=int(content["n_dimensions"]))
             points = _make_graph(int(content["n_dimensions"]))
             points.load_index(str(graph), max_elements=len(content["user_ids"]) + MIN_ROOM)
             index = cls(int(content["n_dimensions"]), content["user_ids"], content["digests"], points)

@@ -14,6 +14,7 @@ from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING
 from recsys.exceptions import ArtifactError, NotFittedError
 from recsys.features.item_side import normalise_rows
+from recsys.files import UNREADABLE
 from recsys.retrieval.base import State, map_values, read_state, sparse_from_state, sparse_to_state, write_state
 from recsys.retrieval.item_item import EVIDENCE
 from recsys.retrieval.user_index import UserIndex
@@ -256,6 +257,8 @@ class UserUser:
             model._prepare(sparse_from_state(state))
         except KeyError as error:
             raise ArtifactError(f"{name}.npz holds no array {error}") from error
+        except UNREADABLE as error:
+            raise ArtifactError(f"{name}.npz holds other arrays than {name} wrote: {error}") from error
         made_of = digest_array(model._projection)
         model._index = UserIndex.load(folder / f"{name}.hnsw", folder / f"{name}.json", made_of)
         if len(model._index) != model._rows.shape[0]:

@@ -32,6 +32,8 @@ class LedgerEntry:
         The decision with all numbers, as `Decision.to_dict` gives it; what a user wrote where it was one.
     model_name
         The registered model; None in entries from before the ledger named it, which count for any model.
+    digest
+        Of the files of the version that a move put into Production, as registered then.
     """
 
     decision_id: int
@@ -44,6 +46,7 @@ class LedgerEntry:
     evidence: Mapping[str, Any]
     created_at: datetime
     model_name: str | None = None
+    digest: str | None = None
 
 
 def read_ledger(engine: Engine, model_name: str | None = None) -> list[LedgerEntry]:

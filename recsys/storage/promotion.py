@@ -121,10 +121,12 @@ def promote(
     )
 
 
-def _check_target(registry: Registry, version: int, champion: int | None) -> None:
-    registry.read_version(version)
+def _check_target(registry: Registry, version: int, champion: int | None) -> str:
+    """Return the digest of the version that is to be in Production."""
+    found = registry.read_version(version)
     if version == champion:
         raise RetrainError(f"version {version} is in Production already")
+    return found.digest
 
 
 def roll_back(engine: Engine, registry: Registry, *, run_key: str, actor: str, reason: str) -> LedgerEntry:
@@ -208,8 +210,7 @@ def record_entry(
     with engine.begin() as connection, advisory_lock(connection, LOCK):
         entry = find_entry(connection, run_key)
         if entry is None:
-            if action in MOVES:
-                _check_target(registry, challenger, champion)
+            digest = _check_target(registry, challenger, champion) if action in MOVES else None
             last = last_move(connection, registry.model_name)
             standing = registry.production_version() if last is None else last.challenger_version
             if standing != champion:
@@ -226,6 +227,7 @@ def record_entry(
                 "champion_version": champion,
                 "evidence": dict(evidence),
                 "model_name": registry.model_name,
+                "digest": digest,
             }
             entry = add_entry(connection, row)
         elif entry.challenger_version != challenger:

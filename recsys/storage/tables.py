@@ -216,6 +216,8 @@ decisions = Table(
     _created_at(),
     # Null in rows from before the ledger named it; those are taken for rows of any model.
     Column("model_name", Text),
+    # Of the files of what a move put into Production; null in earlier rows and in those that keep.
+    Column("digest", Text),
     CheckConstraint("action IN ('promote', 'keep', 'rollback')", name="action"),
 )
 

@@ -57,6 +57,7 @@ def offline_settings(tmp_path: Path) -> Settings:
         port=0,
         wait_seconds=20,
         database_seconds=20,
+        trial_seconds=0,  # it takes seconds for each version; tests/hostile has it
     )
 
 

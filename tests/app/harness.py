@@ -26,6 +26,7 @@ BASE_URL = "http://127.0.0.1"
 @dataclass(frozen=True)
 class FolderVersion:
     run_id: str
+    digest: str = ""
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The service as it is started, and clients that keep sending requests."""
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -22,10 +23,12 @@ from sqlalchemy import Connection
 
 from recsys.connections import open_engine
 from recsys.settings import Settings
+from recsys.storage import promotion
 from recsys.storage.database import upsert_rows
 from recsys.storage.registry import Registry
 from recsys.storage.tables import items, ratings, users
 from tests.app.harness import wait_for
+from tests.conftest import spell_mlflow_credentials
 from tests.factories import tiny_world
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +103,7 @@ def run_server(settings: Settings, model_name: str, **more: str) -> Iterator[Ser
         "OMP_NUM_THREADS": "1",
         "OTAKU_HOME": str(settings.home),
         "OTAKU_PORT": "0",
+        "OTAKU_TRIAL_SECONDS": "0",  # it takes seconds for each version; tests/hostile has it
         "OTAKU_DATABASE_URL": settings.database_url.get_secret_value(),
         "OTAKU_S3_ENDPOINT_URL": str(settings.s3_endpoint_url),
         "OTAKU_S3_BUCKET": settings.s3_bucket,
@@ -107,6 +111,7 @@ def run_server(settings: Settings, model_name: str, **more: str) -> Iterator[Ser
         "AWS_ACCESS_KEY_ID": settings.aws_access_key_id.get_secret_value(),
         "AWS_SECRET_ACCESS_KEY": settings.aws_secret_access_key.get_secret_value(),
         "MLFLOW_TRACKING_URI": str(settings.mlflow_tracking_uri),
+        **spell_mlflow_credentials(settings),
     }
     running = Server(environment | more)
     try:
@@ -120,6 +125,28 @@ def run_server(settings: Settings, model_name: str, **more: str) -> Iterator[Ser
 
 def register(registry: Registry, folder: Path, run_key: str) -> int:
     return registry.register_model(registry.start_run(run_key), folder, run_key)
+
+
+class Ledger:
+    """Promotes and rolls back as users do, and knows what is in Production and what was before."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._settings, self._registry = settings, registry
+        self._names = (f"move-{number}" for number in itertools.count())
+        self.previous: int | None = None
+        self.champion: int | None = None
+
+    def promote(self, version: int) -> None:
+        named = {"run_key": next(self._names), "actor": "user:test", "reason": "a test"}
+        with open_engine(self._settings) as engine:
+            promotion.promote(engine, self._registry, version, champion=self.champion, **named)
+        self.previous, self.champion = self.champion, version
+
+    def roll_back(self) -> None:
+        named = {"run_key": next(self._names), "actor": "user:test", "reason": "a test"}
+        with open_engine(self._settings) as engine:
+            promotion.roll_back(engine, self._registry, **named)
+        self.previous, self.champion = self.champion, self.previous
 
 
 Check = Callable[[int, int, dict[str, Any]], str | None]

@@ -16,9 +16,8 @@ from otaku.platform.local import LocalPlatform
 from recsys.connections import open_engine, open_registry, open_store
 from recsys.settings import Settings
 from recsys.storage.database import migrate
-from recsys.storage.registry import PRODUCTION
 from tests.app.harness import RedisServer, wait_for
-from tests.app.live import Load, Server, fill_database, register, run_server
+from tests.app.live import Ledger, Load, Server, fill_database, register, run_server
 from tests.conftest import build_settings
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
@@ -58,7 +57,7 @@ def site(model_folders: dict[int, Path]) -> Iterator[Site]:
             fill_database(running.settings)
             open_store(running.settings).ensure_bucket()
             registry = open_registry(running.settings.model_copy(update={"model_name": NAME}))
-            registry.point_alias(PRODUCTION, register(registry, model_folders[1], "first"))
+            Ledger(running.settings, registry).promote(register(registry, model_folders[1], "first"))
             yield running
         finally:
             running.platform.take_down()

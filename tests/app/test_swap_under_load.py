@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine
 
 from app.models.serving import load_model
 from app.recommending.recommend import recommend
@@ -21,11 +20,10 @@ from app.stores.user_history import build_history
 from recsys.connections import open_engine, open_store
 from recsys.recommender.golden import FILE
 from recsys.settings import Settings
-from recsys.storage import promotion
 from recsys.storage.registry import Registry
 from recsys.storage.users import read_user
 from tests.app.harness import wait_for
-from tests.app.live import PATIENCE, Load, Server, fill_database, register, run_server
+from tests.app.live import PATIENCE, Ledger, Load, Server, fill_database, register, run_server
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
 BODIES: list[dict[str, Any]] = [
@@ -131,26 +129,6 @@ def scene(settings: Settings, registry: Registry, model_folders: dict[int, Path]
         yield Scene(settings, registry, good, broken, server)
 
 
-class Ledger:
-    """Promotes and rolls back as users do, and knows what is in Production and what was before."""
-
-    def __init__(self, engine: Engine, registry: Registry) -> None:
-        self._engine, self._registry = engine, registry
-        self._names = (f"move-{number}" for number in itertools.count())
-        self.previous: int | None = None
-        self.champion: int | None = None
-
-    def promote(self, version: int) -> None:
-        named = {"run_key": next(self._names), "actor": "user:test", "reason": "a test"}
-        promotion.promote(self._engine, self._registry, version, champion=self.champion, **named)
-        self.previous, self.champion = self.champion, version
-
-    def roll_back(self) -> None:
-        named = {"run_key": next(self._names), "actor": "user:test", "reason": "a test"}
-        promotion.roll_back(self._engine, self._registry, **named)
-        self.previous, self.champion = self.champion, self.previous
-
-
 @dataclass
 class Moves:
     """What happened to the service under load."""
@@ -194,15 +172,14 @@ def swap_under_load(scene: Scene, n_swaps: int, n_responses: int, n_clients: int
         return None if list_items(response) == expected[version][number] else f"version {version} mixes: {response}"
 
     moves, others, broken = Moves(), itertools.cycle(scene.good), itertools.cycle(scene.broken)
-    with open_engine(scene.settings) as engine:
-        ledger = Ledger(engine, scene.registry)
-        ledger.promote(next(others))
-        wait_for(lambda: scene.serves(next(iter(scene.good))), 180)
-        with Load(scene.server, PAYLOADS, check, n_clients) as load:
-            while (moves.n_swaps < n_swaps or load.n_responses < n_responses) and not load.wrong:
-                moves.swap(scene, ledger, others)
-                if moves.n_swaps % 2 == 0:
-                    moves.break_in(scene, ledger, next(broken))
+    ledger = Ledger(scene.settings, scene.registry)
+    ledger.promote(next(others))
+    wait_for(lambda: scene.serves(next(iter(scene.good))), 180)
+    with Load(scene.server, PAYLOADS, check, n_clients) as load:
+        while (moves.n_swaps < n_swaps or load.n_responses < n_responses) and not load.wrong:
+            moves.swap(scene, ledger, others)
+            if moves.n_swaps % 2 == 0:
+                moves.break_in(scene, ledger, next(broken))
     return load, moves
 
 

@@ -14,6 +14,7 @@ from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import create_database_engine
 from recsys.storage.tables import arrivals, feedback, future_users, items, ratings, users
 from simulate_new_users.arrivals import EPOCH, draw_cohort_size
+from tests.conftest import spell_mlflow_credentials
 
 RunDags = Callable[..., list[dict[str, Any]]]
 MONDAY, TUESDAY = "2026-01-05T21:50:00+00:00", "2026-01-06T21:50:00+00:00"
@@ -95,6 +96,7 @@ def test_feedback_once_and_s3_by_connection(
     by_connection = {
         "OTAKU_DATABASE_URL": empty_database_url,
         "MLFLOW_TRACKING_URI": str(settings.mlflow_tracking_uri),
+        **spell_mlflow_credentials(settings),
         "AIRFLOW_CONN_OTAKU_S3": json.dumps(login | {"extra": extra}),
     }
     rehearsal, first, second, retraining = run_dags(

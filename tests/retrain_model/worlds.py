@@ -18,6 +18,7 @@ from recsys.settings import Settings
 from recsys.storage.artifacts import MANIFEST
 from recsys.storage.promotion import read_ledger
 from recsys.storage.registry import EXPERIMENT, PREVIOUS, PRODUCTION
+from tests.conftest import spell_mlflow_credentials
 
 N_USERS, N_ITEMS, N_RATINGS, SEED = 800, 100, 20_000, 9
 FITTED = ("embed_text", "fit_retrieval", "train_ranker")
@@ -52,6 +53,7 @@ def to_environment(settings: Settings) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": key.get_secret_value(),
         "AWS_SECRET_ACCESS_KEY": secret.get_secret_value(),
         "MLFLOW_TRACKING_URI": str(settings.mlflow_tracking_uri),
+        **spell_mlflow_credentials(settings),
         "OTAKU_MODEL_NAME": settings.model_name,
         "OTAKU_ALGORITHMS": ",".join(settings.algorithms or ()) or "none",
         "OMP_NUM_THREADS": "1",

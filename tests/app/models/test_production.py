@@ -13,9 +13,9 @@ import pytest
 from recsys.settings import Settings
 from recsys.storage import promotion
 from recsys.storage.database import create_database_engine
-from recsys.storage.registry import PRODUCTION, Registry
+from recsys.storage.registry import Registry
 from tests.app.harness import wait_for
-from tests.app.live import PATIENCE, Server, fill_database, register, run_server
+from tests.app.live import PATIENCE, Ledger, Server, fill_database, register, run_server
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
 
@@ -52,16 +52,17 @@ def sending(server: Server, n_clients: int = 2) -> Iterator[list[tuple[int, Any]
 
 
 def test_promotions_take_over_within_seconds_and_no_request_fails(
-    server: Server, registry: Registry, model_folders: dict[int, Path], tmp_path: Path
+    server: Server, registry: Registry, model_folders: dict[int, Path], settings: Settings, tmp_path: Path
 ) -> None:
     assert server.ask("/health/ready")[0] == 503
     first = register(registry, model_folders[1], "first")
-    registry.point_alias(PRODUCTION, first)
+    ledger = Ledger(settings, registry)
+    ledger.promote(first)
     wait_for(lambda: server.ask("/health/ready")[0] == 200, 60)
 
     with sending(server) as responses:
         second = register(registry, model_folders[2], "second")
-        registry.point_alias(PRODUCTION, second)
+        ledger.promote(second)
         moved = time.monotonic()
         wait_for(lambda: server.ask("/model")[1]["version"] == second, 60)
         assert time.monotonic() - moved < 20
@@ -69,9 +70,9 @@ def test_promotions_take_over_within_seconds_and_no_request_fails(
         broken = tmp_path / "broken"
         shutil.copytree(model_folders[1], broken)
         (broken / "relevance.lgb.txt").write_text("tree")
-        registry.point_alias(PRODUCTION, register(registry, broken, "broken"))
+        ledger.promote(register(registry, broken, "broken"))
         wait_for(lambda: any("is refused" in line for line in server.lines), 60)
-        registry.point_alias(PRODUCTION, first)
+        ledger.promote(first)
         wait_for(lambda: server.ask("/model")[1]["version"] == first, 60)
 
     assert len(responses) > 20

@@ -50,8 +50,10 @@ def change(name: str, tree: int, place: int, value: str) -> str:
     values[place] = value
     lines[row] = f"{name}={' '.join(values)}"
     trees[tree] = "\n".join(lines) + "\n\n"[: len(trees[tree]) - len(trees[tree].rstrip("\n"))]
-    sizes = " ".join(str(len(text.encode()) + 6) for text in trees)
-    head = "\n".join(f"tree_sizes={sizes}" if line.startswith("tree_sizes") else line for line in head.split("\n"))
+    told = next(line for line in head.split("\n") if line.startswith("tree_sizes="))
+    sizes = told.removeprefix("tree_sizes=").split(" ")
+    sizes[tree] = str(len(trees[tree].encode()) + 6)
+    head = head.replace(told, f"tree_sizes={' '.join(sizes)}")
     return "\nTree=".join([head, *trees])
 
 

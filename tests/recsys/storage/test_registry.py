@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
+from recsys.connections import open_store
 from recsys.exceptions import (
     ArtifactError,
     ConfigurationError,
@@ -16,6 +17,7 @@ from recsys.exceptions import (
     ServiceUnavailableError,
     UnknownVersionError,
 )
+from recsys.settings import Settings
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.registry import EXPERIMENT, PRODUCTION, Registry, compute_directory_digest, connection
 
@@ -155,7 +157,8 @@ def test_a_server_that_gives_up_numbering_is_asked_again(
         registry.register_model(registry.start_run("b"), model, "b")
 
 
-def test_a_deleted_experiment_is_named(mlflow_uri: str, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deleted_experiment_is_named(mlflow_uri: str, s3_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(s3_settings)  # the only bucket in which MLflow gives places
     monkeypatch.setattr(connection, "EXPERIMENT", f"retrain-{uuid.uuid4().hex[:8]}")
     registry = Registry(mlflow_uri, "anime", store)
     registry.start_run("a")
