@@ -1,62 +1,22 @@
 """`python -m app`: read the settings and serve; `otaku serve` also starts the local platform."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
-from ipaddress import ip_network
 
-import uvicorn
-
-from app.guard.connections import bound_connections
-from app.logs import configure_logs
-from app.main import MAX_UPLOAD_BYTES, create_app
-from recsys.exceptions import ConfigurationError
-from recsys.settings import Settings, find_unknown_variables, load_settings
-
-logger = logging.getLogger(__name__)
-DRAIN_SECONDS = 10
-MAX_CONNECTIONS = 2_000
-FRAMING_BYTES = 1 << 20  # what chunks and trailers add to the largest body
-
-
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C, then drain requests in flight.
-
-    Raises
-    ------
-    ConfigurationError
-        If the settings name no database or no registry, or would open the service without keys to other machines.
-    """
-    settings.check_access()
-    configure_logs(settings.log_level, settings.log_format)
-    for name, meant in find_unknown_variables().items():
-        logger.warning("unknown variable %s%s", name, f"; did you mean {meant}?" if meant else "")
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
-        http=bound_connections(
-            per_address=settings.connections_per_address,
-            max_message_bytes=MAX_UPLOAD_BYTES + FRAMING_BYTES,
-            exempt=[ip_network(proxy) for proxy in settings.trusted_proxies],
-        ),
-        ws="none",
-        # Who a request comes from is what a proxy says, if it is one of ours, and never what a client says.
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
+from app.native_pools import pin_native_pools
 
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Return 0 after a clean stop, 1 with one sentence if the settings are wrong; wrong usage exits with 2."""
     description = "Answer over HTTP with the model in Production; everything is set in the environment or .env."
     argparse.ArgumentParser(prog="python -m app", description=description).parse_args(arguments)
+    pin_native_pools()
+    # Only now, since native libraries read how many threads they may start when they are loaded.
+    from app.server import serve
+    from recsys.exceptions import ConfigurationError
+    from recsys.settings import load_settings
+
     try:
         serve(load_settings())
     except ConfigurationError as error:

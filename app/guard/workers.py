@@ -1,11 +1,11 @@
 """CPU work off the event loop: a thread pool with a bounded queue that sheds load."""
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
 
+from recsys.cpus import count_cpus
 from recsys.exceptions import RecsysError
 
 _MOST_THREADS = 8
@@ -26,7 +26,7 @@ class Workers:
     Parameters
     ----------
     n_threads
-        By default one per core, at most eight.
+        By default one per processor that this process may use, at most eight.
     max_waiting
         Requests that wait or run at the same time.
     wait_seconds
@@ -34,7 +34,7 @@ class Workers:
     """
 
     def __init__(self, n_threads: int | None = None, max_waiting: int = 64, wait_seconds: float = 2.0) -> None:
-        self._n_threads = n_threads or min(os.cpu_count() or 1, _MOST_THREADS)
+        self._n_threads = n_threads or min(count_cpus(), _MOST_THREADS)
         self._max_waiting = max_waiting
         self._wait_seconds = wait_seconds
         self._waiting = 0

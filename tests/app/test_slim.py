@@ -49,7 +49,7 @@ SERVE_ONCE = f"""
                 raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
     sys.meta_path.insert(0, Absent())
-    import app.__main__
+    import app.server
     from app.models.serving import ServingModel, check_model
     from recsys.recommender import Recommender
 
@@ -105,7 +105,7 @@ def test_a_misspelt_key_does_not_leave_the_door_open_in_silence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OTAKU_API_KEY", "secret")
-    monkeypatch.setattr("app.__main__.configure_logs", lambda *_: None)  # which would take the handler of caplog away
+    monkeypatch.setattr("app.server.configure_logs", lambda *_: None)  # which would take the handler of caplog away
     assert main() == 1
     assert "unknown variable OTAKU_API_KEY; did you mean OTAKU_API_KEYS?" in caplog.text
     assert "secret" not in caplog.text

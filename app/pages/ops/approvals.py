@@ -87,6 +87,7 @@ async def post_answer(
     if entry.action != _ACTIONS[answer]:
         detail = f"{run_key} was answered before: {entry.action} by {entry.actor}: {entry.reason}"
         raise ProblemError(409, "already-answered", detail)
+    await request.app.state.scheduler.answer_approval(run_key, approve=answer == "approve", reason=reason)
     response = RedirectResponse(PATH, 303)
     verb = "goes into Production" if answer == "approve" else "is refused"
     site.leave_note(request, response, f"Version {entry.challenger_version} {verb}.")

@@ -1,6 +1,7 @@
 """Airflow, as far as `/ops` needs it: the next runs, and a retraining on request."""
 
 import logging
+import urllib.parse
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -71,6 +72,29 @@ class Scheduler:
         body: dict[str, Any] = {"logical_date": None, "conf": {}, "note": note}
         run = await run_in_threadpool(lambda: self._call(f"/api/v2/dags/{RETRAIN}/dagRuns", body))
         return str(run["dag_run_id"])
+
+    async def answer_approval(self, run_key: str, *, approve: bool, reason: str) -> None:
+        """Answer the task that waits for the same approval, so that its run goes on at once.
+
+        The ledger has the answer already: a run that cannot be told finds it there when its time to wait is over.
+        """
+        if not self.is_set:
+            return
+        try:
+            await run_in_threadpool(self._answer, run_key, "Promote" if approve else "Keep the champion", reason)
+        except (ServiceUnavailableError, KeyError) as error:
+            logger.warning("the run that waits for approval of %s could not be told: %s", run_key, error)
+
+    def _answer(self, run_key: str, option: str, reason: str) -> None:
+        waiting = self._call(f"/api/v2/dags/{RETRAIN}/dagRuns/~/hitlDetails?response_received=false")
+        for detail in waiting["hitl_details"]:
+            if f"({run_key})" not in detail["subject"]:
+                continue
+            task = detail["task_instance"]
+            run_id, task_id = (urllib.parse.quote(task[name], safe="") for name in ("dag_run_id", "task_id"))
+            path = f"/api/v2/dags/{RETRAIN}/dagRuns/{run_id}/taskInstances/{task_id}/{task['map_index']}/hitlDetails"
+            answer = {"chosen_options": [option], "params_input": {"reason": reason}}
+            self._call(path, answer, method="PATCH")
 
     def _call(self, path: str, body: dict[str, Any] | None = None, *, method: str | None = None) -> dict[str, Any]:
         login = {"username": self.user, "password": self.password}

@@ -22,8 +22,8 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.chdir(tmp_path)
     for name, value in SERVICES.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("app.__main__.configure_logs", lambda *_: None)
-    monkeypatch.setattr("app.__main__.uvicorn.run", lambda _app, host, **_: started.append(host))
+    monkeypatch.setattr("app.server.configure_logs", lambda *_: None)
+    monkeypatch.setattr("app.server.uvicorn.run", lambda _app, host, **_: started.append(host))
     return started
 
 

@@ -71,7 +71,7 @@ def test_up_and_down_leave_outside_services_alone(runner: CliRunner) -> None:
 
 def test_serve_gives_the_service_complete_settings(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[Settings] = []
-    monkeypatch.setattr("app.__main__.serve", served.append)
+    monkeypatch.setattr("app.server.serve", served.append)
     _invoke(runner, "serve", "--port", "0", "--host", "::1")
     assert (served[0].port, served[0].host) == (0, "::1")
     assert served[0].mlflow_tracking_uri is not None

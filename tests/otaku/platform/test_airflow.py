@@ -1,5 +1,6 @@
 """The local Airflow: its configuration, how its parts are kept running, and the whole of it once."""
 
+import asyncio
 import sys
 import time
 from itertools import pairwise
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from app.pages.ops.scheduler import Scheduler
 from otaku.platform import airflow
 from otaku.platform.airflow_server import Component
 from otaku.platform.local import PARTS, LocalPlatform
@@ -113,4 +115,12 @@ def test_airflow_comes_up_with_all_dags_and_leaves_nothing_behind(given: Setting
             assert client.get("/importErrors").json()["import_errors"] == []
             assert client.get("/pools/training").json()["slots"] == 1
             assert client.get("/dags/~/dagRuns").json()["dag_runs"] == []
+            scheduler = Scheduler(url, airflow.USER, password)
+            planned = {run.dag_id: run for run in asyncio.run(scheduler.read_next_runs())}
+            assert planned.keys() == set(DAGS)
+            assert planned["add_new_users"].at.startswith("20")
+            run_id = asyncio.run(scheduler.trigger_retraining("the lists look old"))
+            (run,) = client.get("/dags/retrain_model/dagRuns").json()["dag_runs"]
+            assert (run["dag_run_id"], run["note"]) == (run_id, "the lists look old")
+            asyncio.run(scheduler.answer_approval("nothing waits", approve=True, reason="because"))
     assert airflow.problem_of(url) is not None

@@ -1,0 +1,29 @@
+"""One thread for every native library: requests share the cores among themselves."""
+
+import os
+import sys
+from typing import Final
+
+VARIABLES: Final = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
+def pin_native_pools() -> None:
+    """Let OpenBLAS, OpenMP and Numba compute on the thread that calls them, whatever the environment says.
+
+    Their pools wait in busy loops for their last thread: as soon as another process takes one of the cores, a product
+    that takes a millisecond on one thread takes hundreds on two. Call it before the libraries are loaded; those that
+    are loaded already are limited as far as they allow it.
+    """
+    os.environ.update(dict.fromkeys(VARIABLES, "1"))
+    if "numpy" in sys.modules:
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(1)
