@@ -9,7 +9,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test coverage e2e bench bench-gate bench-serving bench-titles profile check format lint types imports fix lock clean
+.PHONY: help install demo up down test coverage e2e bench bench-gate bench-neighbours bench-pages bench-serving bench-titles profile check format lint types imports fix lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -50,8 +50,14 @@ bench: install ## Run the benchmarks
 bench-gate: install ## Measure the error rates of the promotion gate beside the original's: ARGS=--trials=200
 	$(BIN)/python benchmarks/gate_calibration.py $(ARGS)
 
+bench-pages: install ## Measure latency and weight of the pages: ARGS="MODEL-FOLDER --output FILE"
+	$(BIN)/python benchmarks/pages.py $(ARGS)
+
 bench-serving: install ## Measure the service beside the original's way: ARGS="--model FOLDER --output FILE"
 	$(BIN)/python benchmarks/serving.py $(ARGS)
+
+bench-neighbours: install ## Measure the service beside busy neighbours: ARGS="MODEL-FOLDER --output FILE"
+	$(BIN)/python benchmarks/neighbours.py $(ARGS)
 
 bench-titles: install ## Measure how titles are resolved: ARGS="FOLDER --output FILE"
 	$(BIN)/python benchmarks/title_search.py $(ARGS)

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
+from app.native_pools import VARIABLES, pin_native_pools
+
 READY_SECONDS = 120.0
 
 
@@ -61,8 +63,16 @@ class Running:
 
 
 @contextmanager
-def run_service(folder: Path, database_url: str, home: Path, *, cache_seconds: int = 0) -> Iterator[Running]:
-    """Serve a model with one worker and one thread for work, until the block ends."""
+def run_service(
+    folder: Path, database_url: str, home: Path, *, cache_seconds: int = 0, is_pinned: bool = True
+) -> Iterator[Running]:
+    """Serve a model with one worker and one thread for work, until the block ends.
+
+    Parameters
+    ----------
+    is_pinned
+        Whether native libraries compute on one thread, as in the service; otherwise they choose themselves.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -73,11 +83,11 @@ def run_service(folder: Path, database_url: str, home: Path, *, cache_seconds: i
         "OTAKU_WORK_THREADS": "1",
         "OTAKU_CACHE_SECONDS": str(cache_seconds),
         "OTAKU_LOG_LEVEL": "ERROR",
-        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     }
     start = time.perf_counter()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTAKU_")}
-    process = subprocess.Popen([sys.executable, __file__, str(folder)], env=inherited | settings, cwd=home)
+    inherited = {n: v for n, v in os.environ.items() if not n.startswith("OTAKU_") and n not in VARIABLES}
+    words = [sys.executable, __file__, str(folder), *(["--pinned"] if is_pinned else [])]
+    process = subprocess.Popen(words, env=inherited | settings, cwd=home)
     try:
         _wait_until_ready(port, process)
         yield Running(process.pid, port, time.perf_counter() - start)
@@ -99,8 +109,10 @@ def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
     raise TimeoutError(f"the service was not ready within {READY_SECONDS:.0f} s")
 
 
-def serve(folder: Path) -> None:
+def serve(folder: Path, *, is_pinned: bool) -> None:
     """Serve until SIGTERM."""
+    if is_pinned:
+        pin_native_pools()
     import uvicorn
 
     from app.main import create_app
@@ -111,4 +123,4 @@ def serve(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(Path(sys.argv[1]), is_pinned="--pinned" in sys.argv)
