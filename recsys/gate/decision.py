@@ -32,6 +32,7 @@ class Outcome(StrEnum):
     WorseRatings = "worse_ratings"
     GuardrailFailed = "guardrail_failed"
     AlreadyInProduction = "already_in_production"
+    OlderData = "older_data"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from dataclasses import asdict, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +46,42 @@ def gate(context: RetrainContext) -> dict[str, Any]:
             evaluation = json.loads((evaluated / "evaluation.json").read_text())
             if unread := evaluation["unread"]:
                 decision = replace(decision, reason="; ".join([decision.reason, *unread]))
-            version = evaluation["challenger_version"]
-            if version is not None and version == evaluation["champion_version"]:
-                decision = replace(
-                    decision,
-                    action=Action.Keep,
-                    outcome=Outcome.AlreadyInProduction,
-                    reason=f"version {version} is already in Production",
-                )
+            decision = _keep_newer(context, decision, evaluation)
             (folder / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
             if not context.dry_run:
                 _explain(context, decision, cards, evaluated)
 
     publish_once(context, "gate", inputs, build, is_settled=decided is not None)
     return read_decision(context).to_dict()
+
+
+def _keep_newer(context: RetrainContext, decision: Decision, evaluation: dict[str, Any]) -> Decision:
+    """Keep a champion that is the challenger itself, or was trained on the data of a later day, whatever was measured.
+
+    A week that is run again after later ones, perhaps by another release, must not bring its old data back.
+    """
+    challenger, champion = evaluation["challenger_version"], evaluation["champion_version"]
+    if champion is None:
+        return decision
+    if challenger == champion:
+        reason = f"version {challenger} is already in Production"
+        return replace(decision, action=Action.Keep, outcome=Outcome.AlreadyInProduction, reason=reason)
+    day = _read_day(context.registry.read_version(champion).run_key)
+    if day is None or day <= context.as_of:
+        return decision
+    reason = (
+        f"version {champion} in Production was trained on data until {day}, this one until {context.as_of}; "
+        "`otaku models promote` takes it all the same"
+    )
+    return replace(decision, action=Action.Keep, outcome=Outcome.OlderData, reason=reason)
+
+
+def _read_day(run_key: str) -> date | None:
+    """Read the day that a run key begins with; None where a person chose another key."""
+    try:
+        return date.fromisoformat(run_key[:10])
+    except ValueError:
+        return None
 
 
 def _refuse_other_rules(context: RetrainContext, verdict: LedgerEntry | None) -> None:

@@ -43,6 +43,18 @@ def test_a_challenger_with_the_bytes_of_the_champion_takes_over_as_equal(jobs: J
     assert registry.production_version() == 2
 
 
+def test_a_week_that_is_run_again_does_not_bring_its_old_data_back(jobs: Jobs, open_evaluated: OpenWorld) -> None:
+    settings = open_evaluated()
+    assert jobs.retrain(settings, SUNDAY + WEEK)[0] == 0
+    assert jobs.retrain(settings, SUNDAY)[0] == 0
+    registry = open_registry(settings)
+    with open_engine(settings) as engine:
+        newer, older = promotion.read_ledger(engine)[-2:]
+    assert (newer.action, older.action, older.evidence["outcome"]) == ("promote", "keep", "older_data")
+    assert older.reason.startswith(f"version {newer.challenger_version} in Production was trained on data until ")
+    assert registry.production_version() == newer.challenger_version
+
+
 def test_two_run_keys_at_once_leave_one_linear_history(jobs: Jobs, open_evaluated: OpenWorld) -> None:
     """Whoever was evaluated against a champion that is gone stops, and is evaluated again by the next run."""
     settings = open_evaluated()
