@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
@@ -25,6 +25,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg2 import sql
 from pydantic import SecretStr
+from xdist.scheduler import LoadFileScheduling
 
 from otaku.platform import object_store, postgres
 from otaku.platform.local import LocalPlatform
@@ -45,11 +46,30 @@ _SERVICE_VARIABLES = ("OTAKU_", "AWS_", "MLFLOW_")
 _numbers = itertools.count()
 
 
+# Folders whose session fixtures train or serve for a minute: all files of one go to one worker.
+_TOGETHER = ("tests/retrain_model", "tests/app/pages")
+
+
+def _find_folder(nodeid: str) -> str | None:
+    return next((folder for folder in _TOGETHER if nodeid.startswith(f"{folder}/")), None)
+
+
+class FolderScheduling(LoadFileScheduling):
+    """Give each worker whole files, and whole folders of `_TOGETHER`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _find_folder(nodeid) or nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FolderScheduling:
+    return FolderScheduling(config, log)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run files with slow tests first, so that no worker is left alone with a long one at the end."""
+    """Run what takes longest first, so that no worker is left alone with it at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (_find_folder(item.nodeid) is None, item.path not in slow))
 
 
 @pytest.fixture(autouse=True, scope="session")

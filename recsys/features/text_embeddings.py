@@ -55,7 +55,7 @@ def load_encoder(model_name: str) -> Any:
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()
     source = model_name
     if model_name in _PACKAGED:
         source = str(importlib.import_module(_PACKAGED[model_name]).MODEL_DIR)

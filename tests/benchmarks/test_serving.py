@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.local
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_a_quick_run_measures_both_ways_and_no_request_fails(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "serving.py"), "--quick", "--output", str(output)]

@@ -80,8 +80,8 @@ def test_killed_after_every_commit_point_of_its_own_recovery(
     assert_one_effect(settings, reference)
 
 
-# Every third point with one signal in turn in `make test`, each with both in `make e2e`.
-IN_TURN = list(zip(COMMIT_POINTS[::3], itertools.cycle(SIGNALS), strict=False))
+# Every sixth point with one signal in turn in `make test`, each with both in `make e2e`.
+IN_TURN = list(zip(COMMIT_POINTS[::6], itertools.cycle(SIGNALS), strict=False))
 ALL = list(itertools.product(COMMIT_POINTS, SIGNALS))
 
 
@@ -156,8 +156,8 @@ def compute_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "_draw", lambda _figure: b"drawn")
 
 
-# Every 31st call in `make test`, each one in `make e2e`.
-STRIDES = [31, pytest.param(1, marks=pytest.mark.e2e)]
+# Every 61st call in `make test`, each one in `make e2e`.
+STRIDES = [61, pytest.param(1, marks=pytest.mark.e2e)]
 
 
 @pytest.mark.parametrize("stride", STRIDES)
