@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from fastapi import APIRouter, FastAPI, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
+from limits import RateLimitItem
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,7 +19,7 @@ from app.api import imports, items, operations, recommendations, users
 from app.api.openapi import build_openapi
 from app.api.problem_handlers import install_problem_handlers
 from app.guard.keys import ApiKeys, require_scopes
-from app.guard.limits import RateLimiter, parse_rate_limit
+from app.guard.limits import Quota, RateLimiter, parse_rate_limit
 from app.guard.middleware import AllowedHosts, RequestContext, RequestLimits
 from app.guard.workers import Workers
 from app.metrics import ServiceMetrics
@@ -132,6 +133,7 @@ def _build_service(settings: Settings, source: ModelSource, *, with_ledger: bool
     trial = Trial(settings.trial_seconds, settings.trial_megabytes) if settings.trial_seconds else None
     ledger = (lambda: _read_champion(engine, name)) if with_ledger else None
     learned = LearnedUsers(models / "learned-users.txt", lambda user_ids: read_ratings(engine, user_ids))
+    limiter = RateLimiter(redis_url)
     service = Service(
         source=source,
         production=ProductionModel(
@@ -144,12 +146,18 @@ def _build_service(settings: Settings, source: ModelSource, *, with_ledger: bool
         workers=Workers(settings.work_threads, settings.max_waiting, settings.wait_seconds),
         metrics=metrics,
         api_keys=ApiKeys(settings),
-        limiter=RateLimiter(redis_url),
-        rate_limit=parse_rate_limit(settings.rate_limit) if settings.rate_limit else None,
+        limiter=limiter,
+        rate_limit=_parse(settings.rate_limit),
+        feedback_quota=Quota(limiter, _parse(settings.feedback_limit), "events"),
+        registration_quota=Quota(limiter, _parse(settings.registration_limit), "registrations"),
         shows_adult=settings.adult,
     )
     metrics.watch_degraded(lambda: bool(service.problems))
     return service
+
+
+def _parse(limit: str | None) -> RateLimitItem | None:
+    return parse_rate_limit(limit) if limit and limit != "none" else None
 
 
 def _read_champion(engine: Engine, model_name: str) -> Champion | None:

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from limits import RateLimitItem
 
 from app.guard.keys import ApiKeys
-from app.guard.limits import RateLimiter
+from app.guard.limits import Quota, RateLimiter
 from app.guard.workers import Workers
 from app.metrics import ServiceMetrics
 from app.models.authority import ModelSource
@@ -40,6 +40,8 @@ class Service:
     api_keys: ApiKeys
     limiter: RateLimiter
     rate_limit: RateLimitItem | None
+    feedback_quota: Quota
+    registration_quota: Quota
     shows_adult: bool = False
 
     @property

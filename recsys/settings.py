@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     auth: Literal["keys", "none"] | None = None
     rate_limit: str | None = None
+    feedback_limit: str = "10000/day"
+    registration_limit: str = "1000/hour"
     pages: Literal["on", "off"] | None = None
     pages_secret: SecretStr | None = Field(None, min_length=16)
     adult: bool = False

@@ -1,13 +1,14 @@
 """Registration, stored data, deletion, and feedback of users."""
 
 import datetime as dt
+from collections import Counter
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Header, Path, Response
+from fastapi import APIRouter, Body, Depends, Header, Path, Request, Response
 from sqlalchemy import Connection
 
 from app.api.openapi import document_problems
-from app.guard.keys import GuardedRoute, get_client_name
+from app.guard.keys import GuardedRoute, get_address, get_client_name
 from app.schemas.problems import ProblemError
 from app.schemas.users import IDEMPOTENCY_KEY, FeedbackBatch, FeedbackResponse, NewUser, RegisteredUser, User
 from app.service import ServiceDep
@@ -35,12 +36,14 @@ _PROBLEMS = (401, 403, 408, 422, 429, 503)
 )
 async def post_user(
     service: ServiceDep,
+    request: Request,
     response: Response,
     client: ClientName,
     user: Annotated[NewUser, Body()],
     idempotency_key: RegistrationKey = None,
 ) -> RegisteredUser:
     """Register a user with their ratings, once per `Idempotency-Key`; recommendations are available at once."""
+    await service.registration_quota.take(f"client {client or get_address(request)}")
     given = {int(item_id): rating for item_id, rating in user.ratings.items()}
 
     def register(connection: Connection) -> tuple[int, set[int]]:
@@ -87,6 +90,8 @@ async def post_feedback(
 ) -> FeedbackResponse:
     """Record feedback events; a rated, dismissed, seen or planned title leaves the user's next list."""
     events = [FeedbackEvent(**event.model_dump()) for event in batch.events]
+    for user_id, n_events in Counter(event.user_id for event in events).items():
+        await service.feedback_quota.take(f"user {user_id}", n_events)
     report = await service.database.write(lambda connection: write_feedback(connection, events, client))
     for owner in {str(event.user_id) for event in events if event.kind in OPINION_KINDS}:
         await service.cache.invalidate(owner)

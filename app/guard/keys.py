@@ -137,7 +137,7 @@ async def identify_client(request: Request) -> None:
         client = service.api_keys.find(_read_key(request))
     limit = client.rate_limit if client is not None and client.rate_limit is not None else service.rate_limit
     if limit is not None:
-        name = client.name if client is not None else f"address {request.client.host if request.client else ''}"
+        name = client.name if client is not None else f"address {get_address(request)}"
         status = await service.limiter.count(limit, name)
         request.state.headers = status.headers
         if not status.allowed:
@@ -164,6 +164,11 @@ async def require_scopes(
 ) -> None:
     """Raise 403 unless the client of a `GuardedRoute` has the scopes; the parameters are for the documentation."""
     check_scope(request, *needed.scopes)
+
+
+def get_address(request: Request) -> str:
+    """Return the address of a client, as trusted proxies tell it."""
+    return request.client.host if request.client else ""
 
 
 def get_client_name(request: Request) -> str:

@@ -12,6 +12,7 @@ from limits.errors import StorageError
 from redis.asyncio import ConnectionPool
 
 from app.circuit_breaker import CircuitBreaker
+from app.schemas.problems import ProblemError
 from recsys.exceptions import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -79,19 +80,19 @@ class RateLimiter:
             storage = RedisStorage("async+redis://", **options)
             self._together = SlidingWindowCounterRateLimiter(storage)
 
-    async def count(self, limit: RateLimitItem, client: str) -> RateLimitStatus:
-        """Count one request of a client and return whether it is within the limit."""
+    async def count(self, limit: RateLimitItem, client: str, cost: int = 1) -> RateLimitStatus:
+        """Count a request of a client, or several things at once, and return whether it is within the limit."""
         if self._together is not None and self._breaker.allow():
             token = self._breaker.begin()
             try:
-                status = await _count(self._together, limit, client)
+                status = await _count(self._together, limit, client, cost)
             except (StorageError, OSError, TimeoutError) as error:
                 self._breaker.record_failure(token)
                 logger.warning("Redis does not answer, requests are counted per instance: %s", type(error).__name__)
             else:
                 self._breaker.record_success()
                 return status
-        return await _count(self._alone, limit, client)
+        return await _count(self._alone, limit, client, cost)
 
     async def close(self) -> None:
         """Close connections; counting opens new ones if needed."""
@@ -99,8 +100,40 @@ class RateLimiter:
             await self._pool.aclose()
 
 
-async def _count(limiter: SlidingWindowCounterRateLimiter, limit: RateLimitItem, client: str) -> RateLimitStatus:
-    allowed = await limiter.hit(limit, client)
+@dataclass(frozen=True)
+class Quota:
+    """How much of one thing an owner may add, such as events of a user; without a limit, as much as wanted.
+
+    Parameters
+    ----------
+    things
+        What is counted, in the plural; part of the message.
+    """
+
+    limiter: RateLimiter
+    limit: RateLimitItem | None
+    things: str
+
+    async def take(self, owner: str, cost: int = 1) -> None:
+        """Count things of an owner.
+
+        Raises
+        ------
+        ProblemError
+            429 with Retry-After beyond the limit.
+        """
+        if self.limit is None:
+            return
+        status = await self.limiter.count(self.limit, f"{self.things} of {owner}", cost)
+        if not status.allowed:
+            detail = f"no more than {self.limit} {self.things} for {owner}"
+            raise ProblemError(429, "too-many-requests", detail, headers=status.headers)
+
+
+async def _count(
+    limiter: SlidingWindowCounterRateLimiter, limit: RateLimitItem, client: str, cost: int
+) -> RateLimitStatus:
+    allowed = await limiter.hit(limit, client, cost=cost)
     window = await limiter.get_window_stats(limit, client)
     seconds = max(1, round(window.reset_time - time.time()))
     return RateLimitStatus(allowed, limit, max(0, int(window.remaining)), seconds)

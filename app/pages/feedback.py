@@ -81,6 +81,7 @@ async def _store(
         rank=read_number(form.get("rank"), 1, 10_000),
         model_version=read_number(form.get("version"), 1, 2**31 - 1),
     )
+    await service.feedback_quota.take(f"user {user_id}")
     report = await service.database.write(lambda connection: write_feedback(connection, [event], CLIENT))
     await service.cache.invalidate(str(user_id))
     if report.unknown:

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
 
@@ -21,6 +21,8 @@ PAUSE_SECONDS = 1.0
 MAX_FAILURES = 3
 N_THREADS = 8
 DEADLOCK = "40P01"
+CANCELLED = "57014"  # by statement_timeout
+_NOTHING = select(1)
 MAX_ATTEMPTS = 3
 PAUSES_AFTER_DEADLOCK = 0.02, 0.1
 
@@ -32,11 +34,17 @@ def _is_deadlock(error: BaseException) -> bool:
     return isinstance(error, OperationalError) and getattr(error.orig, "pgcode", None) == DEADLOCK
 
 
+def _was_cancelled(error: BaseException) -> bool:
+    """Whether PostgreSQL has ended a statement that took too long."""
+    return isinstance(error, OperationalError) and getattr(error.orig, "pgcode", None) == CANCELLED
+
+
 class Database:
     """Runs functions on connections in threads of its own, so that a hanging database delays no other request.
 
     After three failures in a row requests fail at once, but for one trial a second: they neither pile up here nor
-    flood a server that has just come back.
+    flood a server that has just come back. A statement that takes too long is no failure of the database: only if it
+    does not answer the simplest question either, it is taken for down.
 
     A context manager: functions run between entry and exit; it may be entered again.
 
@@ -55,18 +63,23 @@ class Database:
         self._read_seconds = read_seconds
         self._breaker = CircuitBreaker(MAX_FAILURES, PAUSE_SECONDS, clock)
         self._threads: ThreadPoolExecutor | None = None
+        self._pings: ThreadPoolExecutor | None = None
+        self._ping: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
         """Start the threads."""
         self._threads = ThreadPoolExecutor(N_THREADS, thread_name_prefix="database")
+        # Of its own, so that slow statements in all the others do not look like an outage.
+        self._pings = ThreadPoolExecutor(1, thread_name_prefix="database-ping")
         self._breaker.record_success()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close threads and connections."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-        self._threads = None
+        for threads in (self._threads, self._pings):
+            if threads is not None:
+                threads.shutdown(wait=False, cancel_futures=True)
+        self._threads = self._pings = None
         self._engine.dispose()
 
     @property
@@ -115,16 +128,34 @@ class Database:
         try:
             result = await asyncio.wait_for(asyncio.wrap_future(self._threads.submit(work)), seconds)
         except TimeoutError:
-            self._record_failure(token)
+            self._ask_whether_down(token)
             raise ServiceUnavailableError(f"PostgreSQL does not answer within {seconds} s") from None
         except (DataError, IntegrityError):  # the statement failed, the database answered
             self._breaker.record_success()
             raise
         except (SQLAlchemyError, ServiceUnavailableError) as error:
-            self._record_failure(token)
+            if _was_cancelled(error):  # it took too long, which the database itself has noticed
+                self._breaker.record_success()
+            else:
+                self._record_failure(token)
             raise ServiceUnavailableError(f"PostgreSQL does not answer: {error}") from error
         self._breaker.record_success()
         return result
+
+    def _ask_whether_down(self, token: int) -> None:
+        """Find out after a timeout whether the database is down or only the statement slow; nobody waits for it."""
+        if self._pings is not None and (self._ping is None or self._ping.done()):
+            asked = self._pings.submit(self._on_connection, lambda connection: connection.execute(_NOTHING))
+            self._ping = asyncio.create_task(self._take_for_down_unless(asked, token))
+
+    async def _take_for_down_unless(self, asked: "Future[object]", token: int) -> None:
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(asked), self._read_seconds)
+        except (TimeoutError, SQLAlchemyError, asyncio.CancelledError):
+            for _ in range(MAX_FAILURES):
+                self._record_failure(token)
+        else:
+            self._breaker.record_success()
 
     def _record_failure(self, token: int) -> None:
         if self._breaker.record_failure(token):

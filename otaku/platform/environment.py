@@ -44,7 +44,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
 _SERVICE = (
     *("rate_limit", "pages", "cache_seconds", "cache_megabytes", "work_threads", "max_waiting", "wait_seconds"),
     *("database_seconds", "model_cache", "watch_seconds", "shadow_share", "canary_share", "log_format"),
-    *("trial_seconds", "trial_megabytes", "promotions"),
+    *("trial_seconds", "trial_megabytes", "promotions", "feedback_limit", "registration_limit"),
 )
 
 

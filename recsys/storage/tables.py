@@ -169,12 +169,21 @@ feedback = Table(
     CheckConstraint("rank >= 1", name="rank_range"),
     CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity_range"),
     Index("ix_feedback_created_at", "created_at"),
-    # What changes the lists of a user, read with every request; impressions are many times more.
-    Index(
-        "ix_feedback_opinions",
-        "user_id",
-        postgresql_where=text(f"kind IN ({', '.join(map(repr, OPINION_KINDS))})"),
-    ),
+)
+
+# The last event of each user, title and subject among those that change lists, read with every request. A trigger on
+# `feedback` keeps it (migration 0010), so that a history is as long as the titles that it is about.
+OPINION_SUBJECTS = ("rating", "dismissal", "status")
+latest_opinions = Table(
+    "latest_opinions",
+    metadata,
+    Column("user_id", BigInteger, ForeignKey(users.c.user_id, ondelete="CASCADE"), primary_key=True),
+    Column("item_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("rating", SmallInteger),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("feedback_id", BigInteger, nullable=False),
 )
 
 # Users who registered with an idempotency key of a client; deleted with the user.

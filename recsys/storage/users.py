@@ -31,12 +31,11 @@ from recsys.data.preferences import build_preference_rows, compute_preferences
 from recsys.storage.database import upsert_rows
 from recsys.storage.sourced_rows import OWN_SOURCES
 from recsys.storage.tables import (
-    OPINION_KINDS,
     STATUS_OF_KIND,
-    feedback,
     feedback_folds,
     future_users,
     items,
+    latest_opinions,
     new_user_ids,
     ratings,
     user_preferences,
@@ -83,17 +82,16 @@ def read_user(connection: Connection, user_id: UserId) -> StoredUser | None:
     """
     rated = select(*_gather(ratings, "rating")).where(ratings.c.user_id == user_id).subquery()
     listed = select(*_gather(watch_statuses, "status")).where(watch_statuses.c.user_id == user_id).subquery()
-    opinions = feedback.c
+    opinions = latest_opinions.c
     folded = select(func.coalesce(func.max(feedback_folds.c.last_feedback_id), 0)).scalar_subquery()
     newer = (
-        select(*_gather(feedback, "kind", "rating", order=tuple_(opinions.created_at, opinions.feedback_id)))
+        select(*_gather(latest_opinions, "kind", "rating"))
         .where(
             opinions.user_id == user_id,
-            opinions.kind.in_(OPINION_KINDS),
             or_(
-                opinions.kind == "dismissal",
+                opinions.subject == "dismissal",
                 (opinions.feedback_id > folded)
-                & case((opinions.kind == "rating", ~_outdates(ratings)), else_=~_outdates(watch_statuses)),
+                & case((opinions.subject == "rating", ~_outdates(ratings)), else_=~_outdates(watch_statuses)),
             ),
         )
         .subquery()
@@ -108,20 +106,20 @@ def read_user(connection: Connection, user_id: UserId) -> StoredUser | None:
 
 
 def _outdates(table: Table) -> ColumnElement[bool]:
-    """Tell whether a row of the table is what the user said later than an event of `feedback`."""
-    later = tuple_(table.c.given_at, table.c.source) > tuple_(
-        feedback.c.created_at, literal(EntrySource.Feedback.value)
-    )
-    same = (table.c.user_id == feedback.c.user_id) & (table.c.item_id == feedback.c.item_id)
+    """Tell whether a row of the table is what the user said later than an opinion."""
+    opinions = latest_opinions.c
+    later = tuple_(table.c.given_at, table.c.source) > tuple_(opinions.created_at, literal(EntrySource.Feedback.value))
+    same = (table.c.user_id == opinions.user_id) & (table.c.item_id == opinions.item_id)
     return exists().where(same, table.c.source.in_(OWN_SOURCES), later)
 
 
-def _gather(table: Any, *names: str, order: Any = None) -> list[Any]:
-    """Aggregate item ids and other columns into arrays of one order."""
-    by = table.c.item_id if order is None else order
+def _gather(table: Table, *names: str) -> list[Any]:
+    """Aggregate item ids and other columns into arrays of one order, that of the primary key."""
+    by = [column for column in table.primary_key if column.name != Columns.User]
     columns = {name: table.c[name] for name in (Columns.Item, *names)}
     return [
-        func.array_agg(aggregate_order_by(column, by)).label(f"{table.name}_{name}") for name, column in columns.items()
+        func.array_agg(aggregate_order_by(column, *by)).label(f"{table.name}_{name}")
+        for name, column in columns.items()
     ]
 
 
@@ -130,8 +128,8 @@ def _to_user(user_id: UserId, row: Mapping[Any, Any]) -> StoredUser:
     rows = zip(row["watch_statuses_item_id"] or [], row["watch_statuses_status"] or [], strict=True)
     statuses = {item_id: WatchStatus(status) for item_id, status in rows}
     dismissed = set()
-    events = zip(*(row[f"feedback_{name}"] or [] for name in ("item_id", "kind", "rating")), strict=True)
-    for item_id, kind, rating in events:  # oldest first
+    opinions = zip(*(row[f"latest_opinions_{name}"] or [] for name in ("item_id", "kind", "rating")), strict=True)
+    for item_id, kind, rating in opinions:  # the last one of each title and subject
         if kind == "rating":
             known[item_id] = rating
         elif kind == "dismissal":
