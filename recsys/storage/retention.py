@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Engine
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 RUNS: Final = "retrain/"
 DRY_RUNS: Final = "dry-run/"
+DRY_RUN_AGE: Final = timedelta(days=1)
 N_MOVES: Final = 2
 
 
@@ -36,7 +38,8 @@ class PruningPlan:
     versions
         Numbers that go, ascending.
     prefixes
-        Key prefixes in S3 that go, each with its slash: those of finished runs, and that of dry runs.
+        Key prefixes in S3 that go, each with its slash: those of finished runs, and of dry runs without a new file for
+        `DRY_RUN_AGE`, which nobody is in the middle of.
     kept
         Why each other version stays, by number.
     """
@@ -46,13 +49,17 @@ class PruningPlan:
     kept: Mapping[int, str]
 
 
-def plan_pruning(engine: Engine, registry: Registry, store: ArtifactStore, *, keep: int) -> PruningPlan:
+def plan_pruning(
+    engine: Engine, registry: Registry, store: ArtifactStore, *, keep: int, now: datetime | None = None
+) -> PruningPlan:
     """Decide what could go; deletes nothing.
 
     Parameters
     ----------
     keep
         Newest versions that stay beside those that can never go.
+    now
+        When dry runs are judged by their age; the present by default.
 
     Raises
     ------
@@ -72,7 +79,7 @@ def plan_pruning(engine: Engine, registry: Registry, store: ArtifactStore, *, ke
     ):
         kept.setdefault(number, reason)
     staying = {found.run_key for found in versions if found.version in kept}
-    trials = (DRY_RUNS,) if store.list_keys(DRY_RUNS) else ()
+    trials = _find_old_dry_runs(store, (now or datetime.now(UTC)) - DRY_RUN_AGE)
     return PruningPlan(
         versions=tuple(sorted(found.version for found in versions if found.version not in kept)),
         prefixes=(*(f"{RUNS}{key}/" for key in sorted((run_keys & decided) - staying)), *trials),
@@ -107,6 +114,15 @@ def _find_compared(store: ArtifactStore, unfinished: set[str]) -> Iterator[tuple
             continue
         if summary["champion_version"] is not None:
             yield int(summary["champion_version"]), f"run {run_key} compares with it"
+
+
+def _find_old_dry_runs(store: ArtifactStore, limit: datetime) -> list[str]:
+    """List the prefixes of dry runs that wrote nothing since then."""
+    newest: dict[str, datetime] = {}
+    for stored in store.list_objects(DRY_RUNS):
+        run = "/".join(stored.key.split("/")[:2]) + "/"
+        newest[run] = max(stored.written_at, newest.get(run, stored.written_at))
+    return sorted(run for run, written_at in newest.items() if written_at < limit)
 
 
 def prune(

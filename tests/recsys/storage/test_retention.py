@@ -1,5 +1,6 @@
 import json
 import uuid
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,15 @@ def test_a_negative_number_is_refused(engine: Engine, registry: Registry, store:
 def test_an_empty_registry_has_nothing_to_lose(engine: Engine, registry: Registry, store: ArtifactStore) -> None:
     plan = retention.prune(engine, registry, store, keep=0)
     assert (plan.versions, plan.prefixes, plan.kept) == ((), (), {})
+
+
+def test_a_dry_run_in_progress_stays(engine: Engine, registry: Registry, store: ArtifactStore) -> None:
+    store.write_bytes("dry-run/2026-01-11-abc/snapshot/snapshot.json", b"{}")
+    store.write_bytes("dry-run/drift/2026-01-11/report.json", b"{}")
+    at = max(stored.written_at for stored in store.list_objects("dry-run/"))
+
+    def plan(age: timedelta) -> tuple[str, ...]:
+        return retention.plan_pruning(engine, registry, store, keep=0, now=at + age).prefixes
+
+    assert plan(timedelta(hours=23)) == ()
+    assert plan(timedelta(hours=25)) == ("dry-run/2026-01-11-abc/", "dry-run/drift/")
