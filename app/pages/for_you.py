@@ -1,5 +1,6 @@
 """`/`: who is asked for, and the list of cards."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -94,16 +95,25 @@ async def show_list(
     query: PageQuery,
     entries: list[ListItem] | None = None,
     trouble: Trouble | None = None,
+    lists: Sequence[str] = (),
 ) -> Response:
-    """Render the page; what goes wrong is told above the form, with the status of a problem."""
+    """Render the page; what goes wrong is told above the form, with the status of a problem.
+
+    Parameters
+    ----------
+    entries
+        The watch list to recommend from, where it came as a file.
+    lists
+        Watch lists of people who look for something together, packed.
+    """
     query = drop_defaults(model, query)
     response: RecommendResponse | None = None
     shared: SharedCards | None = None
     preferences = read_preferences(request)
     cards: list[Card] = []
     try:
-        if query.mode == "together" and query.names_someone:
-            shared = await build_together(request, service, model, query, preferences)
+        if query.mode == "together" and (query.names_someone or lists):
+            shared = await build_together(request, service, model, query, preferences, lists)
         elif query.names_someone or entries is not None:
             if query.mode == "user" and query.user is not None:
                 get_site(request).require_user(request, query.user)
@@ -137,6 +147,7 @@ async def show_list(
         if response is not None
         else [],
         "entries": entries,
+        "lists": lists,
         "may_rate": query.mode in ("favourites", "user", "taste", "like"),
         "unknown_user": query.mode == "user" and response is not None and response.kind != "existing_user",
         "titles": _list_titles(model, query, response, preferences),

@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from app.pages import feedback, files, for_you, lists, titles
+from app.pages import feedback, files, for_you, lists, titles, together
 from app.pages.ops import approvals, decisions, routes, session
 from app.pages.ops.prometheus import Prometheus
 from app.pages.ops.scheduler import Scheduler
@@ -13,7 +13,7 @@ from app.pages.site import build_site
 from app.service import Service
 from recsys.settings import Settings
 
-UPLOAD_PATHS: Final = (lists.PATH,)
+UPLOAD_PATHS: Final = (lists.PATH, together.PATH)
 
 
 def install_pages(app: FastAPI, service: Service, settings: Settings) -> None:
@@ -30,9 +30,8 @@ def install_pages(app: FastAPI, service: Service, settings: Settings) -> None:
     show_problems_as_pages(app)
     app.add_exception_handler(session.LoginNeededError, session.show_login)
     app.include_router(files.public_router)
-    operations = (routes.router, approvals.router, decisions.router)
-    for router in (for_you.router, lists.router, titles.router, feedback.router, files.router, *operations):
-        app.include_router(router)
+    for room in (for_you, lists, together, titles, feedback, files, routes, approvals, decisions):
+        app.include_router(room.router)
 
 
 def _find_web_address(address: str | None) -> str | None:

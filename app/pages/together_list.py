@@ -1,5 +1,6 @@
-"""The list of several visitors: ids, or favourites typed with commas between them."""
+"""The list of several visitors: ids, favourites typed with commas between them, or watch lists as files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,16 +9,19 @@ from fastapi import Request
 from app.models.serving import ServingModel
 from app.pages.cards import Card, build_card
 from app.pages.preferences import Preferences
-from app.pages.queries import PageQuery, read_number
+from app.pages.queries import MAX_GROUP, PageQuery, read_number
 from app.pages.requests import build_filters, shows_adult
 from app.pages.site import get_site
+from app.pages.uploads import read_entries
 from app.recommending.recommend import LIKED_RATING
 from app.recommending.together import SharedList, recommend_together
+from app.recommending.watch_lists import mark_items
 from app.schemas.problems import ProblemError
 from app.service import Service
 from app.stores.user_history import read_history
 from recsys.exceptions import UnknownTitleError
 from recsys.recommender import UserProfile
+from recsys.types import Mask
 
 MAX_TITLES = 20
 
@@ -40,15 +44,22 @@ class SharedCards:
 
 
 async def build_together(
-    request: Request, service: Service, model: ServingModel, query: PageQuery, preferences: Preferences
+    request: Request,
+    service: Service,
+    model: ServingModel,
+    query: PageQuery,
+    preferences: Preferences,
+    lists: Sequence[str] = (),
 ) -> SharedCards:
-    """Build the list of two to five of a group.
+    """Build the list of two to five of a group: those of the query, and one for each packed watch list.
 
     Raises
     ------
     ProblemError
         404 or 422 naming the person of whom nothing is known.
     """
+    if not 2 <= len(query.group) + len(lists) <= MAX_GROUP:
+        raise ProblemError(422, "group-size", f"two to {MAX_GROUP} people find a list together")
     group, profiles, notes = [], [], []
     adult = shows_adult(service, query)
     for number, text in enumerate(query.group, start=1):
@@ -67,10 +78,27 @@ async def build_together(
             notes += read
             group.append(f"Person {number}")
     allowed = model.filters.allow(build_filters(model, query.controls), adult=adult)
+    for number, packed in enumerate(lists, start=1):
+        profile, known = _read_list(model, packed)
+        profiles.append(profile)
+        allowed &= ~known
+        group.append(f"List {number}")
     found = await service.workers.run(
         lambda: recommend_together(model, profiles, allowed, query.controls.length + len(query.dismissed) + 5)
     )
     return SharedCards(tuple(group), _build_cards(model, found, group, query, preferences), tuple(notes))
+
+
+def _read_list(model: ServingModel, packed: str) -> tuple[UserProfile, Mask]:
+    """Return what a list rates, and the titles that have any other status than planned, `(n_items,)`."""
+    entries = read_entries(packed)
+    statuses = {entry.item_id: entry.status for entry in entries}
+    catalog = model.recommender.catalog
+    ratings = {entry.item_id: entry.rating for entry in entries if entry.rating}
+    item_ids = np.array(sorted(ratings), dtype=np.int64)
+    item_ids = item_ids[catalog.contains(item_ids)]
+    values = np.array([ratings[item_id] for item_id in item_ids.tolist()], dtype=np.float32)
+    return UserProfile(item_ids, values), mark_items(model, statuses, planned=False)
 
 
 def _read_favourites(model: ServingModel, text: str, adult: bool) -> tuple[UserProfile, list[str]]:

@@ -96,6 +96,36 @@ def test_an_unknown_title_is_told_with_titles_that_are_perhaps_meant(page_client
     assert 'href="/?f=30&amp;f=20">Naruto</a>' in page.text
 
 
+def test_lists_as_files_find_titles_together(page_client: TestClient) -> None:
+    token = find_token(page_client.get("/?mode=together").text)
+    ours = build_mal_xml(
+        build_mal_entry(1, "Cowboy Bebop", 9, "Completed"), build_mal_entry(19, "Monster", 0, "Completed")
+    )
+    theirs = build_mal_xml(build_mal_entry(30, "Neon Genesis Evangelion", 8, "Completed"))
+
+    def send(*contents: str, **fields: Any) -> Any:
+        files = [("files", (f"{number}.xml", content.encode())) for number, content in enumerate(contents)]
+        return page_client.post("/together", data={"token": token, **fields}, files=files or None)
+
+    both = send(ours, theirs)
+    assert both.status_code == 200
+    assert both.text.count("<span>List 2</span>") == len(find_titles(both.text)) == 10
+    # What is on anybody's list is seen, rated or not.
+    assert not {"Cowboy Bebop", "Monster", "Neon Genesis Evangelion"} & set(find_titles(both.text))
+    held = re.findall(r'name="held" value="([^"]+)"', both.text)
+    assert held == ["1.9.c 19.0.c", "30.8.c"]
+    again = send(held=held, k="20")
+    assert len(find_titles(again.text)) == 20
+    with_person = send(theirs, person="Trigun")
+    assert with_person.text.count("<span>Person 1</span>") == with_person.text.count("<span>List 1</span>") == 10
+    assert send(theirs).status_code == 422
+    assert send(held=["1.9.c"] * 6).status_code == 422
+    assert send("<nonsense", theirs).status_code == 422
+    plain = send(person=["Monster", "Trigun"])
+    assert str(plain.url).endswith("/?mode=together&person=Monster&person=Trigun")
+    assert page_client.post("/together", data={"token": "x", "person": "Monster"}).status_code == 403
+
+
 def test_taste_like_and_together_answer(page_client: TestClient) -> None:
     taste = page_client.get("/?mode=taste&g=Romance&w.Romance=5&no=Drama").text
     like = page_client.get("/?mode=like&like=cowboy+bebpo").text
