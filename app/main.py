@@ -50,6 +50,8 @@ STATEMENT_SECONDS = 4.0
 CONNECT_SECONDS = 2
 FORM_BYTES = 1 << 16  # what a form adds to a file of the greatest size
 MAX_UPLOAD_BYTES = MAX_COMPRESSED_BYTES + FORM_BYTES
+EXPLAIN_THREADS = 1
+EXPLAIN_SHARE = 8  # of requests that may wait or be computed, one in so many with reasons
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 logger = logging.getLogger(__name__)
@@ -144,6 +146,10 @@ def _build_service(settings: Settings, source: ModelSource, *, with_ledger: bool
         database=Database(engine, settings.database_seconds),
         cache=cache,
         workers=Workers(settings.work_threads, settings.max_waiting, settings.wait_seconds),
+        # A lane of its own: lists with reasons take several times as long, and must not stand before all others.
+        explainers=Workers(
+            EXPLAIN_THREADS, max(2, settings.max_waiting // EXPLAIN_SHARE), settings.wait_seconds, name="explain"
+        ),
         metrics=metrics,
         api_keys=ApiKeys(settings),
         limiter=limiter,
@@ -182,7 +188,7 @@ def _build_lifespan(service: Service, watch_seconds: float) -> Callable[[FastAPI
         follow = (stop, watch_seconds, service.challenger.refresh)
         thread = threading.Thread(target=watch, args=follow, name="watch-registry", daemon=True)
         thread.start()
-        with service.database, service.workers, service.challenger:
+        with service.database, service.workers, service.explainers, service.challenger:
             keys = asyncio.create_task(_follow_keys(service))
             yield
             keys.cancel()

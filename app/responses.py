@@ -49,7 +49,8 @@ async def build_response(
     cached = await service.cache.get(key)
     service.metrics.count_cache("miss" if cached is None else "hit")
     if cached is None:
-        response = await service.workers.run(lambda: _compute(service, production, model, query, stored))
+        lane = service.explainers if query.explain else service.workers
+        response = await lane.run(lambda: _compute(service, production, model, query, stored))
         kind, body = response.kind.encode(), response.model_dump_json().encode()
         await service.cache.put(key, kind + b"\n" + body, str(user_id) if stored is not None else "")
         if model is production:

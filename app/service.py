@@ -36,6 +36,7 @@ class Service:
     database: Database
     cache: ResponseCache
     workers: Workers
+    explainers: Workers
     metrics: ServiceMetrics
     api_keys: ApiKeys
     limiter: RateLimiter

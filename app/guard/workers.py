@@ -31,9 +31,14 @@ class Workers:
         Requests that wait or run at the same time.
     wait_seconds
         Longest time in the queue.
+    name
+        Of the threads.
     """
 
-    def __init__(self, n_threads: int | None = None, max_waiting: int = 64, wait_seconds: float = 2.0) -> None:
+    def __init__(
+        self, n_threads: int | None = None, max_waiting: int = 64, wait_seconds: float = 2.0, *, name: str = "work"
+    ) -> None:
+        self._name = name
         self._n_threads = n_threads or min(count_cpus(), _MOST_THREADS)
         self._max_waiting = max_waiting
         self._wait_seconds = wait_seconds
@@ -42,7 +47,7 @@ class Workers:
 
     def __enter__(self) -> Self:
         """Start the threads."""
-        self._threads = ThreadPoolExecutor(self._n_threads, thread_name_prefix="work")
+        self._threads = ThreadPoolExecutor(self._n_threads, thread_name_prefix=self._name)
         return self
 
     def __exit__(self, *_: object) -> None:

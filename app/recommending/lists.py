@@ -17,6 +17,7 @@ from recsys.recommender.retriever import RANKER
 from recsys.retrieval.base import ComparesTitles
 from recsys.types import ItemId, Mask
 
+MAX_EXPLAINED: Final = 20  # titles of a list that get reasons: each costs several scorings
 BEST_RATING: Final = 10.0  # of a requested title, where it stands for a history
 
 Reasons = list[tuple[Reason, ...]]
@@ -46,7 +47,10 @@ def make_list(model: ServingModel, request: RecommendRequest, profile: UserProfi
         raise _to_problem(error) from error
     if not request.explain:
         return ExplainedList(found)
-    return ExplainedList(found, explain(model.recommender, profile, found, request.algorithm))
+    n = MAX_EXPLAINED
+    first = Recommendations(found.item_ids[:n], found.scores[:n], found.predicted_ratings[:n])
+    reasons = explain(model.recommender, profile, first, request.algorithm)
+    return ExplainedList(found, [*reasons, *[()] * (len(found) - len(first))])
 
 
 def make_similar_list(model: ServingModel, request: RecommendRequest, item_id: ItemId, allowed: Mask) -> ExplainedList:

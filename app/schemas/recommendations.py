@@ -104,7 +104,7 @@ class RecommendRequest(RequestModel):
         description="Whether titles for adults only may be found and listed: genre Hentai or age rating Rx. "
         "null is as `OTAKU_ADULT` sets it, false by default.",
     )
-    explain: bool = Field(False, strict=True, description="Add reasons; several times slower.")
+    explain: bool = Field(False, strict=True, description="Add reasons to the first 20; several times slower.")
 
     @field_validator("user_preferences", "ratings", "watch_list", "liked", "filters", mode="before")
     @classmethod
@@ -171,7 +171,9 @@ class RecommendedItem(ResponseModel):
     synopsis: str | None
     predicted_rating: float | None = Field(description="1..10; for similar titles that of an anonymous user.")
     score: float = Field(description="Orders the list; comparable within one response only.")
-    reasons: list[RecommendationReason] = Field([], description="Strongest first; empty unless `explain` is true.")
+    reasons: list[RecommendationReason] = Field(
+        [], description="Strongest first; empty unless `explain` is true, and after the 20th title."
+    )
 
 
 class RecommendResponse(ResponseModel):
