@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 import recsys
-from app.api import imports, items, operations, recommendations, users
+from app.api import documentation, imports, items, operations, recommendations, users
 from app.api.openapi import build_openapi
 from app.api.problem_handlers import install_problem_handlers
 from app.guard.keys import ApiKeys, require_scopes
@@ -81,6 +81,8 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
         description=DESCRIPTION,
         lifespan=_build_lifespan(service, watch_seconds or settings.watch_seconds),
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.service = service
     paths = (imports.PATH, *(UPLOAD_PATHS if settings.shows_pages else ()))
@@ -102,6 +104,7 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
     app.add_middleware(RequestContext, metrics=service.metrics)
     install_problem_handlers(app)
     app.include_router(operations.public_router)
+    app.include_router(documentation.router)
     guarded: dict[str, list[APIRouter]] = {
         "recommend": [operations.router, recommendations.router, items.router, imports.router],
         "write": [users.router],

@@ -35,22 +35,28 @@ class SerializedResponse:
 
 
 async def build_response(
-    service: Service, production: ServingModel, query: RecommendRequest, request_id: str
+    service: Service,
+    production: ServingModel,
+    query: RecommendRequest,
+    request_id: str,
+    *,
+    shows_history: bool = True,
 ) -> SerializedResponse:
-    """Compute or find the response of one model version; raises as `app.recommending.recommend.recommend`."""
+    """Compute or find the response of one model version; arguments and errors as `app.recommending.recommend`."""
     if query.adult is None:
         query = query.model_copy(update={"adult": service.shows_adult})
     user_id = query.user_input if isinstance(query.user_input, int) else None
     model = service.challenger.choose(production, user_id)
     stored = await read_history(service.database, user_id) if user_id is not None else None
+    seen = "" if shows_history else "without history"
     key = build_key(
-        model.name, str(model.version), model.run_id, stored.digest if stored else "", _canonical_json(query)
+        model.name, str(model.version), model.run_id, stored.digest if stored else "", _canonical_json(query), seen
     )
     cached = await service.cache.get(key)
     service.metrics.count_cache("miss" if cached is None else "hit")
     if cached is None:
         lane = service.explainers if query.explain else service.workers
-        response = await lane.run(lambda: _compute(service, production, model, query, stored))
+        response = await lane.run(lambda: _compute(service, production, model, query, stored, shows_history))
         kind, body = response.kind.encode(), response.model_dump_json().encode()
         await service.cache.put(key, kind + b"\n" + body, str(user_id) if stored is not None else "")
         if model is production:
@@ -62,13 +68,18 @@ async def build_response(
 
 
 def _compute(
-    service: Service, production: ServingModel, model: ServingModel, query: RecommendRequest, stored: History | None
+    service: Service,
+    production: ServingModel,
+    model: ServingModel,
+    query: RecommendRequest,
+    stored: History | None,
+    shows_history: bool,
 ) -> RecommendResponse:
     """Build the response, after a model that learns users while it serves has learned this one."""
     if stored is not None and model is production and isinstance(query.user_input, int):
         ratings = dict(zip(stored.item_ids.tolist(), stored.ratings.tolist(), strict=True))
         service.learned.learn(model, query.algorithm, query.user_input, ratings)
-    return recommend(model, query, lambda _: stored, request_id="")
+    return recommend(model, query, lambda _: stored, request_id="", shows_history=shows_history)
 
 
 def _canonical_json(query: RecommendRequest) -> str:

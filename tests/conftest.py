@@ -103,7 +103,11 @@ def build_settings(**values: object) -> Settings:
 
     All platforms of the tests have one password of MLflow, since its clients look for it in the environment alone.
     """
-    named = {"mlflow_tracking_username": "otaku", "mlflow_tracking_password": SecretStr("of-the-tests")}
+    named: dict[str, object] = {
+        "mlflow_tracking_username": "otaku",
+        "mlflow_tracking_password": SecretStr("of-the-tests"),
+        "trial_seconds": 0,  # seconds for each version; tests/hostile has it
+    }
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
     return Settings.model_construct(**{**defaults, **named, **values})  # type: ignore[arg-type]
 

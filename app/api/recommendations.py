@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request, Response
 
 from app.api.openapi import document_problems
-from app.guard.keys import GuardedRoute
+from app.guard.keys import GuardedRoute, may
 from app.responses import build_response
 from app.schemas.recommendations import RecommendRequest, RecommendResponse
 from app.service import ModelDep, ServiceDep
@@ -21,6 +21,7 @@ async def post_recommend(
 ) -> Response:
     """Recommend titles to a user of the database, to a new user, or like a given title."""
     request_id = request.state.request_id
-    built = await build_response(service, model, body, request_id)
+    shows_history = may(request, "write")
+    built = await build_response(service, model, body, request_id, shows_history=shows_history)
     request.state.kind = built.kind
     return Response(built.with_id(request_id), media_type="application/json")

@@ -26,6 +26,7 @@ _DETAILS: Final = {
     414: f"the URL is longer than {MAX_URL_BYTES} bytes",
     429: "too many connections from one address",
     431: f"the headers are more than {MAX_HEADERS}, or larger than {MAX_HEADER_BYTES} bytes",
+    503: "too many connections are open; try again",
 }
 
 
@@ -112,6 +113,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._reads_headers, self._n_bytes = False, 0
         if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADER_BYTES:
             raise self._refused(431)
+        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
+            raise self._refused(503)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -178,6 +181,9 @@ def _build_response(status: int, detail: str) -> bytes:
     headers = (
         b"content-type: application/problem+json\r\n"
         b"x-content-type-options: nosniff\r\n"
+        b"x-frame-options: DENY\r\n"
+        b"referrer-policy: no-referrer\r\n"
+        b"content-security-policy: default-src 'none'; frame-ancestors 'none'\r\n"
         b"cache-control: no-store\r\n"
         b"connection: close\r\n"
         b"content-length: " + str(len(body)).encode() + b"\r\n\r\n"

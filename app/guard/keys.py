@@ -177,8 +177,13 @@ def get_client_name(request: Request) -> str:
     return client.name if client is not None else ""
 
 
+def may(request: Request, *scopes: str) -> bool:
+    """Whether the client that `GuardedRoute` has found has all of these scopes; without configured keys all may."""
+    client: Client | None = request.state.client
+    return client is None or client.may(scopes)
+
+
 def check_scope(request: Request, *scopes: str) -> None:
     """End a request whose client `GuardedRoute` has found with 403 unless it has all of these scopes."""
-    client: Client | None = request.state.client
-    if client is not None and not client.may(scopes):
+    if not may(request, *scopes):
         raise ProblemError(403, "scope-required", f"this needs a key with the scope {' and '.join(scopes)}")

@@ -44,7 +44,12 @@ class UserContext:
 
 
 def recommend(
-    model: ServingModel, request: RecommendRequest, read_history: ReadHistory, *, request_id: str
+    model: ServingModel,
+    request: RecommendRequest,
+    read_history: ReadHistory,
+    *,
+    request_id: str,
+    shows_history: bool = True,
 ) -> RecommendResponse:
     """Build the response of one model version.
 
@@ -52,6 +57,9 @@ def recommend(
     ----------
     read_history
         Called with the user id if the request has one; None for an unknown id.
+    shows_history
+        False for those who may ask for the lists of a user and read nothing stored: `watched` is empty then, and `kind`
+        the same for an id that nobody has.
 
     Raises
     ------
@@ -66,10 +74,11 @@ def recommend(
     context = build_user_context(model, request, read_history)
     allowed[model.recommender.catalog.positions(context.excluded_item_ids)] = False
     made = make_list_around(model, request, context.profile, allowed, context.statuses)
+    is_hidden = not shows_history and isinstance(request.user_input, int)
     return RecommendResponse(
-        kind=context.kind,
+        kind="existing_user" if is_hidden else context.kind,
         resolved=None,
-        watched=show_watched(model, context.profile),
+        watched=[] if is_hidden else show_watched(model, context.profile),
         recommendations=model.item_views.show_recommendations(made.found, made.reasons),
         ignored_item_ids=context.ignored_item_ids,
         model=show_model(model),

@@ -11,7 +11,7 @@ from app.main import create_app
 from recsys.settings import Settings
 from tests.app.harness import FolderSource, TestClient, open_client
 
-PUBLIC = {"/health/live", "/health/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
+PUBLIC = {"/health/live", "/health/ready", "/docs", "/docs/{name}", "/redoc", "/openapi.json"}
 JSON = {"Content-Type": "application/json"}
 KEYS = (SecretStr("first-key"), SecretStr("zweiter-schlüssel"))
 

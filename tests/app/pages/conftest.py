@@ -72,6 +72,7 @@ def build_page_settings(home: Path, database_url: str, **values: Any) -> Setting
         database_url=SecretStr(database_url),
         mlflow_tracking_uri="http://127.0.0.1:1",
         wait_seconds=20,
+        trial_seconds=0,
         database_seconds=20,
         rate_limit="100000/day",
         **values,
