@@ -11,6 +11,7 @@ from otaku.commands import (
     doctor,
     drift,
     evaluate,
+    history,
     import_list,
     ingest,
     keys,
@@ -45,10 +46,13 @@ app.command(rich_help_panel=_DATA)(sample.sample)
 app.command(rich_help_panel=_DATA)(ingest.ingest)
 app.command(rich_help_panel=_DATA)(simulate.simulate)
 app.command("import-list", rich_help_panel=_DATA)(import_list.import_list)
+app.command(rich_help_panel=_DATA)(history.arrivals)
+app.command(rich_help_panel=_DATA)(history.quarantine)
 app.add_typer(snapshots.app, name="snapshots", rich_help_panel=_DATA)
 app.command(rich_help_panel=_SERVICE)(retrain.retrain)
 app.command(rich_help_panel=_SERVICE, cls=evaluate.EvaluateCommand)(evaluate.evaluate)
-app.command(rich_help_panel=_SERVICE)(drift.drift)
+app.add_typer(drift.app, name="drift", rich_help_panel=_SERVICE)
+app.command(rich_help_panel=_SERVICE)(history.ledger)
 app.add_typer(approvals.app, name="models", rich_help_panel=_SERVICE)
 app.command(rich_help_panel=_SERVICE)(serve.serve)
 app.add_typer(keys.app, name="keys", rich_help_panel=_SERVICE)

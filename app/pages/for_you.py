@@ -104,7 +104,7 @@ async def show_list(
     entries
         The watch list to recommend from, where it came as a file.
     lists
-        Watch lists of people who look for something together, packed.
+        Watch lists of users who look for something together, packed.
     """
     query = drop_defaults(model, query)
     response: RecommendResponse | None = None

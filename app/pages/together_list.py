@@ -59,7 +59,7 @@ async def build_together(
         404 or 422 naming the person of whom nothing is known.
     """
     if not 2 <= len(query.group) + len(lists) <= MAX_GROUP:
-        raise ProblemError(422, "group-size", f"two to {MAX_GROUP} people find a list together")
+        raise ProblemError(422, "group-size", f"a group has two to {MAX_GROUP} users")
     group, profiles, notes = [], [], []
     adult = shows_adult(service, query)
     for number, text in enumerate(query.group, start=1):

@@ -1,14 +1,17 @@
 """`otaku drift`: does the model in Production still fit the users."""
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otaku.commands.history import list_drift
 from retrain_model.drift.options import (
+    DAY_FORMAT,
+    DAY_HELP,
     DEFAULTS,
     AgeDays,
-    Day,
     Psi,
     RestDays,
     UnknownShare,
@@ -20,8 +23,14 @@ if TYPE_CHECKING:
     from retrain_model.drift.job import DriftRow
 
 
+app = typer.Typer()
+app.command("list")(list_drift)
+
+
+@app.callback(invoke_without_command=True)
 def drift(
-    day: Day,
+    context: typer.Context,
+    day: Annotated[datetime | None, typer.Option(formats=[DAY_FORMAT], help=DAY_HELP)] = None,
     window_days: WindowDays = DEFAULTS.window_days,
     rest_days: RestDays = DEFAULTS.rest_days,
     psi: Psi = DEFAULTS.limits.psi_drifted,
@@ -34,6 +43,10 @@ def drift(
     A day that the nightly job measured shows its stored report; any other is measured now and nothing is stored but
     the report, below dry-run/ of the bucket.
     """
+    if context.invoked_subcommand is not None:
+        return
+    if day is None:
+        raise typer.BadParameter("name the day, like --day 2026-01-12", param_hint="'--day'")
     from otaku.console import running_settings, show_progress
     from recsys.connections import open_engine, open_registry, open_store
     from recsys.progress import track_stage

@@ -1,5 +1,6 @@
 """`otaku keys`: manage API keys in the database, which the service reads if OTAKU_API_KEYS contains `database`."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -41,8 +42,8 @@ def create_key(
 
 
 @app.command("list")
-def list_keys() -> None:
-    """List the API keys by name and digest."""
+def list_keys(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
+    """List the API keys by name and digest; the keys themselves are stored nowhere."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -51,6 +52,12 @@ def list_keys() -> None:
 
     with _open() as connection:
         keys = read_api_keys(connection)
+    if as_json:
+        found = [
+            {"name": key.name, "scopes": key.scopes, "limit": key.rate_limit, "digest": key.digest} for key in keys
+        ]
+        typer.echo(json.dumps(found, indent=2))
+        return
     if not keys:
         console.print("There is no key yet; `otaku keys create NAME` makes one.")
         return
@@ -63,8 +70,12 @@ def list_keys() -> None:
 @app.command("revoke")
 def revoke_keys(name: Name) -> None:
     """Revoke all keys of a name."""
-    from recsys.storage.api_keys import revoke_api_keys
+    from recsys.exceptions import ConfigurationError
+    from recsys.storage.api_keys import read_api_keys, revoke_api_keys
 
     with _open() as connection:
         n_revoked = revoke_api_keys(connection, name)
+        known = sorted({key.name for key in read_api_keys(connection)})
+    if not n_revoked:
+        raise ConfigurationError(f"no key is named {name!r}; there are keys of: {', '.join(known) or 'nobody'}")
     typer.echo(f"{n_revoked} key{'s' if n_revoked != 1 else ''} of {name!r} revoked.")

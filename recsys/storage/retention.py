@@ -59,7 +59,7 @@ def plan_pruning(
     keep
         Newest versions that stay beside those that can never go.
     now
-        When dry runs are judged by their age; the present by default.
+        The moment that the age of dry runs is measured to; the present by default.
 
     Raises
     ------

@@ -32,7 +32,9 @@ class DriftRules:
 
 DEFAULTS: Final = DriftRules()
 
-Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day of the report, like 2026-01-12.")]
+DAY_FORMAT: Final = "%Y-%m-%d"
+DAY_HELP: Final = "The day of the report, like 2026-01-12."
+Day = Annotated[datetime, typer.Option(formats=[DAY_FORMAT], help=DAY_HELP)]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Measure any day; write no row, and the report below dry-run/ of the bucket.")
 ]

@@ -26,7 +26,7 @@ def walk_commands(group: Any, prefix: tuple[str, ...] = ()) -> Iterator[str]:
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from walk_commands(command, (*prefix, name))
-        elif not command.hidden:
+        if not command.hidden and (not hasattr(command, "commands") or command.invoke_without_command):
             yield " ".join((*prefix, name))
 
 

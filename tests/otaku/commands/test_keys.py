@@ -1,5 +1,6 @@
 """`otaku keys` against a real table, in this process."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -34,8 +35,11 @@ def test_a_key_is_made_listed_and_revoked(runner: CliRunner, settings: Settings)
     listed = runner.invoke(app, ["keys", "list"]).stdout
     assert "the [/pages]" in listed
     assert key not in listed
+    (found,) = json.loads(runner.invoke(app, ["keys", "list", "--json"]).stdout)
+    assert (found["name"], found["rate_limit"], found["digest"]) == ("the [/pages]", "9/second", stored.digest)
     assert runner.invoke(app, ["keys", "revoke", "the [/pages]"]).stdout == "1 key of 'the [/pages]' revoked.\n"
-    assert runner.invoke(app, ["keys", "revoke", "nobody"]).stdout == "0 keys of 'nobody' revoked.\n"
+    with pytest.raises(ConfigurationError, match="no key is named 'nobody'; there are keys of: "):
+        runner.invoke(app, ["keys", "revoke", "nobody"], catch_exceptions=False)
 
 
 @pytest.mark.parametrize("wrong", [["--scope", "everything"], ["--limit", "often"]])
