@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,10 +54,7 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="Print JSON i
     with _open() as connection:
         keys = read_api_keys(connection)
     if as_json:
-        found = [
-            {"name": key.name, "scopes": key.scopes, "limit": key.rate_limit, "digest": key.digest} for key in keys
-        ]
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps([asdict(key) for key in keys], indent=2))
         return
     if not keys:
         console.print("There is no key yet; `otaku keys create NAME` makes one.")
