@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     algorithms: Annotated[tuple[str, ...] | None, NoDecode] = None
     hybrid_weights: Annotated[tuple[float, float, float] | None, NoDecode] = None
     dropped_rating: int | None = Field(None, ge=1, le=10)
+    relevance_losses: Annotated[tuple[Literal["lambdarank", "binary"], ...] | None, NoDecode] = Field(
+        None, min_length=1
+    )
+    relevance_boosters: int | None = Field(None, ge=1, le=16)
     model_name: str = "anime-recommender"
     gate_alpha: float = Field(0.05, gt=0, lt=1)
     gate_margin: float = Field(0.01, ge=0, lt=1)
@@ -111,7 +115,14 @@ class Settings(BaseSettings):
         return _check_url(value)
 
     @field_validator(
-        "api_keys", "cors_origins", "allowed_hosts", "trusted_proxies", "algorithms", "hybrid_weights", mode="before"
+        "api_keys",
+        "cors_origins",
+        "allowed_hosts",
+        "trusted_proxies",
+        "algorithms",
+        "hybrid_weights",
+        "relevance_losses",
+        mode="before",
     )
     @classmethod
     def _split_commas(cls, value: object) -> object:

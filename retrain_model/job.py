@@ -17,7 +17,7 @@ from recsys.gate.decision import Action
 from recsys.gate.gate import PromotionGate
 from recsys.gate.guardrails import GuardrailLimits
 from recsys.progress import OnProgress, ignore_progress, track_stage
-from recsys.ranking.params import get_preset
+from recsys.ranking.params import Preset, get_preset
 from recsys.retrieval.standalone import select_standalone
 from recsys.settings import Settings, load_settings
 from recsys.storage.database import migrate
@@ -90,6 +90,23 @@ def build_params(settings: Settings) -> dict[str, dict[str, Any]]:
     return {"hybrid": dict(zip(names, settings.hybrid_weights, strict=True))}
 
 
+def build_preset(name: str, settings: Settings) -> Preset:
+    """Look a preset up and put what the settings say in its place.
+
+    Raises
+    ------
+    ConfigurationError
+        Names the presets that exist.
+    """
+    preset = get_preset(name)
+    return replace(
+        preset,
+        dropped_rating=settings.dropped_rating,
+        losses=settings.relevance_losses or preset.losses,
+        n_boosters=settings.relevance_boosters or preset.n_boosters,
+    )
+
+
 @contextmanager
 def open_context(
     as_of: date,
@@ -132,7 +149,7 @@ def open_context(
         store.ensure_bucket()
         yield RetrainContext(
             as_of=as_of,
-            preset=replace(get_preset(preset), dropped_rating=settings.dropped_rating),
+            preset=build_preset(preset, settings),
             engine=engine,
             store=store,
             registry=registry,

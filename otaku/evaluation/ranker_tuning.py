@@ -11,7 +11,7 @@ import numpy as np
 
 from otaku.evaluation.harness import EvaluationHarness
 from recsys.evaluation.tuning import METRIC, OnTrial, ignore_trial, search
-from recsys.ranking.ranker import train_head
+from recsys.ranking.joined_head import train_joined_head
 from recsys.recommender.fitting import train_heads
 from recsys.recommender.retriever import RANKER
 from recsys.retrieval.spec import Range
@@ -33,7 +33,7 @@ SPACE: Final[Mapping[str, Range]] = {
 def tune_ranker(
     harness: EvaluationHarness, *, n_trials: int, seed: int, journal: Path, on_trial: OnTrial = ignore_trial
 ) -> dict[str, Any]:
-    """Search the parameters of the relevance head; candidates are featurised once for all trials.
+    """Search the parameters that the boosters of the relevance head share; candidates are featurised once for all trials.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ def tune_ranker(
     n_trials, journal, on_trial
         As in `recsys.evaluation.tuning.tune`, and so is what is returned.
     """
-    head = harness.preset.relevance
+    preset, head = harness.preset, harness.preset.relevance
     n_threads, training_data = harness.inputs.n_threads, harness.training_data
-    fitted = train_heads(training_data, harness.preset, seed=harness.inputs.seed, n_threads=n_threads).recommender
+    fitted = train_heads(training_data, preset, seed=harness.inputs.seed, n_threads=n_threads).recommender
 
     def measure(params: Mapping[str, Any]) -> float:
-        trained = train_head(
-            replace(head, **params),
+        trained = train_joined_head(
+            replace(preset, relevance=replace(head, **params)).list_members(),
             training_data.train.schema,
             training_data.train.relevance,
             training_data.validation.relevance,

@@ -13,21 +13,23 @@ _METRICS = {"l1": "mean absolute error"}
 
 
 def plot_learning_curves(curves: Curves, best_iterations: Mapping[str, int]) -> Figure:
-    """Draw each head's validation metric over the trees, with the iteration that was kept.
+    """Draw each head's validation metric over the trees, with the trees that were kept where it is one booster.
 
     Parameters
     ----------
     curves
-        By head, data set and metric, as LightGBM records them.
+        By head, data set or booster, and metric, as LightGBM records them.
+    best_iterations
+        Trees that are kept of each head.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for column, (head, sets) in enumerate(sorted(curves.items()), start=1):
         axes = figure.add_subplot(1, max(len(curves), 1), column)
         for name, metrics in sets.items():
             for metric, values in metrics.items():
-                axes.plot(range(1, len(values) + 1), values, color=_BLUE, label=name)
+                axes.plot(range(1, len(values) + 1), values, color=_BLUE if len(sets) == 1 else None, label=name)
                 axes.set_ylabel(_METRICS.get(metric, metric.upper()))
-        if best_iterations.get(head):
+        if best_iterations.get(head) and len(sets) == 1:
             axes.axvline(best_iterations[head], color=_ORANGE, linestyle="--", label=f"kept {best_iterations[head]}")
         axes.set_title(f"{head} head", loc="left")
         axes.set_xlabel("trees")

@@ -1,11 +1,14 @@
 """Hyper-parameters of the two heads, by preset; logged with every run."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from recsys.exceptions import ConfigurationError
 from recsys.features.ranking_features import DEFAULT_GROUPS, ORIGINAL_GROUPS
+
+# Losses of the relevance head, and how much a booster of each counts in the mean.
+LOSS_WEIGHTS: Final[Mapping[str, float]] = {"lambdarank": 1.0, "binary": 1.0}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ class Preset:
     dropped_rating
         Rating 1..10 that a title counts as which a training user dropped without rating it; None leaves it out. It is
         a target of both heads, and never part of a history: served histories know no such ratings.
+    losses, n_boosters
+        The relevance head is the mean of so many boosters of each loss, which differ by their seeds. Its other
+        parameters are those of `relevance`.
     """
 
     name: str
@@ -68,13 +74,21 @@ class Preset:
     relevance: HeadParams
     rating: HeadParams
     dropped_rating: int | None = None
+    losses: tuple[str, ...] = ("lambdarank",)
+    n_boosters: int = 1
+
+    def list_members(self) -> tuple[HeadParams, ...]:
+        """List the parameters of each booster of the relevance head, the losses in turn."""
+        return tuple(replace(self.relevance, objective=loss) for _ in range(self.n_boosters) for loss in self.losses)
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Preset":
         """Read back what `dataclasses.asdict` and JSON made of a preset; earlier names of presets are mapped."""
         name = RENAMED_PRESETS.get(stored["name"], stored["name"])
         heads = {name: HeadParams(**stored[name]) for name in ("relevance", "rating")}
-        return cls(**{**stored, "name": name, "groups": tuple(stored["groups"]), **heads})
+        # Recipes from before there were several boosters name no losses.
+        losses = tuple(stored.get("losses", (heads["relevance"].objective,)))
+        return cls(**{**stored, "name": name, "groups": tuple(stored["groups"]), "losses": losses, **heads})
 
 
 def _original_head(objective: str) -> HeadParams:
@@ -116,6 +130,8 @@ PRESETS: Final[Mapping[str, Preset]] = {
         negative_share=0.3,
         relevance=_default_head("lambdarank"),
         rating=_default_head("regression"),
+        losses=("lambdarank", "binary"),
+        n_boosters=2,
     ),
     "original": Preset(
         name="original",

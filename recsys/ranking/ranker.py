@@ -1,7 +1,7 @@
 """The second stage: two LightGBM heads over one feature schema.
 
-The relevance head (lambdarank) orders the list and is evaluated by NDCG@10; the rating head (regression) predicts the
-rating shown to users and is evaluated by mean absolute error.
+The relevance head (the mean of ranking and classification losses) orders the list and is evaluated by NDCG@10; the
+rating head (regression) predicts the rating shown to users and is evaluated by mean absolute error.
 """
 
 import logging
@@ -16,6 +16,7 @@ import numpy as np
 from recsys.exceptions import ArtifactError, SchemaMismatchError, UnsupportedForestError
 from recsys.features.schema import FeatureSchema
 from recsys.files import read_text
+from recsys.ranking.ensemble import compute_importance
 from recsys.ranking.forest_checks import check_forest_text
 from recsys.ranking.params import HeadParams
 from recsys.types import Floats, Positions
@@ -62,10 +63,22 @@ class TrainingTable:
 
 @dataclass(frozen=True)
 class TrainedHead:
-    """A booster, its learning curves by data set and metric, and the iteration that validated best."""
+    """A booster and its training history.
+
+    Parameters
+    ----------
+    curves
+        Learning curves by data set and metric; of joined boosters by booster and metric.
+    n_trees
+        Trees that are kept: up to the iteration that validated best.
+    importance
+        By feature, its share of the gain; all add up to 1.
+    """
 
     booster: lgb.Booster
     curves: Mapping[str, Mapping[str, list[float]]]
+    n_trees: int
+    importance: Mapping[str, float]
 
 
 def train_head(
@@ -85,7 +98,8 @@ def train_head(
     on_iteration
         Called with trees grown and trees at most; after an early stop with trees grown twice.
     """
-    metric = {"metric": "ndcg", "eval_at": [10]} if params.objective == "lambdarank" else {"metric": "l1"}
+    # Where there are lists, the best list stops the training, whatever the loss.
+    metric = {"metric": "l1"} if train.group_sizes is None else {"metric": "ndcg", "eval_at": [10]}
     # Threads that share few rows wait for one another more than they work.
     n_threads = min(n_threads, 1 + len(train.labels) // ROWS_PER_THREAD)
     settings = params.to_lightgbm(seed=seed, n_threads=n_threads) | metric
@@ -112,7 +126,7 @@ def train_head(
     )
     if booster.current_iteration() < params.n_estimators:
         on_iteration(booster.current_iteration(), booster.current_iteration())
-    return TrainedHead(booster, curves)
+    return TrainedHead(booster, curves, booster.best_iteration, compute_importance([booster]))
 
 
 @dataclass(frozen=True)

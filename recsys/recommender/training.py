@@ -19,8 +19,9 @@ from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import compute_ranking_features
 from recsys.features.schema import FeatureSchema
+from recsys.ranking.joined_head import train_joined_head
 from recsys.ranking.params import Preset
-from recsys.ranking.ranker import Ranker, TrainedHead, TrainingTable, compute_rating_offsets, train_head
+from recsys.ranking.ranker import Ranker, TrainedHead, TrainingTable, compute_rating_offsets
 from recsys.recommender.retriever import Retriever
 from recsys.retrieval.first_stage import FirstStage
 from recsys.types import Floats, Positions, RatingMatrix
@@ -148,9 +149,10 @@ def train_ranker(
     validation.schema.check(train.schema.names)
     tables = {"relevance": (train.relevance, validation.relevance)}
     tables["rating"] = (_subtract_offsets(train), _subtract_offsets(validation))
+    members = {"relevance": preset.list_members(), "rating": (preset.rating,)}
     heads = {
-        name: train_head(
-            getattr(preset, name),
+        name: train_joined_head(
+            members[name],
             train.schema,
             *tables[name],
             seed=seed,

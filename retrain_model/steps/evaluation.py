@@ -151,6 +151,7 @@ def _register(
     training = json.loads((output / TRAINING).read_text())
     params = {name: recipe[name] for name in ("as_of", "seed", "text_model")}
     params |= {f"{head}.{name}": value for head in ("relevance", "rating") for name, value in preset[head].items()}
+    params |= {f"relevance.{name}": preset[name] for name in ("losses", "n_boosters")}
     metrics = {f"{name}.{metric}": value for name, table in means.items() for metric, value in table.items()}
     counts = {"n_test_users": len(eval_set.users.user_ids), "n_training_users": eval_set.n_training_users}
     registry.log(

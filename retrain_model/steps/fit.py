@@ -184,12 +184,9 @@ def _train(context: RetrainContext, scratch: Path, folder: Path) -> None:
         "n_users": fitted.n_users,
         "n_rows": trained.n_rows,
         "n_features": len(trained.ranker.schema.names),
-        "best_iterations": {name: head.booster.best_iteration for name, head in trained.heads.items()},
+        "best_iterations": {name: head.n_trees for name, head in trained.heads.items()},
         "curves": {name: head.curves for name, head in trained.heads.items()},
-        "importance": {
-            name: dict(zip(trained.ranker.schema.names, head.booster.feature_importance("gain").tolist(), strict=True))
-            for name, head in trained.heads.items()
-        },
+        "importance": {name: dict(head.importance) for name, head in trained.heads.items()},
     }
     (folder / TRAINING).write_text(json.dumps(report, indent=1))
     (folder / ENVIRONMENT).write_text(json.dumps(describe_environment(context.n_threads), indent=1))

@@ -5,8 +5,9 @@ from pydantic import ValidationError
 
 from recsys.exceptions import ConfigurationError
 from recsys.gate.gate import PromotionGate
+from recsys.ranking.params import get_preset
 from recsys.settings import Settings
-from retrain_model.job import build_gate, build_params
+from retrain_model.job import build_gate, build_params, build_preset
 
 
 def test_the_default_settings_are_the_default_rules() -> None:
@@ -55,3 +56,16 @@ def test_models_beside_the_first_stage_are_chosen_and_weighed_by_settings(monkey
     monkeypatch.setenv("OTAKU_HYBRID_WEIGHTS", "2,much,1")
     with pytest.raises(ValidationError, match="hybrid_weights"):
         Settings(_env_file=None)  # type: ignore[call-arg]
+
+
+def test_number_and_losses_of_the_boosters_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("default", "original"):
+        assert build_preset(name, Settings(_env_file=None)) == get_preset(name)  # type: ignore[call-arg]
+    monkeypatch.setenv("OTAKU_RELEVANCE_LOSSES", "binary, lambdarank")
+    monkeypatch.setenv("OTAKU_RELEVANCE_BOOSTERS", "3")
+    preset = build_preset("default", Settings(_env_file=None))  # type: ignore[call-arg]
+    assert [member.objective for member in preset.list_members()] == ["binary", "lambdarank"] * 3
+    for name, value in (("LOSSES", "hinge"), ("LOSSES", ","), ("BOOSTERS", "0"), ("BOOSTERS", "17")):
+        with monkeypatch.context() as wrong, pytest.raises(ValidationError, match=f"relevance_{name.lower()}"):
+            wrong.setenv(f"OTAKU_RELEVANCE_{name}", value)
+            Settings(_env_file=None)  # type: ignore[call-arg]

@@ -55,6 +55,11 @@ def test_pictures_show_what_they_were_given() -> None:
     assert [text.get_text() for text in relevance.get_legend().get_texts()] == ["validation"]
     assert draw(figure).startswith(b"\x89PNG")
 
+    several = {"relevance": {"1: lambdarank": {"ndcg@10": [0.2, 0.3]}, "2: binary": {"ndcg@10": [0.1, 0.3, 0.2]}}}
+    (relevance,) = plot_learning_curves(several, {"relevance": 4}).axes
+    assert [text.get_text() for text in relevance.get_legend().get_texts()] == ["1: lambdarank", "2: binary"]
+    assert len({line.get_color() for line in relevance.lines}) == 2
+
     gains = {"rating": {"age": 3.0, "year": 1.0, "type": 0.0}, "relevance": {"age": 0.0}}
     figure = plot_importance(gains, n_shown=2)
     bars = figure.axes[0].patches

@@ -1,0 +1,84 @@
+"""Train a head as several boosters, of other losses and other seeds, joined into one."""
+
+from collections.abc import Callable
+
+import lightgbm as lgb
+import numpy as np
+
+from recsys.exceptions import SchemaMismatchError
+from recsys.features.schema import FeatureSchema
+from recsys.ranking.ensemble import compute_importance, compute_spread, join_boosters
+from recsys.ranking.params import LOSS_WEIGHTS, HeadParams
+from recsys.ranking.ranker import TrainedHead, TrainingTable, train_head
+from recsys.types import Floats, Positions
+
+
+def train_joined_head(
+    members: tuple[HeadParams, ...],
+    schema: FeatureSchema,
+    train: TrainingTable,
+    validation: TrainingTable,
+    *,
+    seed: int,
+    n_threads: int,
+    on_iteration: Callable[[int, int], None] = lambda _done, _total: None,
+) -> TrainedHead:
+    """Train one booster for each member, each with a seed of its own, and join them.
+
+    A booster counts with the weight of its loss, in units of the spread of its scores among the candidates of a
+    validation user. A single one is left as it is.
+
+    Parameters
+    ----------
+    on_iteration
+        Called with trees grown and trees at most, of all boosters together.
+
+    Raises
+    ------
+    SchemaMismatchError
+        If several boosters are asked for and the validation table has no query groups.
+    """
+    if len(members) > 1 and validation.group_sizes is None:
+        raise SchemaMismatchError("several boosters are weighed by query groups, and the validation table has none")
+    total, before, heads = sum(member.n_estimators for member in members), 0, []
+    for number, member in enumerate(members):
+
+        def report(done: int, most: int, start: int = before, grown: int = member.n_estimators) -> None:
+            # After an early stop a booster is complete with fewer trees.
+            on_iteration(start + (grown if done == most else done), total)
+
+        own = derive_seed(seed, number)
+        heads.append(train_head(member, schema, train, validation, seed=own, n_threads=n_threads, on_iteration=report))
+        before += member.n_estimators
+    return heads[0] if len(heads) == 1 else _join(members, heads, validation)
+
+
+def derive_seed(seed: int, number: int) -> int:
+    """Derive the seed of a booster from that of the head; the first one has the head's own."""
+    return seed if number == 0 else int(np.random.SeedSequence((seed, number)).generate_state(1)[0] >> 1)
+
+
+def compute_factors(
+    members: tuple[HeadParams, ...], boosters: list[lgb.Booster], features: Floats, group_sizes: Positions
+) -> list[float]:
+    """Compute what the score of each booster is multiplied by in the mean; 0 for one that orders nothing."""
+    spreads = [
+        compute_spread(np.asarray(booster.predict(features, raw_score=True, num_threads=1)), group_sizes)
+        for booster in boosters
+    ]
+    weights = [LOSS_WEIGHTS.get(member.objective, 1.0) for member in members]
+    return [
+        weight / (spread * sum(weights)) if spread > 0 else 0.0 for weight, spread in zip(weights, spreads, strict=True)
+    ]
+
+
+def _join(members: tuple[HeadParams, ...], heads: list[TrainedHead], validation: TrainingTable) -> TrainedHead:
+    boosters, sizes = [head.booster for head in heads], validation.group_sizes
+    curves = {
+        f"{number}: {member.objective}": head.curves["validation"]
+        for number, (member, head) in enumerate(zip(members, heads, strict=True), start=1)
+    }
+    factors = compute_factors(members, boosters, validation.features, np.asarray(sizes))
+    return TrainedHead(
+        join_boosters(boosters, factors), curves, sum(head.n_trees for head in heads), compute_importance(boosters)
+    )
