@@ -33,7 +33,7 @@ SPACE: Final[Mapping[str, Range]] = {
 def tune_ranker(
     harness: EvaluationHarness, *, n_trials: int, seed: int, journal: Path, on_trial: OnTrial = ignore_trial
 ) -> dict[str, Any]:
-    """Search the parameters that the boosters of the relevance head share; candidates are featurised once for all trials.
+    """Search the parameters of the relevance head's boosters; candidates are featurised once for all trials.
 
     Parameters
     ----------

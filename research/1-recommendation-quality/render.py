@@ -1,9 +1,10 @@
 """Render what `measure.py` found: `python research/1-recommendation-quality/render.py [RESULTS [FOLDER]]`.
 
-Without arguments the results.json beside this file becomes the README.md beside this file. A splits.json beside it, as
-`crossvalidate.py` writes it, is rendered as well, and so is an ablations.json: the results of another run of
-`measure.py`, of the ranker and of rankers that lack a group of features. Hand-written findings go into findings.md of
-that folder and stand above the tables; every number below comes from the results.
+Without arguments the results.json beside this file becomes the README.md beside this file. What stands beside it is
+rendered as well: splits.json and learning_curve.json, as `crossvalidate.py` and `learning_curve.py` write them, and
+ablations.json, the results of another run of `measure.py`, of the ranker and of rankers that lack a group of features.
+Hand-written findings go into findings.md of that folder and stand above the tables; every number below comes from the
+results.
 """
 
 import json
@@ -89,6 +90,30 @@ everything was tuned on never are: {splits["n_users"]:,} evaluation users in all
                 f"Split by split: {lifts}."
             )
     return "\n\n".join(parts)
+
+
+def describe_curve(results: Results) -> str:
+    """Show what more training users bring."""
+    curve = results.get("learning_curve")
+    if not curve:
+        return ""
+    names = list(curve["shares"][0]["models"])
+    rows = [
+        [
+            f"{found['share']} %: {found['n_training_users']:,} users",
+            *(format_metric(found["models"][name]["mean"]) for name in names),
+            *(format_difference(found["models"][name]["versus"]) for name in names[1:]),
+        ]
+        for found in curve["shares"]
+    ]
+    first, other = names[0], NAMES.get(curve["reference"], curve["reference"])
+    head = ["trained on", *(NAMES.get(name, name) for name in names)]
+    head += [f"{NAMES.get(name, name)} minus {other}" for name in names if name != first]
+    return f"""## How good with how much data
+
+The same test users, and models that were trained on a part of the training users (`learning_curve.py`); NDCG@10.
+
+{tabulate(head, rows)}{curve.get("note", "")}"""
 
 
 def describe_costs(models: Mapping[str, Any]) -> str:
@@ -231,6 +256,7 @@ users. The protocol in full: [docs/evaluation.md](../../docs/evaluation.md).""",
         "![Predicted and given ratings](calibration.svg)" if results["reliability"].get(RANKER) else "",
         describe_ablation(results),
         describe_cold(results),
+        describe_curve(results),
         "## Tuning",
         describe_tuning(results),
         "## Time and memory",
@@ -264,7 +290,7 @@ def main() -> None:
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "results.json"
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE
     results = json.loads(source.read_text(encoding="utf-8"))
-    for also in ("splits", "ablations"):
+    for also in ("splits", "ablations", "learning_curve"):
         if (beside := source.with_name(f"{also}.json")).exists():
             results[also] = json.loads(beside.read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from recsys.data.sample_world import write_sample_world
-from recsys.data.splits import TEST, VALIDATION, assign_groups
+from recsys.data.splits import TEST, TRAIN, VALIDATION, assign_groups
 
 FOLDER = Path(__file__).parents[2] / "research" / "1-recommendation-quality"
 MODELS = ("popular", "ease")
@@ -103,3 +104,32 @@ def test_no_more_splits_than_there_are_users_for(work: Path, tmp_path: Path) -> 
     done = run("crossvalidate.py", work.parent / "data", tmp_path, "--splits", 10)
     assert done.returncode == 2
     assert "invalid choice: 10" in done.stderr
+
+
+@pytest.mark.e2e
+def test_a_learning_curve_takes_training_users_away_and_nobody_else(work: Path, tmp_path: Path) -> None:
+    done = run("learning_curve.py", work.parent / "data", tmp_path, "--models", "popular,ease", "--shares", "40,100")
+    assert done.returncode == 0, done.stderr
+    worlds = [pd.read_parquet(tmp_path / f"share-{share}" / "world" / "ratings.parquet") for share in (40, 100)]
+    users = [set(world["user_id"]) for world in worlds]
+    groups = dict(zip(sorted(users[1]), assign_groups(np.array(sorted(users[1]))), strict=True))
+    assert users[0] < users[1]
+    assert {groups[user] for user in users[1] - users[0]} == {TRAIN}
+    found = json.loads((tmp_path / "learning_curve.json").read_text())
+    sizes = [share["n_training_users"] for share in found["shares"]]
+    assert 0.2 < sizes[0] / sizes[1] < 0.6
+    assert found["shares"][1]["models"]["popular"]["versus"] is None
+
+    shutil.copy(work / "results.json", tmp_path)
+    assert run("render.py", tmp_path / "results.json", tmp_path / "page").returncode == 0
+    page = (tmp_path / "page" / "README.md").read_text(encoding="utf-8")
+    mean = found["shares"][0]["models"]["ease"]["mean"]
+    assert f"| 40 %: {sizes[0]} users |" in page
+    assert f"{mean['mean']:.3f} ({mean['low']:.3f} to {mean['high']:.3f})" in page
+
+
+@pytest.mark.slow
+def test_a_share_beyond_everybody_is_refused(work: Path, tmp_path: Path) -> None:
+    done = run("learning_curve.py", work.parent / "data", tmp_path, "--shares", "50,101")
+    assert done.returncode == 1
+    assert "--shares 50,101: give percentages from 1 to 100" in done.stderr

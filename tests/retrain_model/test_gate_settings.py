@@ -65,7 +65,12 @@ def test_number_and_losses_of_the_boosters_are_settings(monkeypatch: pytest.Monk
     monkeypatch.setenv("OTAKU_RELEVANCE_BOOSTERS", "3")
     preset = build_preset("default", Settings(_env_file=None))  # type: ignore[call-arg]
     assert [member.objective for member in preset.list_members()] == ["binary", "lambdarank"] * 3
-    for name, value in (("LOSSES", "hinge"), ("LOSSES", ","), ("BOOSTERS", "0"), ("BOOSTERS", "17")):
-        with monkeypatch.context() as wrong, pytest.raises(ValidationError, match=f"relevance_{name.lower()}"):
-            wrong.setenv(f"OTAKU_RELEVANCE_{name}", value)
-            Settings(_env_file=None)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("LOSSES", "hinge"), ("LOSSES", ","), ("BOOSTERS", "0"), ("BOOSTERS", "17")]
+)
+def test_wrong_boosters_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"OTAKU_RELEVANCE_{name}", value)
+    with pytest.raises(ValidationError, match=f"relevance_{name.lower()}"):
+        Settings(_env_file=None)  # type: ignore[call-arg]
