@@ -17,9 +17,10 @@ from recsys.ranking.params import get_preset
 from recsys.recommender import Recommender
 from recsys.recommender.retriever import Retriever
 from recsys.recommender.training import build_tables, train_ranker
+from recsys.retrieval.ease_mixture import EaseMixture
 from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.first_stage import fit_first_stage
-from recsys.retrieval.item_item import Ease, ItemKnn
+from recsys.retrieval.item_item import ItemKnn
 from recsys.retrieval.popular import Popular
 from recsys.retrieval.registry import MODELS
 
@@ -95,8 +96,8 @@ def tiny_recommender(seed: int = 0) -> Recommender:
     catalog, interactions = tiny_world()
     users = build_users(interactions, catalog)
 
-    def make_models() -> list[Ease | Als | ItemKnn | LightFm | Popular]:
-        return [Ease(), Als(n_factors=8, seed=seed), ItemKnn(), LightFm(n_components=8, seed=seed), Popular()]
+    def make_models() -> list[EaseMixture | Als | ItemKnn | LightFm | Popular]:
+        return [EaseMixture(), Als(n_factors=8, seed=seed), ItemKnn(), LightFm(n_components=8, seed=seed), Popular()]
 
     first_stage = fit_first_stage(users.history, catalog, make_models)
     vectors = np.random.default_rng(seed).normal(size=(len(catalog), 384)).astype(np.float32)

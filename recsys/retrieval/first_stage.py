@@ -101,10 +101,11 @@ class FirstStage:
             If no model is stored, or a file is missing, truncated or altered.
         """
         stored = {path.name.split(".")[0] for path in directory.glob("*.*")}
-        found = {spec.key: type(spec.unfitted) for spec in registry.MODELS if spec.key in stored}
-        if not found:
+        # Baselines may share the key of a first-stage model, which is the one that is stored.
+        specs = {spec.key: registry.find_spec(spec.key) for spec in registry.MODELS if spec.key in stored}
+        if not specs:
             raise ArtifactError(f"no first-stage model is stored in {directory.name}")
-        return cls({key: model.load(directory) for key, model in found.items()})
+        return cls({key: type(spec.unfitted).load(directory) for key, spec in specs.items() if spec is not None})
 
 
 def fit_first_stage(

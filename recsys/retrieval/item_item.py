@@ -91,30 +91,78 @@ class Ease(ItemItem):
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
         """Solve the ridge regression of every title on all others, in closed form."""
-        n_ratings = np.bincount(ratings.indices, minlength=ratings.shape[1])
-        frequent = np.flatnonzero(n_ratings >= min(self.min_ratings, n_ratings.max(initial=1)))
-        inputs = map_values(ratings, EVIDENCE)[:, frequent]
-        outputs = map_values(ratings, LIKED)[:, frequent]
-        weighted = (diags(self._compute_user_weights(ratings)) @ inputs).T
-        franchises = compute_franchises(catalog)[frequent]
-        related = self.franchise_weight * (franchises[:, None] == franchises[None, :])
-        gram = (weighted @ inputs).toarray().astype(np.float64)
-        penalties = self.regularisation + self.dropout / (1 - self.dropout) * np.diag(gram)
-        gram += related
-        gram[np.diag_indices_from(gram)] += penalties
-        inverse = cho_solve(cho_factor(gram, overwrite_a=True), np.eye(len(frequent)), overwrite_b=True)
-        solution = inverse @ ((weighted @ outputs).toarray() + related)
-        # The Lagrange multipliers that make the diagonal zero: no title may explain itself.
-        solution -= inverse * (np.diag(solution) / np.diag(inverse))
-        np.fill_diagonal(solution, 0.0)
-        self.weights_ = _expand(_keep_largest(solution, self.n_kept), frequent, ratings.shape[1])
+        regression = build_regression(self, ratings, catalog)
+        solution = regression.solve(self.regularisation, self.dropout)
+        self.weights_ = regression.expand(keep_largest(solution, self.n_kept))
         return self
 
-    def _compute_user_weights(self, ratings: RatingMatrix) -> Floats:
-        """Compute how much each user counts, `(n_users,)`."""
-        lengths = np.maximum(np.diff(ratings.indptr), 1)
-        usual = np.median(lengths) if len(lengths) else 1.0
-        return np.asarray((lengths / usual) ** -self.discount, dtype=np.float32)
+
+@dataclass(frozen=True)
+class Regression:
+    """The regression of liked titles on rated ones, before it is solved.
+
+    Parameters
+    ----------
+    frequent
+        Positions of the titles that take part, `(n_frequent,)`.
+    n_ratings
+        Their ratings, `(n_frequent,)`.
+    gram, related, targets
+        Products of the inputs, what franchises add to them, and products of inputs and outputs, franchises included;
+        `(n_frequent, n_frequent)` each.
+    n_items
+        Titles in the catalog.
+    """
+
+    frequent: Positions
+    n_ratings: Positions
+    gram: npt.NDArray[np.float64]
+    related: npt.NDArray[np.float64]
+    targets: npt.NDArray[np.float64]
+    n_items: int
+
+    def penalise(self, regularisation: float, dropout: float) -> npt.NDArray[np.float64]:
+        """Return the matrix of the normal equations, `(n_frequent, n_frequent)`."""
+        penalised = self.gram + self.related
+        penalised[np.diag_indices_from(penalised)] += regularisation + dropout / (1 - dropout) * np.diag(self.gram)
+        return penalised
+
+    def solve(self, regularisation: float, dropout: float) -> npt.NDArray[np.float64]:
+        """Compute all weights, `(n_frequent, n_frequent)`, zero on the diagonal: no title may explain itself."""
+        penalised = self.penalise(regularisation, dropout)
+        inverse = cho_solve(cho_factor(penalised, overwrite_a=True), np.eye(len(penalised)), overwrite_b=True)
+        solution = inverse @ self.targets
+        # The Lagrange multipliers of that constraint.
+        solution -= inverse * (np.diag(solution) / np.diag(inverse))
+        np.fill_diagonal(solution, 0.0)
+        return np.asarray(solution, dtype=np.float64)
+
+    def expand(self, weights: RatingMatrix) -> RatingMatrix:
+        """Place weights among the titles that take part into the whole catalog."""
+        entries = weights.tocoo()
+        places = self.frequent[entries.row], self.frequent[entries.col]
+        return csr_matrix((entries.data, places), shape=(self.n_items, self.n_items))
+
+
+def build_regression(model: Ease, ratings: RatingMatrix, catalog: Catalog) -> Regression:
+    """Build the regression that a model's titles, user weights and franchises make."""
+    n_ratings = np.bincount(ratings.indices, minlength=ratings.shape[1])
+    frequent = np.flatnonzero(n_ratings >= min(model.min_ratings, n_ratings.max(initial=1)))
+    inputs = map_values(ratings, EVIDENCE)[:, frequent]
+    outputs = map_values(ratings, LIKED)[:, frequent]
+    weighted = (diags(compute_user_weights(ratings, model.discount)) @ inputs).T
+    franchises = compute_franchises(catalog)[frequent]
+    related = model.franchise_weight * (franchises[:, None] == franchises[None, :])
+    gram = (weighted @ inputs).toarray().astype(np.float64)
+    targets = (weighted @ outputs).toarray() + related
+    return Regression(frequent, n_ratings[frequent], gram, related, targets, ratings.shape[1])
+
+
+def compute_user_weights(ratings: RatingMatrix, discount: float) -> Floats:
+    """Compute how much each user counts, `(n_users,)`."""
+    lengths = np.maximum(np.diff(ratings.indptr), 1)
+    usual = np.median(lengths) if len(lengths) else 1.0
+    return np.asarray((lengths / usual) ** -discount, dtype=np.float32)
 
 
 # As published, with nothing added but that disliked titles are evidence too, and pruned.
@@ -152,19 +200,13 @@ class ItemKnn(ItemItem):
         return self
 
 
-def _keep_largest(weights: npt.NDArray[np.float64], n_kept: int) -> RatingMatrix:
+def keep_largest(weights: npt.NDArray[np.float64], n_kept: int) -> RatingMatrix:
     """Set all but the n weights of largest magnitude of each column to zero."""
     if n_kept < len(weights):
         sizes = np.abs(weights)
         threshold = np.partition(sizes, len(weights) - n_kept, axis=0)[len(weights) - n_kept]
         weights = np.where(sizes >= threshold, weights, 0.0)
     return csr_matrix(weights.astype(np.float32))
-
-
-def _expand(weights: RatingMatrix, kept: Positions, n_items: int) -> RatingMatrix:
-    """Place weights among the kept titles into the whole catalog."""
-    entries = weights.tocoo()
-    return csr_matrix((entries.data, (kept[entries.row], kept[entries.col])), shape=(n_items, n_items))
 
 
 def keep_largest_by_column(

@@ -10,6 +10,7 @@ from typing import Final
 from recsys.exceptions import EvaluationError
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.content import GenreTfidf, TextProfile
+from recsys.retrieval.ease_mixture import EaseMixture
 from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.hybrid import Hybrid
 from recsys.retrieval.item_item import PUBLISHED_EASE, Ease, ItemKnn
@@ -22,16 +23,20 @@ from recsys.retrieval.two_tower import TwoTower
 from recsys.retrieval.user_user import UserUser
 
 _EASE_SPACE: Final = {"regularisation": Range(5.0, 2000.0, True), "n_kept": Range(50, 1000, True)}
+_EXTENSIONS: Final = {
+    "franchise_weight": Range(1.0, 200.0, True),
+    "dropout": Range(0.0, 0.5),
+    "discount": Range(0.0, 1.0),
+}
 
 MODELS: tuple[ModelSpec, ...] = (
-    # In a version `ease` is the extended form; among the baselines it is the published one.
+    # In a version `ease` is the mixture of extended forms; among the baselines it is the published one.
     ModelSpec(
-        "ease-extended",
-        Ease(),
+        "ease-mixture",
+        EaseMixture(),
         algorithm="ease",
         first_stage=True,
-        space=_EASE_SPACE
-        | {"franchise_weight": Range(1.0, 200.0, True), "dropout": Range(0.0, 0.5), "discount": Range(0.0, 1.0)},
+        space=_EASE_SPACE | _EXTENSIONS | {"exponent": Range(0.0, 0.3), "centring": Range(0.0, 1.0)},
     ),
     ModelSpec(
         "als",
@@ -119,6 +124,7 @@ MODELS: tuple[ModelSpec, ...] = (
     # The most members on MyAnimeList are what users of the service know as popular; training users are fewer.
     ModelSpec("most-members", MostMembers(), algorithm="popular", reads_ratings=False),
     ModelSpec("ease", PUBLISHED_EASE, space=_EASE_SPACE),
+    ModelSpec("ease-extended", Ease(), space=_EASE_SPACE | _EXTENSIONS),
     ModelSpec(
         "user-user",
         UserUser(),

@@ -18,6 +18,7 @@ NAMES: Final = {
     "als": "ALS",
     "ease": "EASE",
     "ease-extended": "EASE, extended",
+    "ease-mixture": "EASE, three forms",
     "original": "the original's algorithm",
     RANKER: "**this recommender**",
 }

@@ -43,8 +43,9 @@ def shrink() -> None:
     """Replace what is slow by something small."""
     from recsys.evaluation import evaluate as evaluate_module
     from recsys.ranking import params
+    from recsys.retrieval.ease_mixture import EaseMixture
     from recsys.retrieval.embedding import Als, LightFm
-    from recsys.retrieval.item_item import Ease, ItemKnn
+    from recsys.retrieval.item_item import ItemKnn
     from recsys.retrieval.popular import Popular
     from recsys.retrieval.spec import ModelInputs
     from retrain_model import job, text_cache
@@ -58,7 +59,7 @@ def shrink() -> None:
 
     def models(inputs: ModelInputs) -> list[Any]:
         als, lightfm = Als(n_factors=4, n_iterations=1, seed=inputs.seed), LightFm(4, 1, seed=inputs.seed)
-        return [Ease(), als, ItemKnn(), lightfm, Popular()]
+        return [EaseMixture(), als, ItemKnn(), lightfm, Popular()]
 
     fit.make_first_stage = models
     text_cache.embed_texts = embed

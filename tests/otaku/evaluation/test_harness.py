@@ -17,8 +17,9 @@ from recsys.evaluation.evaluation_set import EvaluationData
 from recsys.exceptions import EvaluationError
 from recsys.ranking.params import HeadParams, Preset, get_preset
 from recsys.retrieval.base import CandidateGenerator
+from recsys.retrieval.ease_mixture import EaseMixture
 from recsys.retrieval.embedding import Als, LightFm
-from recsys.retrieval.item_item import Ease, ItemKnn
+from recsys.retrieval.item_item import ItemKnn
 from recsys.retrieval.popular import Popular
 from recsys.retrieval.spec import ModelInputs
 from recsys.types import Floats
@@ -42,7 +43,7 @@ def quick_preset() -> Preset:
 def few_models(inputs: ModelInputs) -> list[CandidateGenerator]:
     als = Als(n_factors=8, n_iterations=3, seed=inputs.seed)
     lightfm = LightFm(n_components=8, n_epochs=2, seed=inputs.seed)
-    return [Ease(), als, ItemKnn(), lightfm, Popular()]
+    return [EaseMixture(), als, ItemKnn(), lightfm, Popular()]
 
 
 def make_harness(scratch: Path | None = None, interactions: Interactions | None = None) -> EvaluationHarness:
@@ -172,9 +173,9 @@ def test_no_rating_of_a_test_user_reaches_a_fit() -> None:
 def test_unknown_names_are_told_with_those_that_exist() -> None:
     harness = make_harness()
     for name in ("bert", "ranker-without-luck", "v"):
-        with pytest.raises(EvaluationError, match=r"choose among ease-extended, .*, ranker, v1 for version 1"):
+        with pytest.raises(EvaluationError, match=r"choose among ease-mixture, .*, ranker, v1 for version 1"):
             harness.check(name)
-    with pytest.raises(EvaluationError, match=r"there is no model 'v3'; choose among ease-extended, [^1]*ranker$"):
+    with pytest.raises(EvaluationError, match=r"there is no model 'v3'; choose among ease-mixture, [^1]*ranker$"):
         replace(harness, open_version=None).check("v3")
 
 

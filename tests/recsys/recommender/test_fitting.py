@@ -16,8 +16,9 @@ from recsys.recommender import UserProfile, fitting
 from recsys.recommender.fitting import FittedRecommender, fit_recommender
 from recsys.recommender.training import N_FOLDS, build_training_users
 from recsys.retrieval.base import CandidateGenerator
+from recsys.retrieval.ease_mixture import EaseMixture
 from recsys.retrieval.embedding import Als, LightFm
-from recsys.retrieval.item_item import Ease, ItemKnn
+from recsys.retrieval.item_item import ItemKnn
 from recsys.retrieval.popular import Popular
 from recsys.retrieval.spec import ModelInputs
 from tests.factories import tiny_world
@@ -26,7 +27,7 @@ from tests.factories import tiny_world
 def few_models(inputs: ModelInputs) -> list[CandidateGenerator]:
     als = Als(n_factors=8, n_iterations=3, seed=inputs.seed)
     lightfm = LightFm(n_components=8, n_epochs=2, seed=inputs.seed)
-    return [Ease(), als, ItemKnn(), lightfm, Popular()]
+    return [EaseMixture(), als, ItemKnn(), lightfm, Popular()]
 
 
 def quick_preset() -> Preset:

@@ -94,11 +94,11 @@ def test_names_are_read_as_users_write_them(given: str, name: str) -> None:
 
 
 def test_unknown_names_are_listed_with_those_that_exist() -> None:
-    with pytest.raises(EvaluationError, match="there is no model 'bert'; choose among ease-extended, als, item-knn"):
+    with pytest.raises(EvaluationError, match="there is no model 'bert'; choose among ease-mixture, als, item-knn"):
         get_spec("bert")
     assert set(list_names()) >= {"ease", "als", "item-knn", "lightfm", "content", "content-genre", "popular"}
 
 
-def test_a_version_holds_the_extended_ease_under_its_short_name() -> None:
-    assert find_spec("ease") is get_spec("ease-extended")
+def test_a_version_holds_the_mixture_under_a_short_name() -> None:
+    assert find_spec("ease") is get_spec("ease-mixture")
     assert find_spec("bert") is None

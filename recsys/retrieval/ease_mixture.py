@@ -1,0 +1,151 @@
+"""Three forms of EASE in one score, weighed by how long a history is."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix, diags
+
+from recsys.data.catalog import Catalog
+from recsys.exceptions import NotFittedError
+from recsys.retrieval.base import State, map_values, sparse_from_state, sparse_to_state
+from recsys.retrieval.item_item import EVIDENCE, Ease, Regression, build_regression, keep_largest
+from recsys.types import Floats, Mask, RatingMatrix
+
+# Columns of the sparse form that are solved together: bounds the memory of a fit.
+CHUNK: Final = 256
+# A score counts in units of that of the title which would stand in this place.
+PLACE: Final = 10
+_PARTS: Final = ("short", "sparse")
+_MEANS: Final = "mean_evidence"
+
+
+@dataclass
+class EaseMixture(Ease):
+    """The mean of three forms of EASE, weighed by the length of the history.
+
+    The first form moves weight from titles that many rated to titles that few rated, and compares a history with the
+    mean history, so that it says what is particular about a user. The second, with more dropout, suits short histories.
+    The third is solved again for the few titles that matter most to each, without the shrinkage that the others bring,
+    and suits long histories. Each is scaled by its tenth best unseen score.
+
+    Parameters
+    ----------
+    exponent
+        Weight of title i for title j times `(n_j / n_i) ** exponent`, n being the numbers of ratings.
+    centring
+        Share 0..1 of the score of the mean history that is subtracted.
+    short_dropout, short_kept, short_length
+        Dropout and weights kept of the second form; at this many ratings it counts half.
+    sparse_kept, sparse_regularisation, sparse_dropout, sparse_length
+        The same of the third form, with its regularisation.
+    """
+
+    exponent: float = 0.15
+    centring: float = 0.4
+    short_dropout: float = 0.5
+    short_kept: int = 1500
+    short_length: float = 40.0
+    sparse_kept: int = 60
+    sparse_regularisation: float = 25.0
+    sparse_dropout: float = 0.1
+    sparse_length: float = 60.0
+    name: ClassVar[str] = "ease"
+    parts_: dict[str, RatingMatrix] = field(default_factory=dict, init=False, repr=False)
+    means_: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
+
+    def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
+        """Solve the regression twice as a whole, and once for the largest weights of every title."""
+        regression = build_regression(self, ratings, catalog)
+        popularity = np.maximum(regression.n_ratings, 1) ** self.exponent
+        scales = popularity[None, :] / popularity[:, None]
+        scaled = regression.solve(self.regularisation, self.dropout) * scales
+        short = regression.solve(self.regularisation, self.short_dropout)
+        self.weights_ = regression.expand(keep_largest(scaled, self.n_kept))
+        self.parts_ = {
+            "short": regression.expand(keep_largest(short, self.short_kept)),
+            "sparse": regression.expand(
+                csr_matrix((self._solve_again(regression, scaled) * scales).astype(np.float32))
+            ),
+        }
+        self._set_means(_compute_mean_evidence(ratings))
+        return self
+
+    def _solve_again(self, regression: Regression, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Solve for each title the regression on those of the largest weights alone, `(n_frequent, n_frequent)`."""
+        n_titles = len(weights)
+        n_kept = min(self.sparse_kept, n_titles)
+        penalised = regression.penalise(self.sparse_regularisation, self.sparse_dropout)
+        chosen = np.argpartition(-np.abs(weights), n_kept - 1, axis=0)[:n_kept].T
+        solution = np.zeros_like(weights)
+        for start in range(0, n_titles, CHUNK):
+            rows = chosen[start : start + CHUNK]
+            columns = np.arange(start, start + len(rows))
+            values = regression.targets[rows, columns[:, None]]
+            solved = np.linalg.solve(penalised[rows[:, :, None], rows[:, None, :]], values[..., None])
+            solution[rows, columns[:, None]] = solved[..., 0]
+        np.fill_diagonal(solution, 0.0)
+        return solution
+
+    def _set_means(self, evidence: Floats) -> None:
+        """Keep the mean history, and what it scores in the forms that are compared with it."""
+        forms = {"weights": self.weights_, "sparse": self.parts_["sparse"]}
+        self.means_ = {_MEANS: evidence}
+        self.means_ |= {name: np.asarray(evidence @ form, dtype=np.float32).ravel() for name, form in forms.items()}
+
+    def score(self, history: RatingMatrix) -> Floats:
+        """Score the whole catalog for each row of a history, `(n_users, n_items)`."""
+        if self.weights_ is None:
+            raise NotFittedError(self)
+        if not self.parts_:
+            # A version from before there was a mixture.
+            return super().score(history)
+        evidence = map_values(history, EVIDENCE)
+        total = self.centring * np.asarray(evidence.sum(axis=1), dtype=np.float32)
+        lengths = np.diff(history.indptr).astype(np.float32)[:, None]
+        seen = np.zeros(history.shape, dtype=np.bool_)
+        seen[np.repeat(np.arange(history.shape[0]), np.diff(history.indptr)), history.indices] = True
+        short = 1 / (1 + (lengths / self.short_length) ** 2)
+        sparse = lengths**2 / (lengths**2 + self.sparse_length**2)
+        mixed = (1 - short) * _scale((evidence @ self.weights_).toarray() - total * self.means_["weights"], seen)
+        mixed += short * _scale((evidence @ self.parts_["short"]).toarray(), seen)
+        mixed += sparse * _scale((evidence @ self.parts_["sparse"]).toarray() - total * self.means_["sparse"], seen)
+        return np.asarray(mixed, dtype=np.float32)
+
+    def state(self) -> State:
+        """Return the weights of all forms and the mean history."""
+        state = dict(super().state())
+        for name, weights in self.parts_.items():
+            state |= {f"{name}_{key}": values for key, values in sparse_to_state(weights).items()}
+        return state | ({_MEANS: self.means_[_MEANS]} if self.parts_ else {})
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild from the weights; those of a version without a mixture are a plain EASE."""
+        model = cls()
+        model.weights_ = sparse_from_state(state)
+        if _MEANS in state:
+            model.parts_ = {
+                name: sparse_from_state({key: state[f"{name}_{key}"] for key in ("data", "indices", "indptr", "shape")})
+                for name in _PARTS
+            }
+            model._set_means(state[_MEANS])
+        return model
+
+
+def _compute_mean_evidence(ratings: RatingMatrix) -> Floats:
+    """Compute the mean over users of the evidence in their histories, each adding up to 1, `(n_items,)`."""
+    evidence = map_values(ratings, EVIDENCE)
+    sums = np.asarray(evidence.sum(axis=1)).ravel()
+    shares = diags(1 / np.maximum(sums, 1e-9)) @ evidence
+    return np.asarray(shares.mean(axis=0), dtype=np.float32).ravel()
+
+
+def _scale(scores: Floats, seen: Mask) -> Floats:
+    """Divide the scores of each user by the size of the tenth best of an unseen title."""
+    unseen = np.where(seen, -np.inf, scores)
+    place = min(PLACE, scores.shape[1])
+    tenth = np.partition(unseen, -place, axis=1)[:, -place, None]
+    sizes = np.where(np.isfinite(tenth), np.abs(tenth), 1.0)
+    return np.asarray(scores / np.maximum(sizes, 1e-6), dtype=np.float32)
