@@ -47,6 +47,9 @@ def demo(
     output, report = ConsoleOutput(console), DemoReport()
     with report.timed("all"), _open_home(read_settings(), keep=keep) as given:
         options = {"keep": keep, "by_airflow": by_airflow, "algorithms": algorithms}
+        if data is None and given.relevance_boosters is None:
+            # The sample world is soon learnt: a second booster of each loss would only take its time.
+            given = given.model_copy(update={"relevance_boosters": 1})
         _run(given, data, weeks, **options, output=output, report=report)
     if json_file is not None:
         json_file.write_text(json.dumps(report.to_dict(), indent=1))

@@ -28,6 +28,8 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         "OTAKU_CORS_ORIGINS": ",".join(settings.cors_origins) or None,
         "OTAKU_ALGORITHMS": None if settings.algorithms is None else ",".join(settings.algorithms) or "none",
         "OTAKU_HYBRID_WEIGHTS": ",".join(map(str, settings.hybrid_weights or ())) or None,
+        "OTAKU_RELEVANCE_LOSSES": ",".join(settings.relevance_losses or ()) or None,
+        "OTAKU_RELEVANCE_BOOSTERS": str(settings.relevance_boosters or "") or None,
         **_list_changes(settings),
         "AWS_ACCESS_KEY_ID": _reveal(settings.aws_access_key_id),
         "AWS_SECRET_ACCESS_KEY": _reveal(settings.aws_secret_access_key),

@@ -31,7 +31,7 @@ class GuardrailLimits:
         must not decide about a model.
     splits_floor, values_floor
         Splits visited and feature values computed per list that never fail, whatever the champion needs: less than
-        about 10 ms of one core each.
+        about 10 ms of one core each, if LightGBM itself visits the splits; the exact forests need a thirtieth of it.
     overlap
         Least mean share of the champion's ten titles that the challenger's lists hold.
     short_lists, empty_lists
@@ -44,7 +44,7 @@ class GuardrailLimits:
     popularity_rise: float = 0.1
     size_ratio: float = 3.0
     cost_ratio: float = 2.0
-    splits_floor: float = 1e6
+    splits_floor: float = 2.5e6
     values_floor: float = 1e5
     overlap: float = 0.2
     short_lists: float = 0.01

@@ -57,18 +57,17 @@ def join_boosters(boosters: Sequence[lgb.Booster], factors: Sequence[float]) -> 
             f"{len(boosters)} boosters with {len(factors)} factors cannot be joined; each needs a factor, and all the "
             f"same features"
         )
-    header, trees = "", []
-    for booster, factor in zip(boosters, factors, strict=True):
-        body = booster.model_to_string().partition(_END)[0]
-        own_header, *own_trees = body.split(_TREE)
-        header = header or own_header
-        trees += [_scale(tree, factor) for tree in own_trees]
+    trees = []
+    texts = [booster.model_to_string() for booster in boosters]
+    header, tail = texts[0].partition(_TREE)[0], texts[0].rpartition(_END)[2]
+    for text, factor in zip(texts, factors, strict=True):
+        trees += [_scale(tree, factor) for tree in text.rpartition(_END)[0].split(_TREE)[1:]]
     blocks = [f"Tree={number}\n{tree.partition(chr(10))[2].rstrip()}\n\n\n" for number, tree in enumerate(trees)]
     sizes = " ".join(str(len(block.encode())) for block in blocks)
-    # The plain sum of the leaves, whatever the losses were.
-    header = re.sub(r"^objective=.*$", "objective=custom", header, flags=re.MULTILINE)
+    # Of which a prediction is the plain sum of the leaves, whatever the losses were.
+    header = re.sub(r"^objective=.*$", "objective=lambdarank", header, flags=re.MULTILINE)
     header = re.sub(r"^tree_sizes=.*$", f"tree_sizes={sizes}", header, flags=re.MULTILINE)
-    return lgb.Booster(model_str=f"{header.rstrip()}\n\n{''.join(blocks)}end of trees\n")
+    return lgb.Booster(model_str=f"{header.rstrip()}\n\n{''.join(blocks)}end of trees{tail}")
 
 
 def _scale(tree: str, factor: float) -> str:

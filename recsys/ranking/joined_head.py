@@ -8,6 +8,7 @@ import numpy as np
 from recsys.exceptions import SchemaMismatchError
 from recsys.features.schema import FeatureSchema
 from recsys.ranking.ensemble import compute_importance, compute_spread, join_boosters
+from recsys.ranking.forest_text import PLAIN_OBJECTIVES
 from recsys.ranking.params import LOSS_WEIGHTS, HeadParams
 from recsys.ranking.ranker import TrainedHead, TrainingTable, train_head
 from recsys.types import Floats, Positions
@@ -26,7 +27,7 @@ def train_joined_head(
     """Train one booster for each member, each with a seed of its own, and join them.
 
     A booster counts with the weight of its loss, in units of the spread of its scores among the candidates of a
-    validation user. A single one is left as it is.
+    validation user. A single one is left as it is, if its score is the plain sum of its leaves.
 
     Parameters
     ----------
@@ -36,10 +37,11 @@ def train_joined_head(
     Raises
     ------
     SchemaMismatchError
-        If several boosters are asked for and the validation table has no query groups.
+        If boosters are to be joined and the validation table has no query groups.
     """
-    if len(members) > 1 and validation.group_sizes is None:
-        raise SchemaMismatchError("several boosters are weighed by query groups, and the validation table has none")
+    is_plain = len(members) == 1 and members[0].objective in PLAIN_OBJECTIVES
+    if not is_plain and validation.group_sizes is None:
+        raise SchemaMismatchError("boosters are weighed by query groups, and the validation table has none")
     total, before, heads = sum(member.n_estimators for member in members), 0, []
     for number, member in enumerate(members):
 
@@ -50,7 +52,7 @@ def train_joined_head(
         own = derive_seed(seed, number)
         heads.append(train_head(member, schema, train, validation, seed=own, n_threads=n_threads, on_iteration=report))
         before += member.n_estimators
-    return heads[0] if len(heads) == 1 else _join(members, heads, validation)
+    return heads[0] if is_plain else _join(members, heads, validation)
 
 
 def derive_seed(seed: int, number: int) -> int:

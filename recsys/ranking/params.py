@@ -8,7 +8,7 @@ from recsys.exceptions import ConfigurationError
 from recsys.features.ranking_features import DEFAULT_GROUPS, ORIGINAL_GROUPS
 
 # Losses of the relevance head, and how much a booster of each counts in the mean.
-LOSS_WEIGHTS: Final[Mapping[str, float]] = {"lambdarank": 1.0, "binary": 1.0}
+LOSS_WEIGHTS: Final[Mapping[str, float]] = {"lambdarank": 1.0, "binary": 2.0}
 
 
 @dataclass(frozen=True)

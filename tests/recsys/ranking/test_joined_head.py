@@ -1,14 +1,15 @@
 """A head of several boosters."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recsys.exceptions import SchemaMismatchError
 from recsys.ranking.joined_head import derive_seed, train_joined_head
-from recsys.ranking.params import PRESETS, HeadParams, Preset
-from recsys.ranking.ranker import TrainedHead, train_head
+from recsys.ranking.params import LOSS_WEIGHTS, PRESETS, HeadParams, Preset
+from recsys.ranking.ranker import Ranker, TrainedHead, train_head
 from tests.recsys.ranking.test_ranker import PARAMS, SCHEMA, build_tables
 
 TRAIN, VALIDATION = build_tables()
@@ -40,7 +41,7 @@ def test_every_booster_counts_as_much_as_its_loss_says(joined: TrainedHead) -> N
         head = train_head(member, SCHEMA, TRAIN, VALIDATION, seed=derive_seed(0, number), n_threads=1)
         scores = np.asarray(head.booster.predict(VALIDATION.features, raw_score=True)).reshape(80, 12)
         parts.append(scores / scores.std(axis=1).mean())
-    expected = np.mean(parts, axis=0)
+    expected = np.average(parts, axis=0, weights=[LOSS_WEIGHTS[member.objective] for member in MEMBERS])
     np.testing.assert_allclose(joined.booster.predict(VALIDATION.features).reshape(80, 12), expected, rtol=1e-5)
     assert joined.n_trees == joined.booster.num_trees()
     assert list(joined.curves) == ["1: lambdarank", "2: binary", "3: lambdarank", "4: binary"]
@@ -72,6 +73,20 @@ def test_progress_counts_the_trees_of_all_boosters() -> None:
     assert heard[0] == (1, 40)
     assert heard[-1] == (40, 40)
     assert [done for done, _ in heard] == sorted(done for done, _ in heard)
+
+
+def test_a_single_binary_booster_scores_as_a_plain_sum(tmp_path: Path) -> None:
+    """Its own prediction would be a probability, which is no sum of leaves and no part of a version."""
+    found = train(MEMBERS[1:2])
+    alone = train_head(MEMBERS[1], SCHEMA, TRAIN, VALIDATION, seed=0, n_threads=1).booster
+    raw = np.asarray(alone.predict(VALIDATION.features, raw_score=True))
+    spread = raw.reshape(80, 12).std(axis=1).mean()
+    np.testing.assert_allclose(found.booster.predict(VALIDATION.features), raw / spread, rtol=1e-5)
+    ranker = Ranker(SCHEMA, found.booster, found.booster)
+    ranker.save(tmp_path)
+    loaded = Ranker.load(tmp_path).accelerate()
+    assert set(loaded.forests) == {"relevance", "rating"}
+    assert np.array_equal(loaded.score(VALIDATION.features), ranker.score(VALIDATION.features))
 
 
 def test_a_booster_that_orders_nothing_counts_nothing() -> None:
