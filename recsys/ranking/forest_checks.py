@@ -23,6 +23,8 @@ _TEXT: Final = re.compile(r"[\n\x20-\x7e]*")
 _WHOLE: Final = re.compile(r"-?\d{1,18}(?: -?\d{1,18})*")
 _DECIMAL: Final = r"-?\d{1,32}(?:\.\d{1,64})?(?:e[+-]?\d{1,3})?"
 _DECIMALS: Final = re.compile(f"{_DECIMAL}(?: {_DECIMAL})*")
+# A split that sends nothing but missing values to the right has an infinite limit.
+_LIMITS: Final = re.compile(f"(?:{_DECIMAL}|inf)(?: (?:{_DECIMAL}|inf))*")
 _OBJECTIVE: Final = re.compile(r"[a-z][a-z0-9_]*(?: [a-z_]+(?::-?\d+(?:\.\d+)?)?)*")
 _TAIL: Final = re.compile(
     r"\nfeature_importances:\n(?:[!-~]+=\d+(?:\.\d+)?\n)*"
@@ -135,10 +137,11 @@ def _read_fields(what: str, lines: list[str]) -> dict[str, str]:
 def _read_numbers(what: str, name: str, text: str, is_whole: bool) -> npt.NDArray[np.float64]:
     if not text:
         return np.empty(0)
-    if not (_WHOLE if is_whole else _DECIMALS).fullmatch(text):
+    is_limit = name == "threshold"
+    if not (_WHOLE if is_whole else _LIMITS if is_limit else _DECIMALS).fullmatch(text):
         raise ArtifactError(f"{name} of {what} holds something that is no {'whole ' * is_whole}number")
     numbers = np.array(text.split(" "), dtype=np.float64)
-    if not np.isfinite(numbers).all():
+    if not np.isfinite(numbers).all() and not is_limit:
         raise ArtifactError(f"{name} of {what} holds a number that is too large")
     return numbers
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.exceptions import ArtifactError
+from recsys.ranking.forest import Forest
 from recsys.ranking.forest_checks import check_forest_text
 from recsys.ranking.ranker import Ranker
 from tests.factories import tiny_recommender
@@ -33,6 +34,22 @@ def test_what_lightgbm_writes_passes() -> None:
     assert "num_cat=1" in TEXT or "num_cat=2" in TEXT
     constant = lgb.train({"verbosity": -1}, lgb.Dataset(np.zeros((50, 2)), np.ones(50)), 1).model_to_string()
     assert check_forest_text(constant) == 1
+
+
+def test_a_limit_that_only_missing_values_pass_is_infinite() -> None:
+    """LightGBM writes it where a feature is missing for the rest of the rows, as those of a user without a history."""
+    rows = np.repeat(np.array([[0.0], [2.0], [np.nan]], dtype=np.float32), 100, axis=0)
+    data = lgb.Dataset(rows, np.repeat([0.0, 0.0, 1.0], 100), params={"verbosity": -1})
+    booster = lgb.train({"verbosity": -1, "num_leaves": 2, "num_threads": 1}, data, 1)
+    text = booster.model_to_string()
+    assert "\nthreshold=inf\n" in text
+    assert check_forest_text(text) == 1
+    assert np.array_equal(lgb.Booster(model_str=text).predict(rows), booster.predict(rows))
+    forest = Forest.from_booster(booster)
+    assert np.array_equal(forest.score(np.asfortranarray(rows)), booster.predict(rows, num_threads=1))
+    for other in ("-inf", "nan", "infinity", "1e999 inf inf"):
+        with pytest.raises(ArtifactError):
+            check_forest_text(text.replace("threshold=inf", f"threshold={other}"))
 
 
 @given(st.integers(0, len(TEXT.rpartition("end of trees")[0]) + len("end of tree")))
