@@ -9,7 +9,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test coverage e2e bench bench-gate bench-neighbours bench-pages bench-serving bench-titles profile check format lint types imports fix lock clean
+.PHONY: help install demo up down test coverage e2e audit bench bench-gate bench-neighbours bench-pages bench-serving bench-titles profile check format lint types imports fix lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -83,6 +83,9 @@ imports: install
 fix: install ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
+
+audit: install ## Compare the locks with the published advisories for their packages
+	$(BIN)/uv tool run pip-audit --no-deps --disable-pip --progress-spinner off -r requirements/platform.txt
 
 lock: install ## Resolve all locks again as of a date: AS_OF=YYYY-MM-DD
 	@test -n "$(AS_OF)" || { echo "AS_OF is not set; run make lock AS_OF=YYYY-MM-DD" >&2; exit 2; }

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from recsys.data.sources.bounds import CUT, MAX_LINE_BYTES, BoundedStream, check_cells, check_parquet
 from recsys.data.sources.encodings import decode_cp1252, holds_foreign_bytes
 from recsys.exceptions import SourceLayoutError
 
@@ -29,11 +30,16 @@ BATCH_ROWS = 65_536
 _MAX_LINES_OF_A_ROW = 100
 _MAX_HEADER_CHARACTERS = 65_536
 _MAX_CONTENT_CHARACTERS = 2_000
+# A batch ends where it is full, of rows or of text.
+_MAX_BATCH_CHARACTERS = 1 << 23
+_PIECE_LINES = 256
+_BATCH_TEXT_ROWS = 4_096  # of a Parquet file with texts
 
 WRONG_FIELDS = "wrong number of fields"
 BROKEN_QUOTES = "broken quotes"
 NOT_UTF8 = "not UTF-8"
 NUL_CHARACTER = "holds a NUL character"
+TOO_LONG = f"longer than {MAX_LINE_BYTES} bytes"
 # A note, no refusal: the row is read.
 DECODED_CP1252 = "decoded as Windows-1252"
 
@@ -106,12 +112,19 @@ class _Lines:
         self._handle = handle
         self._n_read = 1
         self._ahead: deque[tuple[int, str]] = deque()
+        self._has_ended = False
+
+    @property
+    def are_done(self) -> bool:
+        """Whether there is no further line."""
+        return self._has_ended and not self._ahead
 
     def take(self) -> tuple[int, str] | None:
         if self._ahead:
             return self._ahead.popleft()
         text = next(self._handle, None)
         self._n_read += 1
+        self._has_ended = text is None
         return None if text is None else (self._n_read, text)
 
     def give_back(self, lines: Iterable[tuple[int, str]]) -> None:
@@ -121,7 +134,14 @@ class _Lines:
         """Read many lines at once; None, and nothing read, where one of them needs a closer look."""
         if self._ahead:
             return None
-        block = list(islice(self._handle, BATCH_ROWS))
+        block: list[str] = []
+        n_characters = 0
+        while len(block) < BATCH_ROWS and n_characters < _MAX_BATCH_CHARACTERS and not self._has_ended:
+            wanted = min(_PIECE_LINES, BATCH_ROWS - len(block))
+            piece = list(islice(self._handle, wanted))
+            self._has_ended = len(piece) < wanted
+            n_characters += sum(map(len, piece))
+            block += piece
         numbers = range(self._n_read + 1, self._n_read + 1 + len(block))
         self._n_read += len(block)
         columns = _split_plain_lines(block, n_columns)
@@ -139,7 +159,7 @@ def _read_text_batches(path: Path, n_columns: int) -> Iterator[RawBatch]:
         is_last = False
         while not is_last:
             batch = lines.take_plain_block(n_columns) or _read_batch(lines, n_columns)
-            is_last = len(batch.lines) + len(batch.refused) < BATCH_ROWS
+            is_last = lines.are_done
             batch.share_read = 1.0 if is_last else position() / size
             yield batch
 
@@ -158,13 +178,15 @@ def _read_batch(lines: _Lines, n_columns: int) -> RawBatch:
     # One flat list: millions of small lists would keep the garbage collector busy.
     fields: list[str] = []
     batch = RawBatch(numbers := [], [])
+    n_characters = 0
     for record in _read_records(lines, n_columns, batch.notes):
         if isinstance(record, Refused):
             batch.refused.append(record)
         else:
             numbers.append(record[0])
             fields.extend(record[1])
-        if len(numbers) + len(batch.refused) == BATCH_ROWS:
+            n_characters += sum(map(len, record[1]))
+        if len(numbers) + len(batch.refused) == BATCH_ROWS or n_characters > _MAX_BATCH_CHARACTERS:
             break
     batch.columns = _transpose(fields, n_columns)
     return batch
@@ -220,6 +242,8 @@ def _split(text: str) -> list[str] | None:
 
 
 def _find_flaw(text: str) -> str | None:
+    if CUT in text:
+        return TOO_LONG
     if "\0" in text:
         return NUL_CHARACTER
     return NOT_UTF8 if holds_foreign_bytes(text) else None
@@ -230,8 +254,9 @@ def _open_text(path: Path) -> Iterator[tuple[io.TextIOWrapper, Callable[[], int]
     """Open a plain or compressed text file, together with how far into the file on disk the reading is."""
     with path.open("rb") as raw:
         stream: Any = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+        bounded: Any = BoundedStream(stream, raw, path.name)
         # Lines end at "\n" alone: a lone "\r" inside a quoted field is no line of its own.
-        handle = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="\n")
+        handle = io.TextIOWrapper(bounded, encoding="utf-8-sig", errors="surrogateescape", newline="\n")
         try:
             yield handle, raw.tell
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -243,7 +268,11 @@ def _open_text(path: Path) -> Iterator[tuple[io.TextIOWrapper, Callable[[], int]
 @contextmanager
 def _open_parquet(path: Path) -> Iterator[Any]:
     try:
-        with pyarrow.parquet.ParquetFile(path) as parquet:
+        # Texts that recur are kept once, as the file keeps them.
+        with pyarrow.parquet.ParquetFile(path) as plain:
+            check_parquet(plain.metadata, path.name)
+            texts = [field.name for field in plain.schema_arrow if pa.types.is_string(field.type)]
+        with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as parquet:
             yield parquet
     except (pa.ArrowException, OSError) as error:
         raise SourceLayoutError(f"{path.name} is no whole Parquet file ({error}); fetch it again") from error
@@ -253,10 +282,12 @@ def _read_parquet_batches(path: Path, n_columns: int) -> Iterator[RawBatch]:
     with _open_parquet(path) as parquet:
         n_rows = max(parquet.metadata.num_rows, 1)
         read = 0
-        for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
+        are_numbers = all(pa.types.is_primitive(field.type) for field in parquet.schema_arrow)
+        for batch in parquet.iter_batches(BATCH_ROWS if are_numbers else min(_BATCH_TEXT_ROWS, BATCH_ROWS)):
             lines = range(read + 1, read + 1 + len(batch))
             read += len(batch)
-            yield _refuse_nul_characters(lines, [_spell(column) for column in batch.columns], read / n_rows)
+            columns = [_spell(check_cells(column, path.name)) for column in batch.columns]
+            yield _refuse_nul_characters(lines, columns, read / n_rows)
         if read == 0:
             yield RawBatch([], [()] * n_columns)
 
