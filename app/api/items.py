@@ -1,6 +1,6 @@
 """Titles: search, one item, similar items."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
 
@@ -12,6 +12,7 @@ from app.schemas.items import Item, SearchHit, SearchResponse, SimilarResponse
 from app.schemas.recommendations import Filters
 from app.service import ModelDep, ServiceDep
 from recsys.data.folding import MAX_QUERY_LENGTH
+from recsys.recommender.list_rules import ListOptions
 
 router = APIRouter(tags=["titles"], route_class=GuardedRoute)
 _PROBLEMS = document_problems(401, 403, 408, 422, 429, 503)
@@ -23,6 +24,10 @@ Adult = Annotated[
         description="Whether titles for adults only are listed: genre Hentai or age rating Rx. "
         "Without it, as `OTAKU_ADULT` sets it."
     ),
+]
+Seasons = Annotated[
+    Literal["next", "all"],
+    Query(description="next: of each franchise at most one title, none before its earlier seasons; all: any."),
 ]
 Text = Annotated[str, Query(min_length=1, max_length=MAX_QUERY_LENGTH, description="What was typed so far.")]
 
@@ -52,11 +57,13 @@ async def get_item(model: ModelDep, item_id: ItemId) -> Item:
     responses=_TITLE_PROBLEMS,
 )
 async def get_similar(
-    service: ServiceDep, model: ModelDep, item_id: ItemId, k: Limit = 10, adult: Adult = None
+    service: ServiceDep, model: ModelDep, item_id: ItemId, k: Limit = 10, adult: Adult = None, seasons: Seasons = "next"
 ) -> SimilarResponse:
     """Show the titles most like one title."""
     allowed = model.filters.allow(Filters(), adult=service.shows_adult if adult is None else adult)
-    found = await service.workers.run(lambda: model.recommender.similar_items(item_id, k=k, allowed=allowed))
+    found = await service.workers.run(
+        lambda: model.recommender.similar_items(item_id, k=k, allowed=allowed, options=ListOptions(seasons=seasons))
+    )
     return SimilarResponse(
         item_id=item_id,
         title=model.item_views.title(item_id),

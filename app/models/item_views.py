@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.schemas.items import Item
-from app.schemas.recommendations import RecommendationReason, RecommendedItem
+from app.schemas.recommendations import RecommendationReason, RecommendedItem, SeasonBefore
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.ranking.explanations import Reason
@@ -50,9 +50,12 @@ class ItemViews:
         return Item(item_id=item_id, **shown)
 
     def show_recommendations(
-        self, found: Recommendations, reasons: Sequence[Sequence[Reason]] | None = None
+        self,
+        found: Recommendations,
+        reasons: Sequence[Sequence[Reason]] | None = None,
+        unseen_before: Sequence[Sequence[int]] | None = None,
     ) -> list[RecommendedItem]:
-        """Return the views of a list, best first, with reasons if given."""
+        """Return the views of a list, best first, with reasons and ids of unseen earlier seasons if given."""
         columns = self.columns
         positions = self.catalog.positions(found.item_ids).tolist()
         rows = zip(
@@ -69,6 +72,11 @@ class ItemViews:
                 predicted_rating=_to_number(rating, whole=False),
                 score=score,
                 reasons=[_show_reason(reason) for reason in reasons[rank - 1]] if reasons else [],
+                unseen_before=[
+                    SeasonBefore(item_id=other, title=self.title(other)) for other in unseen_before[rank - 1]
+                ]
+                if unseen_before
+                else [],
             )
             for rank, (item_id, position, score, rating) in enumerate(rows, start=1)
         ]

@@ -13,9 +13,10 @@ from recsys.ranking.explanations import Reason
 from recsys.recommender import Recommendations, UserProfile
 from recsys.recommender.comparing import compare_items
 from recsys.recommender.explaining import explain, explain_similar
+from recsys.recommender.list_rules import ListOptions
 from recsys.recommender.retriever import RANKER
 from recsys.retrieval.base import ComparesTitles
-from recsys.types import ItemId, Mask
+from recsys.types import ItemId, Mask, Positions
 
 MAX_EXPLAINED: Final = 20  # titles of a list that get reasons: each costs several scorings
 BEST_RATING: Final = 10.0  # of a requested title, where it stands for a history
@@ -31,6 +32,12 @@ class ExplainedList:
     reasons: Reasons | None = None
 
 
+def read_options(request: RecommendRequest) -> ListOptions:
+    """Read the options of a list; given candidates are all ranked, in any order of seasons."""
+    seasons = request.seasons or ("all" if request.candidates else "next")
+    return ListOptions(request.diversity, request.popularity, seasons, without_disliked=not request.candidates)
+
+
 def make_list(model: ServingModel, request: RecommendRequest, profile: UserProfile, allowed: Mask) -> ExplainedList:
     """Recommend to a user.
 
@@ -41,7 +48,12 @@ def make_list(model: ServingModel, request: RecommendRequest, profile: UserProfi
     """
     try:
         found = model.recommender.recommend(
-            profile, k=request.k, allowed=allowed, algorithm=request.algorithm, diversity=request.diversity
+            profile,
+            k=request.k,
+            allowed=allowed,
+            algorithm=request.algorithm,
+            options=read_options(request),
+            candidates=find_candidates(model, request),
         )
     except UnknownAlgorithmError as error:
         raise _to_problem(error) from error
@@ -51,6 +63,15 @@ def make_list(model: ServingModel, request: RecommendRequest, profile: UserProfi
     first = Recommendations(found.item_ids[:n], found.scores[:n], found.predicted_ratings[:n])
     reasons = explain(model.recommender, profile, first, request.algorithm)
     return ExplainedList(found, [*reasons, *[()] * (len(found) - len(first))])
+
+
+def find_candidates(model: ServingModel, request: RecommendRequest) -> Positions | None:
+    """Return the positions of the only titles to rank, without those that the catalog does not hold; None for all."""
+    if not request.candidates:
+        return None
+    catalog = model.recommender.catalog
+    item_ids = np.unique(np.array(request.candidates, dtype=np.int64))
+    return catalog.positions(item_ids[catalog.contains(item_ids)])
 
 
 def make_similar_list(model: ServingModel, request: RecommendRequest, item_id: ItemId, allowed: Mask) -> ExplainedList:
@@ -64,8 +85,12 @@ def make_similar_list(model: ServingModel, request: RecommendRequest, item_id: I
     ProblemError
         422 with the algorithms of the model if it does not hold the requested one.
     """
+    options = read_options(request)
+    candidates = find_candidates(model, request)
+    if candidates is not None:
+        allowed = allowed & np.isin(np.arange(len(allowed)), candidates)
     if request.algorithm == RANKER:
-        found = model.recommender.similar_items(item_id, k=request.k, allowed=allowed, diversity=request.diversity)
+        found = model.recommender.similar_items(item_id, k=request.k, allowed=allowed, options=options)
         reasons = explain_similar(model.recommender, item_id, found.item_ids) if request.explain else None
         return ExplainedList(found, reasons)
     allowed[model.recommender.catalog.positions([item_id])] = False
@@ -75,7 +100,7 @@ def make_similar_list(model: ServingModel, request: RecommendRequest, item_id: I
         raise _to_problem(error) from error
     if isinstance(generator, ComparesTitles):
         found, reasons = compare_items(
-            model.recommender, generator, item_id, k=request.k, allowed=allowed, diversity=request.diversity
+            model.recommender, generator, item_id, k=request.k, allowed=allowed, options=options
         )
         return ExplainedList(found, reasons if request.explain else None)
     if generator.personal:

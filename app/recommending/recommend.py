@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.models.serving import ServingModel
-from app.recommending.lists import make_similar_list
+from app.recommending.lists import ExplainedList, make_similar_list
 from app.recommending.watch_lists import make_list_around, merge_statuses
 from app.schemas.operations import ServedModel
 from app.schemas.problems import ProblemError
 from app.schemas.recommendations import (
     Alternative,
     Kind,
+    RecommendedItem,
     RecommendRequest,
     RecommendResponse,
     ResolvedTitle,
@@ -21,6 +22,7 @@ from app.schemas.recommendations import (
 from app.stores.user_history import History
 from recsys.data.titles import TitleMatch
 from recsys.recommender import UserProfile
+from recsys.recommender.list_rules import find_watched
 from recsys.types import Ids, ItemId, Mask, WatchStatus
 
 LIKED_RATING = 9  # rating assumed for a title in `liked`
@@ -79,7 +81,9 @@ def recommend(
         kind="existing_user" if is_hidden else context.kind,
         resolved=None,
         watched=[] if is_hidden else show_watched(model, context.profile),
-        recommendations=model.item_views.show_recommendations(made.found, made.reasons),
+        recommendations=model.item_views.show_recommendations(made.found, made.reasons)
+        if is_hidden  # what was not watched tells what was
+        else show_list(model, made, context.profile),
         ignored_item_ids=context.ignored_item_ids,
         model=show_model(model),
         request_id=request_id,
@@ -100,11 +104,22 @@ def _recommend_similar(
         kind="similar_items",
         resolved=show_match(match),
         watched=[],
-        recommendations=model.item_views.show_recommendations(made.found, made.reasons),
+        recommendations=show_list(model, made, UserProfile(seen_item_ids=np.array([match.item_id]))),
         ignored_item_ids=[],
         model=show_model(model),
         request_id=request_id,
     )
+
+
+def show_list(model: ServingModel, made: ExplainedList, profile: UserProfile) -> list[RecommendedItem]:
+    """Return the views of a list, each with the seasons before it that the user has not watched."""
+    catalog, order = model.recommender.catalog, model.recommender.retriever.items.season_order
+    watched = find_watched(profile, catalog)
+    unseen = [
+        [int(catalog.item_ids[other]) for other in order.list_before(position) if not watched[other]]
+        for position in catalog.positions(made.found.item_ids).tolist()
+    ]
+    return model.item_views.show_recommendations(made.found, made.reasons, unseen)
 
 
 def build_user_context(model: ServingModel, request: RecommendRequest, read_history: ReadHistory) -> UserContext:
@@ -141,13 +156,24 @@ def build_user_context(model: ServingModel, request: RecommendRequest, read_hist
         kind = "new_user_with_preferences"
     dismissed = stored.dismissed_item_ids if stored is not None else ()
     excluded = np.array([*dismissed, *unrated], dtype=np.int64)
+    statuses = merge_statuses(stored, request)
+    seen = [item_id for item_id, status in statuses.items() if status is not WatchStatus.Planned]
+    dropped = [item_id for item_id, status in statuses.items() if status is WatchStatus.Dropped]
     return UserContext(
         kind,
-        UserProfile(item_ids[known], values, tastes),
+        UserProfile(
+            item_ids[known], values, tastes, _keep_known(model, [*seen, *unrated]), _keep_known(model, dropped)
+        ),
         _find_ignored(model, sent),
         excluded[model.recommender.catalog.contains(excluded)],
-        merge_statuses(stored, request),
+        statuses,
     )
+
+
+def _keep_known(model: ServingModel, item_ids: list[ItemId]) -> Ids:
+    """Return those of some ids that the catalog holds, ascending, each once."""
+    ordered = np.unique(np.array(item_ids, dtype=np.int64))
+    return ordered[model.recommender.catalog.contains(ordered)]
 
 
 def _find_ignored(model: ServingModel, item_ids: set[ItemId]) -> list[ItemId]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from app.models.serving import ServingModel
-from app.recommending.lists import ExplainedList, make_list
+from app.recommending.lists import ExplainedList, make_list, read_options
 from app.schemas.recommendations import RecommendRequest
 from app.stores.user_history import History
 from recsys.recommender import UserProfile
@@ -45,6 +45,8 @@ def make_list_around(
         As `make_list`.
     """
     allowed = allowed & ~mark_items(model, statuses, planned=False)
+    if request.candidates:  # the plan to watch itself may be what is to be ranked
+        return make_list(model, request, profile, allowed)
     planned = mark_items(model, statuses, planned=True)
     planned[model.recommender.catalog.positions(profile.item_ids)] = False  # what is rated was watched
     if request.planned == "exclude" or not (allowed & planned).any():
@@ -53,7 +55,11 @@ def make_list_around(
     n_left = request.k - len(first.found)
     if n_left <= 0:
         return first
-    return _join(first, make_list(model, request.model_copy(update={"k": n_left}), profile, allowed & ~planned))
+    rest = allowed & ~planned
+    if read_options(request).once_each:
+        franchises = model.recommender.retriever.items.franchises
+        rest &= ~np.isin(franchises, franchises[model.recommender.catalog.positions(first.found.item_ids)])
+    return _join(first, make_list(model, request.model_copy(update={"k": n_left}), profile, rest))
 
 
 def _join(first: ExplainedList, rest: ExplainedList) -> ExplainedList:

@@ -18,6 +18,7 @@ from recsys.data.folding import MAX_QUERY_LENGTH
 
 MAX_RATINGS = 10_000
 MAX_LIKED = 1_000
+MAX_CANDIDATES = 500
 MAX_CHOICES = 100
 MAX_K = 100
 # Of one object in a request, and of a request.
@@ -40,6 +41,7 @@ OneWeight = Annotated[list[Weight], Field(min_length=1, max_length=1)]
 Rating = Annotated[int, Field(strict=True, ge=1, le=10), BeforeValidator(_to_whole)]
 # 0: watched, not rated.
 RatingOrWatched = Annotated[int, Field(strict=True, ge=0, le=10), BeforeValidator(_to_whole)]
+Popularity = Annotated[float, Field(strict=True, ge=-1, le=1, allow_inf_nan=False)]
 Year = Annotated[int, Field(strict=True, ge=1900, le=2100)]
 Diversity = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Limit = Annotated[int, Field(ge=1, le=MAX_K)]

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
 from app.schemas.base import (
+    MAX_CANDIDATES,
     MAX_CHOICES,
     MAX_K,
     MAX_LIKED,
@@ -15,6 +16,7 @@ from app.schemas.base import (
     Id,
     ItemKey,
     OneWeight,
+    Popularity,
     RatingOrWatched,
     RequestModel,
     ResponseModel,
@@ -95,8 +97,17 @@ class RecommendRequest(RequestModel):
     )
     k: int = Field(10, strict=True, ge=1, le=MAX_K, description="How many recommendations.")
     filters: Filters = Filters()
-    diversity: Diversity = Field(
-        0.0, description="0..1: how much variety may cost; above 0 a franchise comes once while others are left."
+    diversity: Diversity = Field(0.0, description="0..1: how much variety may cost; above 0 a franchise comes once.")
+    popularity: Popularity = Field(
+        0.0, description="-1..1: from titles that few know to those that everybody knows; 0 is as learnt."
+    )
+    seasons: Literal["next", "all"] | None = Field(
+        None,
+        description="next: of each franchise at most one title, whose earlier seasons are all watched; all: any. "
+        "null is next, or all where `candidates` are given.",
+    )
+    candidates: list[Id] = Field(
+        [], max_length=MAX_CANDIDATES, description="MAL ids of the only titles to rank, such as a plan to watch."
     )
     adult: bool | None = Field(
         None,
@@ -106,7 +117,7 @@ class RecommendRequest(RequestModel):
     )
     explain: bool = Field(False, strict=True, description="Add reasons to the first 20; several times slower.")
 
-    @field_validator("user_preferences", "ratings", "watch_list", "liked", "filters", mode="before")
+    @field_validator("user_preferences", "ratings", "watch_list", "liked", "candidates", "filters", mode="before")
     @classmethod
     def _null_is_nothing(cls, value: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].default if value is None else value
@@ -160,6 +171,13 @@ class RecommendationReason(ResponseModel):
     item_id: int | None = Field(description="The title that the reason is about, if it is about one.")
 
 
+class SeasonBefore(ResponseModel):
+    """A season that comes before a recommended one."""
+
+    item_id: int
+    title: str
+
+
 class RecommendedItem(ResponseModel):
     """One recommendation."""
 
@@ -173,6 +191,9 @@ class RecommendedItem(ResponseModel):
     score: float = Field(description="Orders the list; comparable within one response only.")
     reasons: list[RecommendationReason] = Field(
         [], description="Strongest first; empty unless `explain` is true, and after the 20th title."
+    )
+    unseen_before: list[SeasonBefore] = Field(
+        [], description="Earlier seasons that the user has not watched, the first one first."
     )
 
 

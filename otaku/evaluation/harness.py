@@ -130,7 +130,7 @@ class EvaluationHarness:
         full, *folds = self._stages
         folder = self._place("training data", self._describe_preset() + hashlib.sha256(titles[1].tobytes()).hexdigest())
         if folder is not None and not self.refit:
-            kept = read_training_data(folder, build_retriever(full, titles, self.preset))
+            kept = read_training_data(folder, build_retriever(full, titles, self.preset, self.training))
             if kept is not None:
                 return kept
         built = build_training_data(full, folds, world.interactions, titles, self.preset, on_progress=self.on_progress)
@@ -209,7 +209,9 @@ def build_harness(
     if not len(training):
         raise EvaluationError("the data have no training users; ingest more, or let more arrive")
     ratings = training.to_matrix(world.catalog)
-    eval_set = build_evaluation_set(world, ratings, group, franchises=compute_franchises(world.catalog))
+    eval_set = build_evaluation_set(
+        world, ratings, group, franchises=compute_franchises(world.catalog, ratings).numbers
+    )
     if max_users is not None and max_users < len(eval_set.users.user_ids):
         eval_set = select_evaluation_users(eval_set, max_users)
     return EvaluationHarness(

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
-from recsys.features.franchises import compute_franchises
+from recsys.features.franchises import Franchises, compute_franchises
 from recsys.types import Floats, Positions, RatingMatrix
 
 # Numbers of a title in which users have habits: famous or obscure, old or new, long or short, acclaimed or not.
@@ -36,12 +36,15 @@ class ItemSide:
         CSR `(n_items, n_items)` of cosines between titles of the same or a similar name, diagonal 1.
     lightfm_vectors
         `(n_items, n_components)`.
+    known_franchises
+        As computed in training, with its ratings; None computes them of the catalog alone.
     """
 
     catalog: Catalog
     text_vectors: Floats
     title_neighbours: RatingMatrix
     lightfm_vectors: Floats
+    known_franchises: Franchises | None = None
 
     @cached_property
     def text_units(self) -> Floats:
@@ -103,9 +106,14 @@ class ItemSide:
         return np.asarray(np.sqrt(np.maximum(self.catalog.genre_matrix.sum(axis=1), 1)), dtype=np.float32)
 
     @cached_property
+    def season_order(self) -> Franchises:
+        """Franchises and the order of their seasons."""
+        return self.known_franchises or compute_franchises(self.catalog)
+
+    @property
     def franchises(self) -> npt.NDArray[np.int64]:
         """Number of each title's franchise, `(n_items,)`."""
-        return compute_franchises(self.catalog)
+        return self.season_order.numbers
 
     @cached_property
     def franchise_members(self) -> RatingMatrix:

@@ -3,12 +3,13 @@
 import numpy as np
 
 from recsys.ranking.explanations import Kind, Reason
+from recsys.recommender.list_rules import ListOptions
 from recsys.recommender.model import Recommender
 from recsys.recommender.profile import Recommendations
 from recsys.retrieval.base import ComparesTitles
 from recsys.types import ItemId, Mask
 
-# With diversity a list is picked from so many times its length, at least from so many.
+# A list is picked from so many times its length, at least from so many.
 _POOL_FACTOR, _MIN_POOL = 5, 100
 
 
@@ -19,7 +20,7 @@ def compare_items(
     *,
     k: int,
     allowed: Mask,
-    diversity: float = 0.0,
+    options: ListOptions | None = None,
 ) -> tuple[Recommendations, list[tuple[Reason, ...]]]:
     """Find the titles nearest to one, nearest first, each with what audience and synopsis add to its score.
 
@@ -31,12 +32,11 @@ def compare_items(
     catalog = recommender.catalog
     position = int(catalog.positions([item_id])[0])
     audience, synopsis = model.compare(position)
-    scores, mask = audience + synopsis, allowed.copy()
-    mask[position] = False
+    options = options or ListOptions()
+    scores, mask = audience + synopsis, recommender.restrict_similar(position, allowed, options)
     near = np.flatnonzero(mask)
-    depth = k if diversity <= 0 else max(_MIN_POOL, _POOL_FACTOR * k)
-    near = near[np.lexsort((near, -scores[near]))][:depth]
-    positions, values = recommender.diversify(near, scores[near], diversity=diversity, k=k)
+    near = near[np.lexsort((near, -scores[near]))][: max(_MIN_POOL, _POOL_FACTOR * k)]
+    positions, values = recommender.choose_similar((near, scores[near]), k, mask, options)
     found = Recommendations(catalog.item_ids[positions], values, recommender.cold_start_ratings[positions])
     title = catalog.title(item_id)
     texts: tuple[tuple[Kind, str], ...] = (

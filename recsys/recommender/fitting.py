@@ -10,6 +10,7 @@ from recsys.data.interactions import Interactions
 from recsys.data.splits import TRAIN, VALIDATION, assign_folds, select_group
 from recsys.data.users import Users, add_dropped_targets, build_users
 from recsys.data.watch_statuses import WatchStatuses, select_dropped
+from recsys.features.franchises import compute_franchises
 from recsys.features.item_side import ItemSide
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import Preset
@@ -150,10 +151,16 @@ def train_recommender(
     return train_heads(training_data, preset, seed=seed, n_threads=n_threads, on_progress=on_progress)
 
 
-def build_retriever(full: FirstStage, titles: tuple[Catalog, Floats, RatingMatrix], preset: Preset) -> Retriever:
-    """Put the first stage and what is known of titles together."""
+def build_retriever(
+    full: FirstStage,
+    titles: tuple[Catalog, Floats, RatingMatrix],
+    preset: Preset,
+    ratings: RatingMatrix | None = None,
+) -> Retriever:
+    """Put the first stage and what is known of titles together; the ratings are those of training users."""
     catalog, text_vectors, neighbours = titles
-    items = ItemSide(catalog, text_vectors, neighbours, full.item_vectors)
+    franchises = compute_franchises(catalog, ratings)
+    items = ItemSide(catalog, text_vectors, neighbours, full.item_vectors, franchises)
     return Retriever(full, items, preset.n_per_model)
 
 
@@ -169,8 +176,9 @@ def build_training_data(
 ) -> TrainingData:
     """Describe the candidates of all training and validation users; parameters as in `train_recommender`."""
     catalog = titles[0]
-    final = build_retriever(full, titles, preset)
-    users = build_training_users(select_group(interactions, TRAIN), catalog, preset.n_splits)
+    training = select_group(interactions, TRAIN)
+    final = build_retriever(full, titles, preset, training.to_matrix(catalog))
+    users = build_training_users(training, catalog, preset.n_splits)
     if preset.dropped_rating is not None and statuses is not None:
         users = add_dropped_targets(users, select_dropped(statuses, interactions), catalog, preset.dropped_rating)
     places = assign_folds(users.user_ids, N_FOLDS)

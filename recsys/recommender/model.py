@@ -8,15 +8,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import vstack
 
+from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
+from recsys.data.interactions import POSITIVE_RATING
 from recsys.exceptions import ArtifactError, OtherFormatError
 from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import compute_ranking_features
 from recsys.files import read_json
 from recsys.ranking.diversity import select_diverse
 from recsys.ranking.ranker import Ranker
+from recsys.recommender.list_rules import (
+    ListOptions,
+    agree,
+    find_disliked,
+    find_next,
+    find_watched,
+    keep_first,
+    likes_nothing,
+    rank_by_popularity,
+    shift_by_popularity,
+)
 from recsys.recommender.profile import Recommendations, UserProfile
 from recsys.recommender.retriever import RANKER, Retriever, find_allowed
 from recsys.retrieval.base import CandidateGenerator, select_top
@@ -25,8 +39,9 @@ from recsys.types import Floats, Ids, ItemId, Mask, Positions, RatingMatrix
 if TYPE_CHECKING:
     from recsys.retrieval.sketch import Sketch
 
-FORMAT: Final = 3
-# A diverse list is picked from at least so many candidates, and at least so many times its length.
+FORMAT: Final = 4
+# A list that is not the order of the scores alone is picked from at least so many candidates, and so many times its
+# length.
 MIN_POOL: Final = 100
 POOL_FACTOR: Final = 5
 MAX_PER_MODEL: Final = 10_000  # candidates of a first-stage model
@@ -69,37 +84,109 @@ class Recommender:
         allowed: Mask | None = None,
         algorithm: str = RANKER,
         diversity: float = 0.0,
+        options: ListOptions | None = None,
+        candidates: Positions | None = None,
     ) -> Recommendations:
         """Recommend titles that the user has not watched, best first.
 
         Parameters
         ----------
         k
-            Length of the list; shorter only if filters and history leave fewer titles.
+            Length of the list; shorter only if filters, options and history leave fewer titles.
         allowed
             `(n_items,)`; False for filtered titles.
         algorithm
             "ranker", or one of the retriever's `generators` alone.
         diversity
-            0..1, see `select_diverse`; the scores are its values then.
+            0..1, see `select_diverse`; the scores are its values then. Short for the option of that name.
+        options
+            Order of seasons, popularity and diversity.
+        candidates
+            Positions of the only titles to rank; None for all.
 
         Raises
         ------
         UnknownAlgorithmError
             If this version does not hold the algorithm.
         """
+        options = options or ListOptions(diversity=diversity)
         history, tastes = profile.to_history(self.catalog), profile.to_tastes(self.catalog)
-        depth = _choose_depth(k, diversity)
+        mask = self._restrict(profile, allowed, options, candidates)
+        depth = _choose_depth(k, options)
         if algorithm == RANKER:
-            pairs = self.retriever.retrieve(history, tastes, allowed)
+            pairs = self._retrieve(history, tastes, mask, candidates)
             features = self.featurise(pairs)
-            top = self._rank_pairs(pairs, features, depth, allowed)[0]
+            top = self._rank_pairs(pairs, features, depth, mask)[0]
+            if likes_nothing(history, POSITIVE_RATING):
+                top = self._agree(top, pairs, features)
         else:
-            top = self._rank_alone(self.retriever.get_generator(algorithm), history, tastes, depth, allowed)
+            top = self._rank_alone(self.retriever.get_generator(algorithm), history, tastes, depth, mask)
             pairs, features = self.retriever.describe(history, tastes, [top[0][:0]]), None
-        diverse = self.diversify(*top, diversity=diversity, k=k)
-        positions, values = self._fill(diverse, history, None, k, allowed)
+        positions, values = self._choose(top, history, k, mask, options)
         return Recommendations(self.catalog.item_ids[positions], values, self._rate_again(pairs, features, positions))
+
+    def _restrict(
+        self, profile: UserProfile, allowed: Mask | None, options: ListOptions, candidates: Positions | None
+    ) -> Mask:
+        """Return which titles may be listed after the order of seasons and the user's dislikes, `(n_items,)`."""
+        order, catalog = self.retriever.items.season_order, self.catalog
+        mask = np.ones(len(catalog), dtype=np.bool_) if allowed is None else allowed.copy()
+        if candidates is not None:
+            mask &= np.isin(np.arange(len(catalog)), candidates)
+        watched = find_watched(profile, catalog)
+        mask &= ~watched
+        if options.seasons == "next":
+            mask &= find_next(watched, order)
+        if options.without_disliked:
+            mask &= ~find_disliked(profile, catalog, order)
+        return mask
+
+    def _retrieve(self, history: RatingMatrix, tastes: Floats, allowed: Mask, candidates: Positions | None) -> Pairs:
+        if candidates is None:
+            return self.retriever.retrieve(history, tastes, allowed)
+        return self.retriever.describe(history, tastes, [np.flatnonzero(allowed)])
+
+    def _agree(self, top: tuple[Positions, Floats], pairs: Pairs, features: Floats) -> tuple[Positions, Floats]:
+        """Order a list of a user who likes nothing by score and predicted rating."""
+        positions, scores = top
+        ratings = self._rate_again(pairs, features, positions)
+        agreed = agree(scores, ratings, float(pairs.means[0]))
+        order = np.lexsort((positions, -agreed))
+        return positions[order], agreed[order]
+
+    def _choose(
+        self,
+        top: tuple[Positions, Floats],
+        history: RatingMatrix,
+        k: int,
+        allowed: Mask | None,
+        options: ListOptions,
+    ) -> tuple[Positions, Floats]:
+        """Choose k of a long list: by popularity, each franchise once, with variety."""
+        positions, scores = top
+        order = self.retriever.items.season_order
+        if options.popularity:
+            scores = shift_by_popularity(
+                scores, self.popularity_ranks[positions], self._likes[positions], options.popularity
+            )
+            best = np.lexsort((positions, -scores))
+            positions, scores = positions[best], scores[best]
+        if options.once_each:
+            first = keep_first(positions, order)
+            positions, scores = positions[first], scores[first]
+        diverse = self.diversify(positions, scores, diversity=options.diversity, k=k)
+        return self._fill(diverse, history, None, k, allowed, once_each=options.once_each)
+
+    @cached_property
+    def popularity_ranks(self) -> npt.NDArray[np.float64]:
+        """Popularity rank of each title by members, 1 for the most popular, `(n_items,)`."""
+        return rank_by_popularity(self.catalog.items[ItemColumns.Members].to_numpy(dtype=np.float64), self._likes)
+
+    @cached_property
+    def _likes(self) -> Floats:
+        """Training users who like each title, `(n_items,)`."""
+        empty = UserProfile().to_history(self.catalog)
+        return np.asarray(np.expm1(np.maximum(self.retriever.score_popularity(empty)[0], 0)), dtype=np.float32)
 
     def _rank_alone(
         self, generator: CandidateGenerator, history: RatingMatrix, tastes: Floats, depth: int, allowed: Mask | None
@@ -157,9 +244,19 @@ class Recommender:
         return ranked
 
     def _fill(
-        self, top: tuple[Positions, Floats], history: RatingMatrix, tastes: Floats | None, k: int, allowed: Mask | None
+        self,
+        top: tuple[Positions, Floats],
+        history: RatingMatrix,
+        tastes: Floats | None,
+        k: int,
+        allowed: Mask | None,
+        *,
+        once_each: bool = False,
     ) -> tuple[Positions, Floats]:
-        """Lengthen a list that is too short by the most popular of what is left, of any genre without tastes."""
+        """Lengthen a list that is too short by the most popular of what is left, of any genre without tastes.
+
+        With `once_each` no title of a franchise is added that is in the list.
+        """
         positions, scores = top
         if len(positions) >= k:
             return top
@@ -168,7 +265,12 @@ class Recommender:
         mask[positions] = False
         popularity = self.retriever.score_popularity(history)[0]
         rest = np.flatnonzero(mask)
-        rest = rest[np.lexsort((rest, -popularity[rest]))][: k - len(positions)]
+        rest = rest[np.lexsort((rest, -popularity[rest]))]
+        if once_each:
+            numbers = self.retriever.items.franchises
+            rest = rest[~np.isin(numbers[rest], numbers[positions])]
+            rest = rest[keep_first(rest, self.retriever.items.season_order)]
+        rest = rest[: k - len(positions)]
         floor = scores.min(initial=0.0)
         return np.concatenate([positions, rest]), np.concatenate(
             [scores, (floor - 1 - np.arange(len(rest))).astype(np.float32)]
@@ -176,7 +278,7 @@ class Recommender:
 
     def diversify(self, positions: Positions, scores: Floats, *, diversity: float, k: int) -> tuple[Positions, Floats]:
         """Pick k of some titles, best first, as `select_diverse` does, among so many that there is a choice."""
-        depth = _choose_depth(k, diversity)
+        depth = _choose_depth(k, ListOptions(diversity=diversity))
         positions, scores = positions[:depth], scores[:depth]
         items = self.retriever.items
         vectors = items.join_units(positions)
@@ -234,17 +336,24 @@ class Recommender:
         return np.concatenate([row[positions] for row, positions in zip(scores, candidates, strict=True)])
 
     def similar_items(
-        self, item_id: ItemId, *, k: int = 10, allowed: Mask | None = None, diversity: float = 0.0
+        self,
+        item_id: ItemId,
+        *,
+        k: int = 10,
+        allowed: Mask | None = None,
+        diversity: float = 0.0,
+        options: ListOptions | None = None,
     ) -> Recommendations:
         """Find titles like a given one, nearest first.
 
         The score is the mean of two cosines, of LightFM and of synopsis vectors; a part that is missing counts 0.
-        With diversity the scores are the values of `select_diverse`.
+        With diversity the scores are the values of `select_diverse`. In the order of seasons the given title and the
+        seasons before it count as watched.
         """
+        options = options or ListOptions(diversity=diversity)
         position = int(self.catalog.positions([item_id])[0])
-        items, depth = self.retriever.items, _choose_depth(k, diversity)
-        mask = np.ones(len(self.catalog), dtype=bool) if allowed is None else allowed.copy()
-        mask[position] = False
+        items, depth = self.retriever.items, _choose_depth(k, options)
+        mask = self.restrict_similar(position, allowed, options)
         own = items.join_units(np.array([position]))[0]
         near = np.flatnonzero(mask) if self.sketch is None else self.sketch.narrow(own, mask, depth)
         # Not the faster product of a library: there the last digits of a row depend on the rows around it.
@@ -253,8 +362,28 @@ class Recommender:
         )
         scores = (audience + synopsis) / np.float32(2)
         order = np.lexsort((near, -scores))[:depth]
-        positions, values = self.diversify(near[order], scores[order], diversity=diversity, k=k)
+        positions, values = self.choose_similar((near[order], scores[order]), k, mask, options)
         return Recommendations(self.catalog.item_ids[positions], values, self.cold_start_ratings[positions])
+
+    def restrict_similar(self, position: int, allowed: Mask | None, options: ListOptions) -> Mask:
+        """Return which titles may be listed beside one, `(n_items,)`."""
+        order = self.retriever.items.season_order
+        mask = np.ones(len(self.catalog), dtype=bool) if allowed is None else allowed.copy()
+        mask[position] = False
+        if options.seasons == "next":
+            before = [position, *order.list_before(position)]
+            mask[before] = False
+            watched = np.zeros(len(mask), dtype=np.bool_)
+            watched[before] = True
+            mask &= find_next(watched, order)
+        return mask
+
+    def choose_similar(
+        self, near: tuple[Positions, Floats], k: int, allowed: Mask, options: ListOptions
+    ) -> tuple[Positions, Floats]:
+        """Choose k of a long list of similar titles as `recommend` does."""
+        empty = UserProfile().to_history(self.catalog)
+        return self._choose(near, empty, k, allowed, options)
 
     @cached_property
     def cold_start_ratings(self) -> Floats:
@@ -296,6 +425,6 @@ class Recommender:
         return cls(Retriever.load(directory, n_per_model), Ranker.load(directory))
 
 
-def _choose_depth(k: int, diversity: float) -> int:
+def _choose_depth(k: int, options: ListOptions) -> int:
     """Choose how many titles a list of k is picked from."""
-    return k if diversity <= 0 else max(MIN_POOL, POOL_FACTOR * k)
+    return max(MIN_POOL, POOL_FACTOR * k) if options.once_each or options.popularity else k

@@ -21,11 +21,16 @@ class UserProfile:
         Rated titles of the catalog and ratings 1..10, of equal length; a title occurs once.
     genre_weights
         Stated tastes, genre to weight > 0; looked at only where there is no history.
+    seen_item_ids, dropped_item_ids
+        Titles of the catalog that were watched, or given up, with or without a rating; no taste is learnt
+        of them, but they say which season is the next one, and which franchise is disliked.
     """
 
     item_ids: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     ratings: Floats = field(default_factory=lambda: np.empty(0, dtype=np.float32))
     genre_weights: Mapping[Genre, float] = field(default_factory=dict)
+    seen_item_ids: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    dropped_item_ids: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         if len(self.item_ids) != len(self.ratings):

@@ -10,6 +10,7 @@ import numpy as np
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import ArtifactError, UnknownAlgorithmError
+from recsys.features.franchises import Franchises
 from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
 from recsys.features.taste_features import compute_genre_match
@@ -144,6 +145,7 @@ class Retriever:
         self.items.catalog.items.to_parquet(directory / "catalog.parquet", index=False)
         write_state({"vectors": self.items.text_vectors}, directory / "text_vectors.npz")
         write_state(sparse_to_state(self.items.title_neighbours), directory / "title_neighbours.npz")
+        write_state(self.items.season_order.state, directory / "franchises.npz")
         self.first_stage.save(directory)
         save_standalone(self.standalone, directory)
 
@@ -159,11 +161,13 @@ class Retriever:
         first_stage = FirstStage.load(directory)
         frame = read_frame(directory / "catalog.parquet", max_rows=MAX_TITLES, max_bytes=MAX_CATALOG_BYTES)
         try:
+            catalog = Catalog(frame)
             items = ItemSide(
-                catalog=Catalog(frame),
+                catalog=catalog,
                 text_vectors=read_state(directory / "text_vectors.npz")["vectors"].astype(np.float32, copy=False),
                 title_neighbours=sparse_from_state(read_state(directory / "title_neighbours.npz")),
                 lightfm_vectors=first_stage.item_vectors,
+                known_franchises=Franchises.from_state(read_state(directory / "franchises.npz"), len(catalog)),
             )
         except KeyError as error:
             raise ArtifactError(f"an array of the version is missing: {error}") from error

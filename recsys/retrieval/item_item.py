@@ -151,7 +151,7 @@ def build_regression(model: Ease, ratings: RatingMatrix, catalog: Catalog) -> Re
     inputs = map_values(ratings, EVIDENCE)[:, frequent]
     outputs = map_values(ratings, LIKED)[:, frequent]
     weighted = (diags(compute_user_weights(ratings, model.discount)) @ inputs).T
-    franchises = compute_franchises(catalog)[frequent]
+    franchises = compute_franchises(catalog, ratings).numbers[frequent]
     related = model.franchise_weight * (franchises[:, None] == franchises[None, :])
     gram = (weighted @ inputs).toarray().astype(np.float64)
     targets = (weighted @ outputs).toarray() + related

@@ -1,6 +1,7 @@
 """What is served is what the version gives offline, on LightGBM itself, for 200 users."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import pytest
 from pydantic import SecretStr
 
 from recsys.columns import Columns
+from recsys.data.titles.names import find_adult
 from recsys.recommender import Recommendations, Recommender, UserProfile
+from recsys.recommender.list_rules import ListOptions
 from recsys.settings import Settings
 from recsys.storage.database import create_database_engine, upsert_rows
 from recsys.storage.tables import items, ratings, users
+from recsys.types import Mask
 from tests.app.harness import FolderSource, TestClient, open_client
 from tests.factories import N_USERS, tiny_world
 
@@ -53,6 +57,14 @@ def is_same(response: dict[str, Any], expected: Recommendations) -> bool:
     )
 
 
+# What the service does where a request says nothing else.
+SERVED = ListOptions(seasons="next", without_disliked=True)
+
+
+def innocent(model: Recommender) -> Mask:
+    return ~find_adult(model.catalog.items)
+
+
 def test_the_served_list_is_the_list_computed_offline(client: TestClient, model_folders: dict[int, Path]) -> None:
     offline = Recommender.load(model_folders[1])
     assert not offline.ranker.forests
@@ -67,7 +79,7 @@ def test_the_served_list_is_the_list_computed_offline(client: TestClient, model_
     assert len(known) == 200
     for payload, profile in known:
         response = client.post("/recommend/", json=payload | {"k": 20}).json()
-        assert is_same(response, offline.recommend(profile, k=20)), payload
+        assert is_same(response, offline.recommend(profile, k=20, allowed=innocent(offline), options=SERVED)), payload
 
 
 @pytest.mark.parametrize("payload", [{"algorithm": "content"}, {"diversity": 0.4}])
@@ -77,4 +89,9 @@ def test_so_it_is_with_other_choices(
     offline = Recommender.load(model_folders[1])
     for user_id in range(1, 21):
         response = client.post("/recommend/", json=payload | {"user_input": user_id}).json()
-        assert is_same(response, offline.recommend(profile_of(user_id), **payload))
+        options = replace(SERVED, diversity=payload.get("diversity", 0.0))
+        algorithm = payload.get("algorithm", "ranker")
+        expected = offline.recommend(
+            profile_of(user_id), allowed=innocent(offline), options=options, algorithm=algorithm
+        )
+        assert is_same(response, expected)

@@ -158,7 +158,9 @@ def test_requests_go_on_while_versions_change(offline_settings: Settings, source
     seen = []
 
     def ask(k: int) -> int:
-        response = client.post("/recommend/", json={"ratings": {"1": 9, "20": 8}, "k": k}).json()
+        response = client.post(
+            "/recommend/", json={"ratings": {"1": 9, "20": 8}, "k": k, "seasons": "all", "adult": True}
+        ).json()
         version: int = response["model"]["version"]
         assert [item["item_id"] for item in response["recommendations"]] == expected[version][:k]
         seen.append(version)

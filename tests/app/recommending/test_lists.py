@@ -73,12 +73,13 @@ def test_reasons_are_given_only_where_they_are_asked_for(client: TestClient) -> 
 def test_without_the_cited_title_the_score_falls(client: TestClient) -> None:
     ratings = {"1": 9, "20": 8, "440": 3, "30": 7}
     n_cited = 0
-    for item in ask(client, ratings=ratings, explain=True, k=20)["recommendations"]:
+    for item in ask(client, ratings=ratings, explain=True, seasons="all", k=20)["recommendations"]:
         for reason in item["reasons"]:
             if reason["kind"] == "liked_title":
                 others = {key: rating for key, rating in ratings.items() if key != str(reason["item_id"])}
                 again = {
-                    other["item_id"]: other["score"] for other in ask(client, ratings=others, k=47)["recommendations"]
+                    other["item_id"]: other["score"]
+                    for other in ask(client, ratings=others, seasons="all", adult=True, k=47)["recommendations"]
                 }
                 # By more than the contribution if the title is not even a candidate any more.
                 assert again[item["item_id"]] <= item["score"] - reason["contribution"] + 1e-4

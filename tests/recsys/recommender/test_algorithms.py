@@ -59,7 +59,14 @@ def test_every_algorithm_gives_full_lists_at_every_diversity(
     model = tiny_recommender()
     found = model.recommend(profile, k=k, algorithm=algorithm, diversity=diversity)
     left = set(model.catalog.item_ids.tolist()) - set(profile.item_ids.tolist())
-    assert len(found) == min(k, len(left)) == len(set(found.item_ids.tolist()))
+    assert len(found) == len(set(found.item_ids.tolist()))
+    assert set(found.item_ids.tolist()) <= left
+    franchises = model.retriever.items.franchises
+    of_list, of_left = (franchises[model.catalog.positions(sorted(ids))] for ids in (found.item_ids, left))
+    if diversity:
+        assert len(found) == min(k, len(np.unique(of_left))) == len(np.unique(of_list))
+    else:
+        assert len(found) == min(k, len(left))
     assert set(found.item_ids.tolist()) <= left
     # Where every user gets the same scores, titles of a stated genre go before more popular ones of another.
     in_parts = algorithm == "popular" and profile.genre_weights and not diversity

@@ -235,7 +235,7 @@ def test_ease_solves_each_ridge_regression(world: tuple[RatingMatrix, Catalog]) 
     # A fifth of the titles is missing at random: the noise of that is a penalty in proportion to the popularity.
     penalties = 5.0 + 0.25 * (inputs**2).sum(axis=0)
     # Each franchise joins as a user who watched and liked all of it, weighted.
-    franchises = compute_franchises(catalog)
+    franchises = compute_franchises(catalog, ratings).numbers
     fans = np.sqrt(2.0) * (franchises[None, :] == np.unique(franchises)[:, None])
     inputs, liked = np.vstack([inputs, fans]), np.vstack([liked, fans])
     for item in (0, 5, 17):
@@ -249,7 +249,7 @@ def test_ease_knows_franchises_even_without_users(world: tuple[RatingMatrix, Cat
     ratings, catalog = world
     weights = Ease().fit(ratings[:0], catalog).weights_
     assert weights is not None
-    franchises = compute_franchises(catalog)
+    franchises = compute_franchises(catalog).numbers
     rows, columns = weights.nonzero()
     assert np.array_equal(franchises[rows], franchises[columns])
 
