@@ -6,9 +6,12 @@ from fastapi import APIRouter, Body, Request, Response
 
 from app.api.openapi import document_problems
 from app.guard.keys import GuardedRoute, may
+from app.recommending.groups import recommend_to_group
 from app.responses import build_response
+from app.schemas.groups import GroupRequest, GroupResponse
 from app.schemas.recommendations import RecommendRequest, RecommendResponse
 from app.service import ModelDep, ServiceDep
+from app.stores.user_history import read_history
 
 router = APIRouter(tags=["recommendations"], route_class=GuardedRoute)
 _PROBLEMS = document_problems(400, 401, 403, 404, 408, 413, 422, 429, 503)
@@ -25,3 +28,18 @@ async def post_recommend(
     built = await build_response(service, model, body, request_id, shows_history=shows_history)
     request.state.kind = built.kind
     return Response(built.with_id(request_id), media_type="application/json")
+
+
+@router.post("/recommend/group", operation_id="recommend_group", responses=_PROBLEMS)
+async def post_group(
+    request: Request, service: ServiceDep, model: ModelDep, body: Annotated[GroupRequest, Body()]
+) -> GroupResponse:
+    """Recommend titles that nobody of a group has seen, to all of them together."""
+    adult = service.shows_adult if body.adult is None else body.adult
+    histories = [
+        None if member.user_input is None else await read_history(service.database, member.user_input)
+        for member in body.members
+    ]
+    return await service.workers.run(
+        lambda: recommend_to_group(model, body, histories, adult=adult, request_id=request.state.request_id)
+    )

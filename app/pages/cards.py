@@ -8,7 +8,7 @@ from typing import Final
 from app.models.serving import ServingModel
 from app.pages.preferences import Preferences
 from app.schemas.items import Item
-from app.schemas.recommendations import RecommendationReason, RecommendedItem
+from app.schemas.recommendations import RecommendationReason, RecommendedItem, SeasonBefore
 
 CLIPPED_SENTENCES: Final = 2
 MIN_CLIPPED: Final = 90  # letters; shorter sentences are joined by the next one
@@ -35,6 +35,8 @@ class Card:
         In the chosen language, and the other ones.
     lead, rest
         The first two sentences of the synopsis, and what follows them.
+    unseen_before
+        Titles of earlier seasons that the visitor has not watched.
     """
 
     rank: int
@@ -45,6 +47,7 @@ class Card:
     reasons: tuple[ShownReason, ...]
     lead: str
     rest: str
+    unseen_before: tuple[str, ...] = ()
 
 
 def build_cards(
@@ -58,7 +61,7 @@ def build_cards(
     """Build the cards of a list without titles that the visitor put aside."""
     shown = [entry for entry in found if entry.item_id not in hidden]
     return [
-        build_card(model, entry.item_id, preferences, rank, entry.predicted_rating, entry.reasons)
+        build_card(model, entry.item_id, preferences, rank, entry.predicted_rating, entry.reasons, entry.unseen_before)
         for rank, entry in enumerate(shown[:length], start=1)
     ]
 
@@ -70,6 +73,7 @@ def build_card(
     rank: int = 1,
     predicted: float | None = None,
     reasons: Sequence[RecommendationReason] = (),
+    unseen_before: Sequence[SeasonBefore] = (),
 ) -> Card:
     """Build the card of one title."""
     item = model.item_views.show_item(item_id)
@@ -85,6 +89,9 @@ def build_card(
         reasons=tuple(_show_reason(model, reason, preferences) for reason in reasons),
         lead=lead,
         rest=rest,
+        unseen_before=tuple(
+            preferences.choose_title(model.item_views.show_item(season.item_id)) for season in unseen_before
+        ),
     )
 
 

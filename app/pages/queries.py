@@ -35,6 +35,10 @@ class Controls:
         Years, both included.
     variety
         0..100, how much of the score a more varied list may cost.
+    niche
+        -100..100: from titles that everybody knows to those that few do.
+    all_seasons
+        Whether a later season may come before an earlier one, and a franchise more than once.
     adult
         Whether titles for adults only are shown; the setting `OTAKU_ADULT` may show them to everyone.
     """
@@ -50,6 +54,8 @@ class Controls:
     length: int = LENGTHS[0]
     planned_first: bool = False
     adult: bool = False
+    niche: int = 0
+    all_seasons: bool = False
     left_out: tuple[int, ...] = ()
 
     @property
@@ -155,6 +161,8 @@ def _list_controls(controls: Controls) -> Params:
         "k": controls.length if controls.length != LENGTHS[0] else None,
         "planned": "first" if controls.planned_first else None,
         "adult": "1" if controls.adult else None,
+        "niche": controls.niche or None,
+        "seasons": "all" if controls.all_seasons else None,
     }
     params += [(name, str(value)) for name, value in single.items() if value is not None]
     return params + [("out", str(item_id)) for item_id in controls.left_out]
@@ -199,6 +207,8 @@ def _read_controls(given: Given) -> Controls:
         length=length if length in LENGTHS else LENGTHS[0],
         planned_first=_read_text(given, "planned") == "first",
         adult=_read_text(given, "adult") == "1",
+        niche=_read_signed(given, "niche", 100),
+        all_seasons=_read_text(given, "seasons") == "all",
         left_out=_read_ids(given, "out"),
     )
 
@@ -229,6 +239,13 @@ def _read_texts(given: Given, name: str, limit: int) -> tuple[str, ...]:
 
 def _read_number(given: Given, name: str, low: int, high: int) -> int | None:
     return read_number(given.get(name), low, high)
+
+
+def _read_signed(given: Given, name: str, limit: int) -> int:
+    """Read a whole number between both limits, 0 for anything else."""
+    text = _read_text(given, name)
+    value = read_number(text.removeprefix("-"), 0, limit) or 0
+    return -value if text.startswith("-") else value
 
 
 def _read_ids(given: Given, name: str) -> tuple[int, ...]:

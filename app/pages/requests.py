@@ -53,6 +53,8 @@ def build_request(
             "diversity": controls.variety / 100,
             "planned": "first" if controls.planned_first else "exclude",
             "adult": True if controls.adult else None,
+            "popularity": -controls.niche / 100,
+            "seasons": "all" if controls.all_seasons else "next",
             "explain": explain,
         }
     )

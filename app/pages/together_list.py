@@ -9,7 +9,7 @@ from fastapi import Request
 from app.models.serving import ServingModel
 from app.pages.cards import Card, build_card
 from app.pages.preferences import Preferences
-from app.pages.queries import MAX_GROUP, PageQuery, read_number
+from app.pages.queries import MAX_GROUP, Controls, PageQuery, read_number
 from app.pages.requests import build_filters, shows_adult
 from app.pages.site import get_site
 from app.pages.uploads import read_entries
@@ -21,6 +21,7 @@ from app.service import Service
 from app.stores.user_history import read_history
 from recsys.exceptions import UnknownTitleError
 from recsys.recommender import UserProfile
+from recsys.recommender.list_rules import ListOptions, Seasons
 from recsys.types import Mask
 
 MAX_TITLES = 20
@@ -84,9 +85,16 @@ async def build_together(
         allowed &= ~known
         group.append(f"List {number}")
     found = await service.workers.run(
-        lambda: recommend_together(model, profiles, allowed, query.controls.length + len(query.dismissed) + 5)
+        lambda: recommend_together(
+            model, profiles, allowed, query.controls.length + len(query.dismissed) + 5, _read_options(query.controls)
+        )
     )
     return SharedCards(tuple(group), _build_cards(model, found, group, query, preferences), tuple(notes))
+
+
+def _read_options(controls: Controls) -> ListOptions:
+    seasons: Seasons = "all" if controls.all_seasons else "next"
+    return ListOptions(controls.variety / 100, -controls.niche / 100, seasons, without_disliked=True)
 
 
 def _read_list(model: ServingModel, packed: str) -> tuple[UserProfile, Mask]:

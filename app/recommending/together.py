@@ -8,6 +8,7 @@ import numpy as np
 
 from app.models.serving import ServingModel
 from recsys.recommender import UserProfile
+from recsys.recommender.list_rules import ListOptions, find_watched, keep_first
 from recsys.types import Floats, Ids, Mask
 
 POOL: Final = 150  # titles that each user brings in
@@ -31,33 +32,46 @@ class SharedList:
     predicted_ratings: Floats
 
 
-def recommend_together(model: ServingModel, profiles: Sequence[UserProfile], allowed: Mask, k: int) -> SharedList:
+def recommend_together(
+    model: ServingModel,
+    profiles: Sequence[UserProfile],
+    allowed: Mask,
+    k: int,
+    options: ListOptions | None = None,
+) -> SharedList:
     """Rank titles that nobody has seen by the mean of every user's percentile.
 
     The scores of two users cannot be compared, their places can: every user brings the best titles of a list of their
     own into one pool, everyone ranks the whole pool, and a title that is below the 40th percentile of anybody is left
-    out while others are left.
+    out while others are left. A season is next if everyone has watched those before it.
 
     Parameters
     ----------
     allowed
         `(n_items,)`; False for filtered titles.
     """
+    options = options or ListOptions(seasons="next", without_disliked=True)
     recommender = model.recommender
+    catalog, order = recommender.catalog, recommender.retriever.items.season_order
     free = allowed.copy()
     for profile in profiles:
-        free[recommender.catalog.positions(profile.item_ids)] = False
-    lists = [recommender.recommend(profile, k=POOL, allowed=free) for profile in profiles]
+        free &= recommender.restrict(profile, None, options, None)
+    seen = np.logical_or.reduce([find_watched(profile, catalog) for profile in profiles])
+    free &= ~seen
+    lists = [recommender.recommend(profile, k=POOL, allowed=free, options=options) for profile in profiles]
     item_ids = np.unique(np.concatenate([found.item_ids for found in lists]))
-    positions = recommender.catalog.positions(item_ids)
+    positions = catalog.positions(item_ids)
     places, ratings = [], []
     for profile in profiles:
-        history, tastes = profile.to_history(recommender.catalog), profile.to_tastes(recommender.catalog)
+        history, tastes = profile.to_history(catalog), profile.to_tastes(catalog)
         scores = recommender.score(history, tastes, [positions])
-        order = np.argsort(np.argsort(scores, kind="stable"), kind="stable")
-        places.append(order.astype(np.float32) * np.float32(100 / max(len(order) - 1, 1)))
+        by_score = np.argsort(np.argsort(scores, kind="stable"), kind="stable")
+        places.append(by_score.astype(np.float32) * np.float32(100 / max(len(by_score) - 1, 1)))
         ratings.append(recommender.predict_ratings(profile, item_ids))
     percentiles, predicted = np.stack(places, axis=1), np.stack(ratings, axis=1)
-    below = percentiles.min(axis=1) < FLOOR
-    best = np.lexsort((item_ids, -percentiles.mean(axis=1), below))[:k]
+    below = percentiles.min(axis=1, initial=100.0) < FLOOR
+    best = np.lexsort((item_ids, -percentiles.mean(axis=1), below))
+    if options.once_each:
+        best = best[keep_first(positions[best], order)]
+    best = best[:k]
     return SharedList(item_ids[best], percentiles[best], predicted[best])

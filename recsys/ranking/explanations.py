@@ -11,7 +11,7 @@ import numpy.typing as npt
 from recsys.features.schema import FeatureSchema
 from recsys.types import Floats, ItemId
 
-Kind = Literal["liked_title", "genres", "collaborative", "popularity", "audience", "synopsis"]
+Kind = Literal["liked_title", "disliked_title", "genres", "collaborative", "popularity", "audience", "synopsis"]
 
 # Feature family by the prefix of its names; those of first-stage models come from the registry.
 GENRES: Final = ("genre_",)
@@ -26,8 +26,8 @@ class Reason:
     text
         One sentence for users.
     contribution
-        How much of the score it brings, above 0. For a cited title, by how much the score falls when that title is
-        taken out of the history.
+        How much of the score it brings. For a cited title, by how much the score falls when that title is taken out of
+        the history; below 0 for a disliked one, without which the score rises.
     item_id
         The title of the history that the reason cites, if it cites one.
     """

@@ -8,7 +8,7 @@ from scipy.sparse import vstack
 
 from recsys.data.interactions import POSITIVE_RATING
 from recsys.features.pairs import Pairs
-from recsys.ranking.explanations import GENRES, Reason, compute_contributions
+from recsys.ranking.explanations import GENRES, Kind, Reason, compute_contributions
 from recsys.recommender.model import Recommender
 from recsys.recommender.profile import Recommendations, UserProfile
 from recsys.recommender.retriever import RANKER
@@ -18,6 +18,8 @@ MAX_REASONS: Final = 3
 # Titles of the history that are tried for each recommendation, and for the whole list: each costs a scoring.
 TRIED: Final = 3
 MAX_TRIED: Final = 30
+MAX_TRIED_AGAINST: Final = 10
+DISLIKED_RATING: Final = 4.0
 FAVOURITE_GENRES: Final = 5
 
 
@@ -29,6 +31,8 @@ def explain(
     Liked titles are cited only if the score falls without them: they are removed from the history one by one and the
     recommendation is scored again. What remains of the ranker's score is attributed to genres and to users with a
     similar history by the Shapley values of its trees; without a history popularity and stated genres are all there is.
+    Titles rated 4 or less are cited the same way against a recommendation, where its score rises without them. Where
+    nothing of this speaks for a title of the ranker, the family of features that carries it is named.
     """
     if not len(found):
         return []
@@ -44,7 +48,17 @@ def explain(
     if algorithm == RANKER:
         for place, reason in _attribute(recommender, history, tastes, positions):
             reasons[place].append(reason)
-    return [tuple(sorted(given, key=lambda reason: -reason.contribution)[:MAX_REASONS]) for given in reasons]
+        bare = [place for place, given in enumerate(reasons) if not any(one.contribution > 0 for one in given)]
+        for place, reason in _name_carriers(recommender, history, tastes, positions, bare):
+            reasons[place].append(reason)
+    return [_select_reasons(given) for given in reasons]
+
+
+def _select_reasons(given: list[Reason]) -> tuple[Reason, ...]:
+    """Choose three reasons at most, one of them against at most, the strongest for a title first."""
+    ordered = sorted(given, key=lambda reason: -reason.contribution)
+    against = [reason for reason in ordered if reason.contribution < 0][-1:]
+    return (*[reason for reason in ordered if reason.contribution >= 0][: MAX_REASONS - len(against)], *against)
 
 
 def explain_similar(recommender: Recommender, item_id: ItemId, item_ids: Ids) -> list[tuple[Reason, ...]]:
@@ -79,38 +93,52 @@ def _cite(
     """Try liked titles that are near a recommendation; cite those without which its score falls."""
     if algorithm == RANKER and history.nnz == 1:
         return []  # without it there is no history, and lists without are in another order altogether
-    trials = _choose_trials(recommender, history, positions)
+    liked = history.indices[history.data >= min(POSITIVE_RATING, history.data.max())]
+    disliked = history.indices[(history.data <= DISLIKED_RATING) & (history.data < history.data.max())]
+    trials = _choose_trials(recommender, positions, liked, TRIED, MAX_TRIED)
+    trials |= _choose_trials(recommender, positions, disliked, 1, MAX_TRIED_AGAINST)
     if not trials:
         return []
     whole = recommender.score(history, tastes, [positions], algorithm)
     candidates = [np.array([positions[place] for place in places], dtype=np.intp) for places in trials.values()]
-    without = vstack([_remove(history, liked) for liked in trials], format="csr")
+    without = vstack([_remove(history, rated) for rated in trials], format="csr")
     scores = recommender.score(without, np.repeat(tastes, len(trials), axis=0), candidates, algorithm)
     cited, start = [], 0
-    for liked, places in trials.items():
-        item_id = int(recommender.catalog.item_ids[liked])
-        text = _describe_liked(recommender.catalog.title(item_id), float(history[0, liked]))
+    likes = set(liked.tolist())
+    for rated, places in trials.items():
+        item_id = int(recommender.catalog.item_ids[rated])
+        text = _describe_rated(recommender.catalog.title(item_id), float(history[0, rated]))
         for place, score in zip(places, scores[start : start + len(places)], strict=True):
-            if whole[place] > score:
-                cited.append((place, Reason("liked_title", text, float(whole[place] - score), item_id)))
+            fall = float(whole[place] - score)
+            if fall > 0 and rated in likes:
+                cited.append((place, Reason("liked_title", text, fall, item_id)))
+            elif fall < 0 and rated not in likes:
+                cited.append((place, Reason("disliked_title", text, fall, item_id)))
         start += len(places)
     return cited
 
 
-def _describe_liked(title: str, rating: float) -> str:
-    return f"You liked {title}." if rating >= POSITIVE_RATING else f"{title} is among your highest ratings."
+def _describe_rated(title: str, rating: float) -> str:
+    if rating >= POSITIVE_RATING:
+        return f"You liked {title}."
+    if rating <= DISLIKED_RATING:
+        return f"You rated {title} {rating:.0f}."
+    return f"{title} is among your highest ratings."
 
 
-def _choose_trials(recommender: Recommender, history: RatingMatrix, positions: Positions) -> dict[int, list[int]]:
-    """Choose for each recommendation the nearest liked titles: places of recommendations by position of the title."""
-    liked = history.indices[history.data >= min(POSITIVE_RATING, history.data.max())]
-    nearness = _compare(recommender, positions, liked)
-    nearest = np.argsort(-nearness, axis=1, kind="stable")[:, :TRIED]
+def _choose_trials(
+    recommender: Recommender, positions: Positions, rated: Positions, n_tried: int, max_tried: int
+) -> dict[int, list[int]]:
+    """Choose for each recommendation the nearest of some rated titles: places of recommendations by their position."""
+    if not len(rated):
+        return {}
+    nearness = _compare(recommender, positions, rated)
+    nearest = np.argsort(-nearness, axis=1, kind="stable")[:, :n_tried]
     trials: dict[int, list[int]] = {}
     for rank in range(nearest.shape[1]):
         for place, chosen in enumerate(nearest[:, rank].tolist()):
-            title = int(liked[chosen])
-            if title in trials or len(trials) < MAX_TRIED:
+            title = int(rated[chosen])
+            if title in trials or len(trials) < max_tried:
                 trials.setdefault(title, []).append(place)
     return trials
 
@@ -160,6 +188,33 @@ def _split_scores(recommender: Recommender, pairs: Pairs) -> tuple[npt.NDArray[n
         ranker.relevance, ranker.schema, recommender.featurise(pairs), (GENRES, collaborative)
     )
     return contributions[:, 0], contributions[:, 1], np.zeros(len(contributions))
+
+
+def _name_carriers(
+    recommender: Recommender, history: RatingMatrix, tastes: Floats, positions: Positions, bare: list[int]
+) -> list[Placed]:
+    """Name the family of features that adds most to the scores of titles without a reason, by Shapley values."""
+    if not bare:
+        return []
+    pairs = recommender.retriever.describe(history, tastes, [positions[bare]])
+    if not history.nnz:
+        scores = np.add(*recommender.retriever.score_cold_start(pairs)).tolist()
+        return [(place, Reason("popularity", _POPULAR, score)) for place, score in zip(bare, scores, strict=True)]
+    ranker, stage = recommender.ranker, recommender.retriever.first_stage
+    collaborative = (*(f"{name}_" for name in stage.collaborative), "lightfm_", "neighbour")
+    families = (collaborative, GENRES, (f"{stage.fallback}_", "item_log_members", "item_favorites"))
+    found = compute_contributions(ranker.relevance, ranker.schema, recommender.featurise(pairs), families)
+    named: tuple[tuple[Kind, str], ...] = (
+        ("collaborative", "Carried by what users with a similar history like."),
+        ("genres", "Carried by its genres."),
+        ("popularity", "Carried by how many users watch it."),
+    )
+    carriers = []
+    for row, place in enumerate(bare):
+        family = int(found[row].argmax())
+        kind, text = named[family]
+        carriers.append((place, Reason(kind, text, max(float(found[row, family]), 0.0))))
+    return carriers
 
 
 def _find_favourite_genres(recommender: Recommender, history: RatingMatrix, tastes: Floats) -> list[str]:

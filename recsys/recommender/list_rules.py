@@ -17,7 +17,7 @@ DISLIKED_MEAN: Final = 4.0  # of the ratings of a franchise; it is disliked up t
 # How many standard deviations of the scores the popularity of a title moves at the ends of the slider.
 POPULARITY_WEIGHT: Final = 2.0
 # Training users who like a title at which half of its evidence counts.
-EVIDENCE_LIKES: Final = 20.0
+EVIDENCE_LIKES: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def shift_by_popularity(scores: Floats, ranks: npt.NDArray[np.float64], likes: F
     """Move scores towards popular titles above 0, towards rarely watched ones below.
 
     The larger the slider, the more popular the list: what is added grows with the popularity rank alone, and a list of
-    the best sums can only gain of it. Below 0 the gain of a title is shrunk by `likes / (likes + 20)`, since a title
+    the best sums can only gain of it. Below 0 the gain of a title is shrunk by `likes / (likes + 3)`, since a title
     that few like is scored by little evidence.
 
     Parameters
@@ -103,11 +103,12 @@ def shift_by_popularity(scores: Floats, ranks: npt.NDArray[np.float64], likes: F
     """
     if not popularity or len(scores) < 2:
         return scores
-    felt = -np.log(ranks) if popularity > 0 else np.log(ranks) * likes / (likes + EVIDENCE_LIKES)
-    spread = float(felt.std())
+    spread = float(ranks.std())
     if spread <= 0:
         return scores
-    gains = (felt - felt.mean()) / spread
+    gains = (ranks.mean() - ranks) / spread
+    if popularity < 0:
+        gains = np.where(gains < 0, -gains * likes / (likes + EVIDENCE_LIKES), -gains)
     return np.asarray(
         scores + abs(popularity) * POPULARITY_WEIGHT * float(scores.std() or 1.0) * gains, dtype=np.float32
     )

@@ -111,7 +111,7 @@ class Recommender:
         """
         options = options or ListOptions(diversity=diversity)
         history, tastes = profile.to_history(self.catalog), profile.to_tastes(self.catalog)
-        mask = self._restrict(profile, allowed, options, candidates)
+        mask = self.restrict(profile, allowed, options, candidates)
         depth = _choose_depth(k, options)
         if algorithm == RANKER:
             pairs = self._retrieve(history, tastes, mask, candidates)
@@ -125,7 +125,7 @@ class Recommender:
         positions, values = self._choose(top, history, k, mask, options)
         return Recommendations(self.catalog.item_ids[positions], values, self._rate_again(pairs, features, positions))
 
-    def _restrict(
+    def restrict(
         self, profile: UserProfile, allowed: Mask | None, options: ListOptions, candidates: Positions | None
     ) -> Mask:
         """Return which titles may be listed after the order of seasons and the user's dislikes, `(n_items,)`."""

@@ -14,7 +14,7 @@ KINDS: list[dict[str, Any]] = [
     {"ratings": {"1": 9, "20": 8, "440": 3}},
     {"user_input": "Monster"},
 ]
-BY_TITLE = {"liked_title", "audience", "synopsis"}
+BY_TITLE = {"liked_title", "disliked_title", "audience", "synopsis"}
 
 
 def ask(client: TestClient, status: int = 200, **body: Any) -> Any:
@@ -43,7 +43,9 @@ def test_every_algorithm_answers_every_kind_of_request(
     for item in shown:
         contributions = [reason["contribution"] for reason in item["reasons"]]
         assert contributions == sorted(contributions, reverse=True)
-        assert min(contributions, default=1) > 0
+        assert len(contributions) <= 3
+        assert contributions or algorithm != RANKER or kind.get("user_input")
+        assert [reason["kind"] for reason in item["reasons"] if reason["contribution"] < 0] in ([], ["disliked_title"])
         assert all(
             reason["text"] and (reason["item_id"] is not None) == (reason["kind"] in BY_TITLE)
             for reason in item["reasons"]
@@ -67,7 +69,26 @@ def test_reasons_are_given_only_where_they_are_asked_for(client: TestClient) -> 
     assert not any(item["reasons"] for item in ask(client, **user)["recommendations"])
     reasons = [reason for item in ask(client, **user, explain=True)["recommendations"] for reason in item["reasons"]]
     assert {"liked_title"} <= {reason["kind"] for reason in reasons}
-    assert {reason["item_id"] for reason in reasons} <= {None, 1, 20}
+    assert {reason["item_id"] for reason in reasons} <= {None, 1, 20, 440}
+    against = [reason for reason in reasons if reason["item_id"] == 440]
+    assert all(reason["kind"] == "disliked_title" and reason["contribution"] < 0 for reason in against)
+    assert {reason["text"] for reason in against} <= {"You rated Shoujo Kakumei Utena 3."}
+
+
+def test_without_a_title_rated_low_the_score_rises(client: TestClient) -> None:
+    ratings = {"1": 9, "20": 8, "440": 3, "30": 7, "10001": 2}
+    n_cited = 0
+    for item in ask(client, ratings=ratings, explain=True, seasons="all", k=20)["recommendations"]:
+        for reason in item["reasons"]:
+            if reason["kind"] == "disliked_title":
+                others = {key: rating for key, rating in ratings.items() if key != str(reason["item_id"])}
+                again = {
+                    other["item_id"]: other["score"]
+                    for other in ask(client, ratings=others, seasons="all", k=47)["recommendations"]
+                }
+                assert again[item["item_id"]] == pytest.approx(item["score"] - reason["contribution"], abs=1e-4)
+                n_cited += 1
+    assert n_cited > 3
 
 
 def test_without_the_cited_title_the_score_falls(client: TestClient) -> None:

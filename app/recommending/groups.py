@@ -1,0 +1,74 @@
+"""From a request of a group and the histories of its members to a response."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.models.serving import ServingModel
+from app.recommending.recommend import build_user_context, show_model
+from app.recommending.together import recommend_together
+from app.recommending.watch_lists import mark_items
+from app.schemas.groups import GroupItem, GroupMember, GroupRequest, GroupResponse, MemberShare
+from app.schemas.recommendations import RecommendRequest
+from app.stores.user_history import History
+from recsys.recommender import UserProfile
+from recsys.recommender.list_rules import ListOptions
+from recsys.types import Mask
+
+
+def recommend_to_group(
+    model: ServingModel,
+    request: GroupRequest,
+    histories: Sequence[History | None],
+    *,
+    adult: bool,
+    request_id: str,
+) -> GroupResponse:
+    """Build the response of one model version.
+
+    Parameters
+    ----------
+    histories
+        Of the members; None for an anonymous one. An id that nobody has counts as one, so that nothing is told about
+        which ids exist.
+
+    Raises
+    ------
+    ProblemError
+        422 if a genre, type or age rating is unknown.
+    """
+    allowed = model.filters.allow(request.filters, adult=adult)
+    profiles = []
+    for member, history in zip(request.members, histories, strict=True):
+        profile, left = _read_member(model, member, history, adult=adult)
+        profiles.append(profile)
+        allowed &= left
+    options = ListOptions(seasons=request.seasons, without_disliked=True)
+    found = recommend_together(model, profiles, allowed, request.k, options)
+    items = []
+    for place, item_id in enumerate(found.item_ids.tolist()):
+        shown = model.item_views.show_item(item_id)
+        shares = zip(found.percentiles[place].tolist(), found.predicted_ratings[place].tolist(), strict=True)
+        items.append(
+            GroupItem(
+                rank=place + 1,
+                item_id=item_id,
+                title=shown.title,
+                genres=shown.genres,
+                type=shown.type,
+                mean_percentile=float(found.percentiles[place].mean()),
+                members=[MemberShare(percentile=share, predicted_rating=rating) for share, rating in shares],
+            )
+        )
+    return GroupResponse(recommendations=items, model=show_model(model), request_id=request_id)
+
+
+def _read_member(
+    model: ServingModel, member: GroupMember, history: History | None, *, adult: bool
+) -> tuple[UserProfile, Mask]:
+    """Return the profile of a member, and which titles the member leaves to be listed, `(n_items,)`."""
+    body = member.model_dump(by_alias=True) | {"adult": adult}
+    context = build_user_context(model, RecommendRequest.model_validate(body), lambda _: history)
+    left = ~mark_items(model, context.statuses, planned=False)
+    left[model.recommender.catalog.positions(context.excluded_item_ids)] = False
+    return context.profile, np.asarray(left)
