@@ -34,7 +34,8 @@ def asked(open_airflow: Callable[..., World], tmp_path: Path) -> tuple[World, st
     with world.engine.begin() as connection:
         connection.execute(insert(arrivals).values(day=today, n_users=0, n_ratings=0, n_generated=0, batch_id="none"))
     run_id = world.client.trigger("retrain_model", approval="always")
-    wait_until(lambda: read_state(world, run_id, "approve") == "awaiting_input")
+    wait_until(lambda: read_state(world, run_id, "approve") in ("awaiting_input", "upstream_failed"))
+    assert read_state(world, run_id, "approve") == "awaiting_input"
     assert read_ledger(world.engine) == []
     return world, run_id
 
