@@ -28,7 +28,7 @@ from parts.service import Running, run_service
 from parts.worlds import train_default_model
 from rich.console import Console
 
-from recsys.columns import ItemColumns
+from recsys.columns import Columns, ItemColumns
 from recsys.cpus import count_cpus
 from recsys.recommender import Recommender
 
@@ -54,7 +54,7 @@ def build_bodies(folder: Path, n_ratings: int) -> list[bytes]:
     rng = np.random.default_rng(0)
     bodies = []
     for _ in range(N_BODIES):
-        chosen = rng.choice(items[ItemColumns.Item].to_numpy(), n_ratings, replace=False)
+        chosen = rng.choice(items[Columns.Item].to_numpy(), n_ratings, replace=False)
         ratings = {
             str(item_id): int(rating) for item_id, rating in zip(chosen, rng.integers(4, 11, n_ratings), strict=True)
         }

@@ -26,7 +26,7 @@ from parts.reporting import build_table, spell
 from parts.service import run_service
 from rich.console import Console
 
-from recsys.columns import ItemColumns
+from recsys.columns import Columns, ItemColumns
 from recsys.recommender import Recommender
 
 HEADERS: Final = {"Accept": "text/html", "Accept-Encoding": "gzip"}
@@ -70,7 +70,7 @@ class Browser:
 
 def choose_favourites(folder: Path) -> list[list[int]]:
     """Choose three favourites for each visitor among the popular titles."""
-    items = Recommender.load(folder).catalog.items.nlargest(500, ItemColumns.Members)[ItemColumns.Item].to_numpy()
+    items = Recommender.load(folder).catalog.items.nlargest(500, ItemColumns.Members)[Columns.Item].to_numpy()
     rng = np.random.default_rng(0)
     return [rng.choice(items, 3, replace=False).tolist() for _ in range(N_VISITORS)]
 
