@@ -128,6 +128,10 @@ def test_figures_are_those_of_ledger_tables_and_metrics_and_a_rollback_is_writte
         ):
             key = f"2026-01-0{number + 1}"
             record_decision(engine, registry, decide(lift), run_key=key, challenger=challenger, champion=champion)
+        store_request(
+            engine, registry, run_key="2026-01-09", challenger=versions[2], champion=versions[1],
+            decision=decide(0.0), body=BODY,
+        )  # fmt: skip
         with engine.begin() as connection:
             days = [
                 {
@@ -168,8 +172,9 @@ def test_figures_are_those_of_ledger_tables_and_metrics_and_a_rollback_is_writte
             assert "Version <b>2</b>" in page
             for entry in read_ledger(engine):
                 assert entry.reason in unescape(page)
+            evidence = [*(entry.evidence for entry in read_ledger(engine)), decide(0.0).to_dict()]
             assert page.count('class="plot" viewBox="0 0 360 46"') == sum(
-                Decision.from_dict(entry.evidence).primary is not None for entry in read_ledger(engine)
+                Decision.from_dict(found).primary is not None for found in evidence
             )
             for day in days:
                 assert (
@@ -185,7 +190,8 @@ def test_figures_are_those_of_ledger_tables_and_metrics_and_a_rollback_is_writte
             last = read_ledger(engine)[-1]
             assert (last.action, last.challenger_version, last.reason) == ("rollback", versions[0], "lists are odd")
             assert last.actor.startswith("user:")
-            assert "lists are odd" in done.text
+            assert all(entry.reason in unescape(done.text) for entry in read_ledger(engine))
+            assert re.findall(r"<b>Promote version (\d+)\?</b>", done.text) == [str(versions[2])]
             wait_for(lambda: client.get("/health/ready").json()["model_version"] == versions[0])
             detail = client.get(f"/ops/decisions/{last.decision_id}", headers=HTML).text
             assert "lists are odd" in detail
