@@ -1,5 +1,6 @@
 """A person's last word about a promotion: a required action that waits without a worker slot."""
 
+import copy
 from datetime import timedelta
 from typing import Any
 
@@ -10,10 +11,18 @@ from airflow.sdk import Context, Param
 RESPONSE_TIMEOUT = timedelta(days=2)
 NO_ANSWER = f"nobody answered within {RESPONSE_TIMEOUT.days} days"
 PROMOTE, KEEP = "Promote", "Keep the champion"
+MIN_REASON, REASON = 3, "why; kept in the ledger"
 
 
 class ApprovalBranchOperator(HITLBranchOperator):
     """Ask whether to promote or keep, with a reason, and leave who answered to the task that follows."""
+
+    @property
+    def serialized_params(self) -> dict[str, dict[str, Any]]:
+        """What the form is made of: there the reason must be given, while the task starts without one."""
+        shown = copy.deepcopy(super().serialized_params)
+        shown["reason"]["schema"]["type"] = "string"
+        return shown
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Keep responder and reason as the XCom `answer`, and branch."""
@@ -22,7 +31,9 @@ class ApprovalBranchOperator(HITLBranchOperator):
                 # The form was never filled in: its empty reason is not to be checked.
                 event = {**event, "params_input": {}}
             user = event.get("responded_by_user") or {}
-            reason = (event["params_input"] or {}).get("reason") or NO_ANSWER
+            reason = (event["params_input"] or {}).get("reason") or ("" if user else NO_ANSWER)
+            if len(reason.strip()) < MIN_REASON:
+                raise ValueError(f"an answer needs a reason of {MIN_REASON} letters or more; it is asked for again")
             answer = {"responder": user.get("name") or user.get("id"), "reason": str(reason)}
             context["ti"].xcom_push(key="answer", value=answer)
         return super().execute_complete(context, event)
@@ -37,7 +48,8 @@ def build_approval(task_id: str) -> ApprovalBranchOperator:
         options=[PROMOTE, KEEP],
         options_mapping={PROMOTE: "promote", KEEP: "keep"},
         defaults=KEEP,
-        params={"reason": Param("", type="string", minLength=3, description="why; kept in the ledger")},
+        # A task is started with its params: a reason that must be there would fail it before anybody could give one.
+        params={"reason": Param(None, type=["null", "string"], minLength=MIN_REASON, description=REASON)},
         response_timeout=RESPONSE_TIMEOUT,
         doc_md="Wait for a person to promote or keep; without an answer the champion stays.",
     )

@@ -36,4 +36,4 @@ def test_an_answer_branches_and_names_who_and_why(airflow_home: Path, tmp_path: 
     assert (refused["branches"], refused["answer"]) == (["keep"], {"responder": "mai", "reason": "odd lists"})
     assert nobody["branches"] == ["keep"]
     assert nobody["answer"] == {"responder": None, "reason": "nobody answered within 2 days"}
-    assert no_reason == {"error": "ParamValidationError"}
+    assert no_reason == {"error": "ValueError"}
