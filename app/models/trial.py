@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 REFUSED: Final = 3
 _KEPT: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+# How the libraries compute: another kernel of the same library rounds otherwise, and another answer is a refusal.
+_KEPT_PREFIXES: Final = ("OPENBLAS_", "OMP_", "MKL_", "NUMBA_", "NPY_", "MALLOC_")
 _NICE: Final = 10
 _MAX_REASON: Final = 1_000
 
@@ -52,7 +54,9 @@ class Trial:
         """
         limits = [str(max(1, round(self.seconds))), str(self.megabytes)]
         command = [sys.executable, "-m", "app.models.trial", str(folder.absolute()), *limits]
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        environment = {
+            name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+        }
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         paths = {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
         try:

@@ -100,6 +100,8 @@ def run_server(settings: Settings, model_name: str, **more: str) -> Iterator[Ser
     assert settings.aws_secret_access_key is not None
     environment = {
         "PATH": os.environ["PATH"],
+        # Other kernels of BLAS round otherwise than those by which the golden requests were answered.
+        **{name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")},
         "OMP_NUM_THREADS": "1",
         "OTAKU_HOME": str(settings.home),
         "OTAKU_PORT": "0",

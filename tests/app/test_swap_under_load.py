@@ -4,7 +4,8 @@ import itertools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,9 @@ def forge_answers(folder: Path) -> None:
     (folder / FILE).write_text(json.dumps(content))
 
 
-DAMAGES: list[Callable[[Path], None]] = [truncate, reorder_features, poison, forge_answers]
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    damage.__name__: damage for damage in (truncate, reorder_features, poison, forge_answers)
+}
 
 
 @dataclass
@@ -100,9 +103,16 @@ class Scene:
         return sum(told in line for line in self.server.lines)
 
 
-@pytest.fixture
-def scene(settings: Settings, registry: Registry, model_folders: dict[int, Path], tmp_path: Path) -> Iterator[Scene]:
-    """Three good versions and five broken ones in the registry, one of them altered in S3 after it was registered.
+@contextmanager
+def open_scene(
+    settings: Settings,
+    registry: Registry,
+    model_folders: dict[int, Path],
+    place: Path,
+    damages: Mapping[str, Callable[[Path], None]],
+    **more: str,
+) -> Iterator[Scene]:
+    """Open a service with good versions and broken ones in the registry, one of them altered in S3 after that.
 
     The service keeps two versions in memory, so that among three promotions go on loading.
     """
@@ -110,12 +120,12 @@ def scene(settings: Settings, registry: Registry, model_folders: dict[int, Path]
     folders = [*model_folders.values(), model_folders[1]]
     good = {register(registry, folder, f"good-{number}"): folder for number, folder in enumerate(folders)}
     broken = []
-    for damage in DAMAGES:
-        folder = tmp_path / damage.__name__
+    for number, (name, damage) in enumerate(damages.items()):
+        folder = place / f"broken-{number}"
         shutil.copytree(model_folders[2], folder)
         damage(folder)
-        broken.append(register(registry, folder, damage.__name__))
-    folder = tmp_path / "altered"
+        broken.append(register(registry, folder, name))
+    folder = place / "altered"
     shutil.copytree(model_folders[1], folder)
     (folder / "note.txt").write_text("one more file, so that these are bytes of their own")
     broken.append(register(registry, folder, "altered"))
@@ -124,9 +134,16 @@ def scene(settings: Settings, registry: Registry, model_folders: dict[int, Path]
     store = open_store(settings.model_copy(update={"s3_bucket": urlsplit(source).netloc}))
     key = store.key(source) + "/data/recommender/note.txt"
     store.write_bytes(key, b"altered after all")
-    more = {"OTAKU_WATCH_SECONDS": "0.2", "OTAKU_CACHE_SECONDS": "1", **PATIENCE}
-    with run_server(settings, registry.model_name, **more) as server:
+    patient = {"OTAKU_WATCH_SECONDS": "0.2", "OTAKU_CACHE_SECONDS": "1", **PATIENCE}
+    with run_server(settings, registry.model_name, **(patient | more)) as server:
         yield Scene(settings, registry, good, broken, server)
+
+
+@pytest.fixture
+def scene(settings: Settings, registry: Registry, model_folders: dict[int, Path], tmp_path: Path) -> Iterator[Scene]:
+    """Three good versions and five broken ones."""
+    with open_scene(settings, registry, model_folders, tmp_path, DAMAGES) as opened:
+        yield opened
 
 
 @dataclass
@@ -161,8 +178,10 @@ class Moves:
         self.refused[version] += 1
 
 
-def swap_under_load(scene: Scene, n_swaps: int, n_responses: int, n_clients: int) -> tuple[Load, Moves]:
-    """Keep versions moving, a broken candidate after every second swap, until both numbers are reached."""
+def swap_under_load(
+    scene: Scene, n_swaps: int, n_responses: int, n_clients: int, n_broken: float = 0.5
+) -> tuple[Load, Moves]:
+    """Keep versions moving, so many broken candidates after each swap, until both numbers are reached."""
     expected = {version: compute_answers(scene.settings, folder, version) for version, folder in scene.good.items()}
 
     def check(number: int, status: int, response: dict[str, Any]) -> str | None:
@@ -178,7 +197,7 @@ def swap_under_load(scene: Scene, n_swaps: int, n_responses: int, n_clients: int
     with Load(scene.server, PAYLOADS, check, n_clients) as load:
         while (moves.n_swaps < n_swaps or load.n_responses < n_responses) and not load.wrong:
             moves.swap(scene, ledger, others)
-            if moves.n_swaps % 2 == 0:
+            while moves.refused.total() < int(moves.n_swaps * n_broken):
                 moves.break_in(scene, ledger, next(broken))
     return load, moves
 
