@@ -10,8 +10,9 @@ from scipy.sparse import csr_matrix, diags
 from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
 from recsys.retrieval.base import State, map_values, sparse_from_state, sparse_to_state
+from recsys.retrieval.content_prior import compute_resemblance, extend_weights
 from recsys.retrieval.item_item import EVIDENCE, Ease, Regression, build_regression, keep_largest
-from recsys.types import Floats, Mask, RatingMatrix
+from recsys.types import Floats, Mask, Positions, RatingMatrix
 
 # Columns of the sparse form that are solved together: bounds the memory of a fit.
 CHUNK: Final = 256
@@ -40,6 +41,9 @@ class EaseMixture(Ease):
         Dropout and weights kept of the second form; at this many ratings it counts half.
     sparse_kept, sparse_regularisation, sparse_dropout, sparse_length
         The same of the third form, with its regularisation.
+    prior_share, prior_neighbours, prior_kept
+        A title that nobody rated gets this share of the weights of so many titles that it resembles, and so many of
+        them are kept. Sources: Jeunen, Van Balen & Goethals (RecSys 2020) for side information in EASE; 0 for none.
     """
 
     exponent: float = 0.15
@@ -51,6 +55,9 @@ class EaseMixture(Ease):
     sparse_regularisation: float = 25.0
     sparse_dropout: float = 0.1
     sparse_length: float = 60.0
+    prior_share: float = 0.25
+    prior_neighbours: int = 20
+    prior_kept: int = 100
     name: ClassVar[str] = "ease"
     parts_: dict[str, RatingMatrix] = field(default_factory=dict, init=False, repr=False)
     means_: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
@@ -69,8 +76,19 @@ class EaseMixture(Ease):
                 csr_matrix((self._solve_again(regression, scaled) * scales).astype(np.float32))
             ),
         }
+        self._extend(regression.frequent, ratings, catalog)
         self._set_means(_compute_mean_evidence(ratings))
         return self
+
+    def _extend(self, frequent: Positions, ratings: RatingMatrix, catalog: Catalog) -> None:
+        """Give weights to the titles that nobody rated."""
+        unrated = np.setdiff1d(np.arange(ratings.shape[1]), ratings.indices)
+        if not self.prior_share or not len(unrated) or not len(frequent) or self.weights_ is None:
+            return
+        resemblance = compute_resemblance(catalog, frequent, unrated, self.prior_neighbours)
+        how = (resemblance, frequent, unrated, self.prior_kept, self.prior_share)
+        self.weights_ = extend_weights(self.weights_, *how)
+        self.parts_ = {name: extend_weights(weights, *how) for name, weights in self.parts_.items()}
 
     def _solve_again(self, regression: Regression, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Solve for each title the regression on those of the largest weights alone, `(n_frequent, n_frequent)`."""
