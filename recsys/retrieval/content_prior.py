@@ -3,10 +3,10 @@
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import csr_matrix, hstack
 
 from recsys.data.catalog import Catalog
-from recsys.features.franchises import compute_franchises
 from recsys.retrieval.base import sparse_from_state
 from recsys.retrieval.tfidf import MetadataTfidf
 from recsys.types import Floats, Positions, RatingMatrix
@@ -19,16 +19,23 @@ OWN: Final = 0.1
 CHUNK: Final = 512
 
 
-def compute_resemblance(catalog: Catalog, rated: Positions, unrated: Positions, n_neighbours: int) -> RatingMatrix:
+def compute_resemblance(
+    catalog: Catalog, franchises: npt.NDArray[np.int64], rated: Positions, unrated: Positions, n_neighbours: int
+) -> RatingMatrix:
     """Weigh the rated titles that each unrated one resembles most, CSR `(n_rated, n_unrated)`.
 
     Names, genres, studios, source, type, decade, age rating and synopsis are compared, and franchises. Squared
     similarities are divided by the root of their sum, so that a title that resembles many well counts more than one
     that resembles none.
+
+    Parameters
+    ----------
+    franchises
+        Number of each title's franchise, `(n_items,)`.
     """
     nothing = csr_matrix((0, len(catalog)), dtype=np.float32)
     units = sparse_from_state(MetadataTfidf().fit(nothing, catalog).state())
-    franchises, known = compute_franchises(catalog).numbers, units[rated]
+    known = units[rated]
     n_kept = min(n_neighbours, len(rated))
     parts = []
     for start in range(0, len(unrated), CHUNK):

@@ -12,7 +12,7 @@ from recsys.exceptions import NotFittedError
 from recsys.retrieval.base import State, map_values, sparse_from_state, sparse_to_state
 from recsys.retrieval.content_prior import compute_resemblance, extend_weights
 from recsys.retrieval.item_item import EVIDENCE, Ease, Regression, build_regression, keep_largest
-from recsys.types import Floats, Mask, Positions, RatingMatrix
+from recsys.types import Floats, Mask, RatingMatrix
 
 # Columns of the sparse form that are solved together: bounds the memory of a fit.
 CHUNK: Final = 256
@@ -55,7 +55,7 @@ class EaseMixture(Ease):
     sparse_regularisation: float = 25.0
     sparse_dropout: float = 0.1
     sparse_length: float = 60.0
-    prior_share: float = 0.25
+    prior_share: float = 0.5
     prior_neighbours: int = 20
     prior_kept: int = 100
     name: ClassVar[str] = "ease"
@@ -76,16 +76,16 @@ class EaseMixture(Ease):
                 csr_matrix((self._solve_again(regression, scaled) * scales).astype(np.float32))
             ),
         }
-        self._extend(regression.frequent, ratings, catalog)
+        self._extend(regression, ratings, catalog)
         self._set_means(_compute_mean_evidence(ratings))
         return self
 
-    def _extend(self, frequent: Positions, ratings: RatingMatrix, catalog: Catalog) -> None:
+    def _extend(self, regression: Regression, ratings: RatingMatrix, catalog: Catalog) -> None:
         """Give weights to the titles that nobody rated."""
-        unrated = np.setdiff1d(np.arange(ratings.shape[1]), ratings.indices)
+        unrated, frequent = np.setdiff1d(np.arange(ratings.shape[1]), ratings.indices), regression.frequent
         if not self.prior_share or not len(unrated) or not len(frequent) or self.weights_ is None:
             return
-        resemblance = compute_resemblance(catalog, frequent, unrated, self.prior_neighbours)
+        resemblance = compute_resemblance(catalog, regression.franchises, frequent, unrated, self.prior_neighbours)
         how = (resemblance, frequent, unrated, self.prior_kept, self.prior_share)
         self.weights_ = extend_weights(self.weights_, *how)
         self.parts_ = {name: extend_weights(weights, *how) for name, weights in self.parts_.items()}

@@ -110,8 +110,8 @@ class Regression:
     gram, related, targets
         Products of the inputs, what franchises add to them, and products of inputs and outputs, franchises included;
         `(n_frequent, n_frequent)` each.
-    n_items
-        Titles in the catalog.
+    franchises
+        Number of each title's franchise, of all titles of the catalog, `(n_items,)`.
     """
 
     frequent: Positions
@@ -119,7 +119,7 @@ class Regression:
     gram: npt.NDArray[np.float64]
     related: npt.NDArray[np.float64]
     targets: npt.NDArray[np.float64]
-    n_items: int
+    franchises: npt.NDArray[np.int64]
 
     def penalise(self, regularisation: float, dropout: float) -> npt.NDArray[np.float64]:
         """Return the matrix of the normal equations, `(n_frequent, n_frequent)`."""
@@ -141,7 +141,7 @@ class Regression:
         """Place weights among the titles that take part into the whole catalog."""
         entries = weights.tocoo()
         places = self.frequent[entries.row], self.frequent[entries.col]
-        return csr_matrix((entries.data, places), shape=(self.n_items, self.n_items))
+        return csr_matrix((entries.data, places), shape=(len(self.franchises), len(self.franchises)))
 
 
 def build_regression(model: Ease, ratings: RatingMatrix, catalog: Catalog) -> Regression:
@@ -151,11 +151,11 @@ def build_regression(model: Ease, ratings: RatingMatrix, catalog: Catalog) -> Re
     inputs = map_values(ratings, EVIDENCE)[:, frequent]
     outputs = map_values(ratings, LIKED)[:, frequent]
     weighted = (diags(compute_user_weights(ratings, model.discount)) @ inputs).T
-    franchises = compute_franchises(catalog, ratings).numbers[frequent]
-    related = model.franchise_weight * (franchises[:, None] == franchises[None, :])
+    franchises = compute_franchises(catalog, ratings).numbers
+    related = model.franchise_weight * (franchises[frequent][:, None] == franchises[frequent][None, :])
     gram = (weighted @ inputs).toarray().astype(np.float64)
     targets = (weighted @ outputs).toarray() + related
-    return Regression(frequent, n_ratings[frequent], gram, related, targets, ratings.shape[1])
+    return Regression(frequent, n_ratings[frequent], gram, related, targets, franchises)
 
 
 def compute_user_weights(ratings: RatingMatrix, discount: float) -> Floats:

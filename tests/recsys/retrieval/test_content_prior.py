@@ -1,11 +1,10 @@
 """Titles that nobody rated have the weights of those that they resemble."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from recsys.data.catalog import Catalog
 from recsys.retrieval.content_prior import compute_resemblance, extend_weights
 from recsys.retrieval.ease_mixture import EaseMixture
 from recsys.types import RatingMatrix
@@ -78,7 +77,7 @@ def test_a_title_most_resembles_its_twin() -> None:
     ):
         items.at[items.index[other], column] = items[column].iloc[twin]
     rated = np.setdiff1d(np.arange(len(items)), [other])
-    found = compute_resemblance(replace(CATALOG, items=items), rated, np.array([other]), 5)
+    found = compute_resemblance(Catalog(items), np.arange(len(items)), rated, np.array([other]), 5)
     assert np.diff(found.tocsc().indptr).tolist() == [5]
     assert rated[found.toarray().argmax()] == twin
 
