@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     database_seconds: float = Field(0.9, gt=0, le=20)
     model_cache: Path | None = None
     trial_seconds: float = Field(120.0, ge=0, le=3600)
-    trial_megabytes: int = Field(1536, ge=256, le=1_048_576)
+    trial_megabytes: int = Field(4096, ge=256, le=1_048_576)
     promotions: Literal["ledger", "alias"] = "ledger"
     watch_seconds: float = Field(2.0, ge=0.05, le=3600)
     shadow_share: float = Field(0.0, ge=0, le=1)
