@@ -84,6 +84,7 @@ def run_service(
         "OTAKU_WORK_THREADS": "1",
         "OTAKU_CACHE_SECONDS": str(cache_seconds),
         "OTAKU_LOG_LEVEL": "ERROR",
+        "OTAKU_RATE_LIMIT": "1000000/minute",
     }
     start = time.perf_counter()
     inherited = {n: v for n, v in os.environ.items() if not n.startswith("OTAKU_") and n not in VARIABLES}
