@@ -36,12 +36,20 @@ def test_the_responses_of_another_model_are_noticed(stored: Path, tmp_path: Path
         check_golden_requests(tiny_recommender(seed=2), stored)
 
 
-def shift_score(content: list[dict[str, Any]]) -> None:
-    content[0]["answer"]["scores"][3] += 0.01
+def shift_scores(content: list[dict[str, Any]]) -> None:
+    for place in (3, 7, 11):
+        content[0]["answer"]["scores"][place] += 0.01
 
 
-def shift_rating(content: list[dict[str, Any]]) -> None:
-    content[2]["answer"]["predicted_ratings"][0] -= 0.01
+def shift_ratings(content: list[dict[str, Any]]) -> None:
+    for place in (0, 5, 9):
+        content[2]["answer"]["predicted_ratings"][place] -= 0.01
+
+
+def flip_two_titles(content: list[dict[str, Any]]) -> None:
+    """As a threshold does that another processor's rounding is on the other side of."""
+    content[0]["answer"]["scores"][3] += 0.04
+    content[0]["answer"]["predicted_ratings"][5] -= 0.2
 
 
 def shorten(content: list[dict[str, Any]]) -> None:
@@ -52,7 +60,7 @@ def make_no_number(content: list[dict[str, Any]]) -> None:
     content[1]["answer"]["scores"][0] = float("nan")
 
 
-@pytest.mark.parametrize("change", [shift_score, shift_rating, shorten, make_no_number])
+@pytest.mark.parametrize("change", [shift_scores, shift_ratings, shorten, make_no_number])
 def test_any_difference_beyond_rounding_is_noticed(change: Any, stored: Path) -> None:
     content = read(stored)
     change(content)
@@ -60,6 +68,14 @@ def test_any_difference_beyond_rounding_is_noticed(change: Any, stored: Path) ->
 
     with pytest.raises(ArtifactError, match=r"1 of 6 golden requests|cannot be read"):
         check_golden_requests(Recommender.load(stored), stored)
+
+
+def test_two_titles_of_twenty_may_be_on_the_other_side_of_a_threshold(stored: Path) -> None:
+    content = read(stored)
+    assert len(content[0]["answer"]["item_ids"]) == 20
+    flip_two_titles(content)
+    (stored / FILE).write_text(json.dumps(content))
+    assert check_golden_requests(Recommender.load(stored), stored) == 6
 
 
 ANSWER = {"item_ids": [3, 1, 2], "scores": [0.9, 0.5, 0.5], "predicted_ratings": [8.0, 7.0, 7.5]}
