@@ -15,7 +15,7 @@ export function upgradeForms(root) {
       const kinds = [...form.querySelectorAll("input[data-all]")];
       if (kinds.every((kind) => kind.checked === (kind.value !== "Music"))) event.formData.delete("t");
       // What is empty or the default needs no words either.
-      const defaults = { variety: "0", k: "10", algorithm: "ranker" };
+      const defaults = { variety: "0", niche: "0", k: "10", algorithm: "ranker" };
       for (const [name, value] of [...event.formData]) {
         if (value === "" || defaults[name] === value) event.formData.delete(name);
       }

@@ -52,9 +52,12 @@ def run_site(settings: Settings, source: FolderSource) -> Iterator[Site]:
         thread.join(60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium; skipped where there is none."""
+    """Debian's Chromium; skipped where there is none.
+
+    Ended with its module: while it is open an event loop runs in this thread, and no test can run one of its own.
+    """
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")

@@ -8,13 +8,14 @@ import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from pydantic import HttpUrl
 
-from app.pages.ops.figures import read_figures
+from app.pages.ops.figures import ServiceFigures, read_figures
 from app.pages.ops.prometheus import Prometheus
 from recsys.settings import Settings
 from tests.app.harness import FolderSource, wait_for
@@ -64,7 +65,7 @@ def test_all_figures_are_those_of_the_instances(tmp_path: Path, model_folders: d
         prometheus = Prometheus.build(settings.model_copy(update={"prometheus_url": HttpUrl(url)}))
 
         def count() -> int:
-            found = asyncio.run(prometheus.read_figures())
+            found = read(prometheus)
             assert found is not None
             return found.n_recommendations
 
@@ -73,7 +74,7 @@ def test_all_figures_are_those_of_the_instances(tmp_path: Path, model_folders: d
         wait_for(lambda: _query(url, 'otaku_requests_total{kind!=""}') > 0)
         ask(site.url, 20)
         wait_for(lambda: count() >= 20)
-        found = asyncio.run(prometheus.read_figures())
+        found = read(prometheus)
         process = read_figures(site.app.state.service.metrics.registry)
 
     assert found is not None
@@ -82,6 +83,12 @@ def test_all_figures_are_those_of_the_instances(tmp_path: Path, model_folders: d
     assert process.p50 is not None
     assert 0 < found.p50 <= (found.p95 or 0) <= (found.p99 or 0)
     assert found.fallback_share == process.fallback_share == 0
+
+
+def read(prometheus: Prometheus) -> ServiceFigures | None:
+    """Read in a thread of its own: a browser that other tests drive runs an event loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(prometheus.read_figures())).result()
 
 
 def ask(url: str, n: int) -> None:
@@ -102,4 +109,4 @@ def _query(url: str, query: str) -> float:
 @pytest.mark.parametrize("url", [None, HttpUrl("http://127.0.0.1:1")])
 def test_without_prometheus_there_are_no_figures_of_it(offline_settings: Settings, url: HttpUrl | None) -> None:
     settings = offline_settings.model_copy(update={"prometheus_url": url})
-    assert asyncio.run(Prometheus.build(settings).read_figures()) is None
+    assert read(Prometheus.build(settings)) is None
