@@ -53,7 +53,8 @@ async def post_user(
 
     user_id, known = await service.database.write(register)
     response.headers["Location"] = f"/users/{user_id}"
-    return RegisteredUser(user_id=user_id, n_ratings=len(known), ignored_item_ids=sorted(set(given) - known))
+    n_ratings = sum(given[item_id] > 0 for item_id in known)
+    return RegisteredUser(user_id=user_id, n_ratings=n_ratings, ignored_item_ids=sorted(set(given) - known))
 
 
 @router.get("/users/{user_id}", operation_id="read_user", responses=document_problems(404, *_PROBLEMS))

@@ -66,7 +66,8 @@ def recommend_together(
         history, tastes = profile.to_history(catalog), profile.to_tastes(catalog)
         scores = recommender.score(history, tastes, [positions])
         by_score = np.argsort(np.argsort(scores, kind="stable"), kind="stable")
-        places.append(by_score.astype(np.float32) * np.float32(100 / max(len(by_score) - 1, 1)))
+        percentiles = by_score.astype(np.float32) * np.float32(100 / max(len(by_score) - 1, 1))
+        places.append(np.minimum(percentiles, np.float32(100.0)))  # rounding may go a little beyond
         ratings.append(recommender.predict_ratings(profile, item_ids))
     percentiles, predicted = np.stack(places, axis=1), np.stack(ratings, axis=1)
     below = percentiles.min(axis=1, initial=100.0) < FLOOR

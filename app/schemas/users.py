@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from app.schemas.base import MAX_RATINGS, Id, ItemKey, Rating, RequestModel, ResponseModel
+from app.schemas.base import MAX_RATINGS, Id, ItemKey, Rating, RatingOrWatched, RequestModel, ResponseModel
 from recsys.types import WatchStatus
 
 MAX_EVENTS = 500
@@ -17,7 +17,9 @@ class NewUser(RequestModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ratings": {"1": 9, "5114": 10}}]})
 
-    ratings: dict[ItemKey, Rating] = Field({}, max_length=MAX_RATINGS, description="MAL id to rating 1..10.")
+    ratings: dict[ItemKey, RatingOrWatched] = Field(
+        {}, max_length=MAX_RATINGS, description="MAL id to rating 1..10, or 0 for a title watched and not rated."
+    )
 
 
 class RegisteredUser(ResponseModel):

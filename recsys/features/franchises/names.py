@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
@@ -74,5 +73,8 @@ class TitleNames:
 def _vectorise(names: list[str]) -> RatingMatrix:
     if not any(len(name) > 1 for name in names):
         return csr_matrix((len(names), 1), dtype=np.float32)
+    # Only where franchises are computed: the service reads them and does without scikit-learn.
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 3), sublinear_tf=True, dtype=np.float32)
     return grams.fit_transform(names).tocsr()

@@ -62,6 +62,16 @@ def test_a_registration_that_comes_again_with_its_key_is_the_same_user(client: T
     assert client.post("/users", json={}, headers=key).status_code == 201
 
 
+def test_a_title_that_is_registered_with_0_is_watched_and_not_rated(client: TestClient) -> None:
+    registered = client.post("/users", json={"ratings": {"1": 9, "30": 0, "999999": 0}})
+    assert registered.status_code == 201
+    assert (registered.json()["n_ratings"], registered.json()["ignored_item_ids"]) == (1, [999999])
+    stored = client.get(registered.headers["Location"]).json()
+    assert (stored["ratings"], stored["statuses"]) == ({"1": 9}, {"30": "completed"})
+    found = client.post("/recommend/", json={"user_input": stored["user_id"], "k": 100}).json()
+    assert not {1, 30} & {entry["item_id"] for entry in found["recommendations"]}
+
+
 def test_registrations_with_one_key_at_once_make_one_user(client: TestClient) -> None:
     def register(_: int) -> int:
         return int(client.post("/users", json={}, headers={"Idempotency-Key": "k"}).json()["user_id"])
@@ -152,8 +162,8 @@ def test_whole_ratings_may_be_written_as_floats(client: TestClient) -> None:
     assert client.get(f"/users/{user_id}").json()["ratings"] == {"1": 4, "5114": 10}
 
 
-@pytest.mark.parametrize("rating", [0, 0.0, 8.5, "8", True])
-def test_a_stored_rating_is_a_whole_number_from_1_to_10(client: TestClient, rating: object) -> None:
+@pytest.mark.parametrize("rating", [-1, 11, 8.5, "8", True])
+def test_a_stored_rating_is_a_whole_number_up_to_10(client: TestClient, rating: object) -> None:
     assert client.post("/users", json={"ratings": {"1": rating}}).status_code == 422
 
 
