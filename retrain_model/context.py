@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Engine
+from threadpoolctl import threadpool_limits
 
 from recsys.exceptions import ArtifactError, RetrainError
 from recsys.gate.approval import Approval
@@ -222,7 +223,9 @@ def publish_once(
         if step in FITTED:
             _refuse_other_inputs(context)
         with tempfile.TemporaryDirectory(prefix="otaku-") as folder:
-            build(Path(folder))
+            # Sums over other threads round otherwise: what is fitted depends on the recipe, not on the environment.
+            with threadpool_limits(context.n_threads):
+                build(Path(folder))
             (Path(folder) / INPUTS).write_text(json.dumps(wanted, indent=1, sort_keys=True))
             context.store.delete_prefix(f"{prefix}/")
             return context.store.write_directory(prefix, Path(folder))

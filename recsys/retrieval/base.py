@@ -135,9 +135,13 @@ def read_state(path: Path) -> State:
     Raises
     ------
     ArtifactError
-        If the file is missing, truncated or no NPZ file of plain arrays.
+        If the file is missing, truncated or no NPZ file of plain arrays, or holds a number that is not finite.
     """
-    return read_arrays(path)
+    state = read_arrays(path)
+    for name, values in state.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ArtifactError(f"{path.name} holds numbers in {name!r} that are not finite")
+    return state
 
 
 def sparse_to_state(matrix: RatingMatrix) -> State:

@@ -76,7 +76,7 @@ def poison(folder: Path) -> None:
 
 def forge_answers(folder: Path) -> None:
     content = json.loads((folder / FILE).read_text())
-    content[0]["answer"]["scores"][0] += 0.5
+    content[0]["answer"]["scores"] = [score + 0.5 for score in content[0]["answer"]["scores"]]
     (folder / FILE).write_text(json.dumps(content))
 
 
