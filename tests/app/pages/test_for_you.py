@@ -96,6 +96,21 @@ def test_an_unknown_title_is_told_with_titles_that_are_perhaps_meant(page_client
     assert 'href="/?f=30&amp;f=20">Naruto</a>' in page.text
 
 
+def test_seasons_and_the_niche_slider_are_controls_that_can_be_taken_back(page_client: TestClient) -> None:
+    plain = page_client.get("/?f=30").text
+    page = page_client.get("/?f=30&niche=100&seasons=all").text
+    assert "rarely watched 100" in page
+    assert "any season" in page
+    assert 'name="seasons" value="all" checked' in page
+    assert len(find_titles(page)) == len(find_titles(plain)) == 10
+    assert find_titles(page) != find_titles(plain)
+    back = re.search(r'href="([^"]+)" aria-label="Rarely watched 100; remove"', page)
+    assert back
+    assert "niche" not in back[1]
+    assert "seasons=all" in back[1]
+    assert page_client.get("/?f=30&niche=1000&seasons=odd").status_code == 200
+
+
 def test_lists_as_files_find_titles_together(page_client: TestClient) -> None:
     token = find_token(page_client.get("/?mode=together").text)
     ours = build_mal_xml(

@@ -17,6 +17,7 @@ from recsys.exceptions import UnknownTitleError
 from recsys.recommender import Recommender
 from tests.app.recommending.list_world import AFTER_STORY, CLANNAD, GEASS, GEASS_2, train_list_model
 
+NO_MODEL = "OTAKU_TEST_LIST_MODEL names no trained model"
 # A folder of a version that was trained on MyAnimeList, which takes minutes.
 REAL = os.environ.get("OTAKU_TEST_LIST_MODEL", "")
 N_USERS = 500
@@ -31,7 +32,7 @@ def load(world: str) -> ServingModel:
 @pytest.fixture(
     params=[
         "small",
-        pytest.param("real", marks=pytest.mark.skipif(not REAL, reason="OTAKU_TEST_LIST_MODEL names no trained model")),
+        pytest.param("real", marks=[pytest.mark.e2e, pytest.mark.skipif(not REAL, reason=NO_MODEL)]),
     ]
 )
 def model(request: pytest.FixtureRequest) -> ServingModel:
