@@ -10,7 +10,6 @@ where it cannot be set, it is left out with the reason.
 Exits with 1 if p95 is over three times p50 beside neighbours or under the quota.
 """
 
-import argparse
 import json
 import multiprocessing
 import sys
@@ -23,9 +22,9 @@ from typing import Any, Final
 
 import numpy as np
 from parts.clients import Load, build_request, run_clients
+from parts.models import parse_options, provide_model
 from parts.reporting import build_table, spell
-from parts.service import Running, run_service
-from parts.worlds import train_default_model
+from parts.service import DEAD, Running, run_service
 from rich.console import Console
 
 from recsys.columns import Columns, ItemColumns
@@ -37,7 +36,6 @@ QUOTA: Final = 0.5  # processors
 ROUNDS: Final = 3
 N_BODIES: Final = 200
 CGROUP: Final = Path("/sys/fs/cgroup/cpu/otaku-benchmark")
-DEAD: Final = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
 @dataclass(frozen=True)
@@ -99,15 +97,6 @@ def limit_processors(pids: list[int], quota: float) -> Iterator[None]:
                 folder.rmdir()
 
 
-def train_model(scratch: Path) -> Path:
-    """Train the default model on an invented world and store it."""
-    world = train_default_model(
-        scratch / "world", n_items=14_353, n_users=1_500, n_ratings=150_000, n_trees=190, n_learners=1_100
-    )
-    world.recommender.save(scratch / "model")
-    return scratch / "model"
-
-
 def measure_ways(ways: list[Way], bodies: list[bytes], seconds: float) -> dict[str, Load]:
     """Ask the services in turn, one client each; of the rounds the one with the median p50 counts."""
     rounds: dict[str, list[Load]] = {way.name: [] for way in ways}
@@ -151,12 +140,9 @@ def run(folder: Path, seconds: float) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Run, print and check."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, nargs="?", metavar="MODEL", help="folder of a stored version")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of asking, per situation, service and kind")
-    parser.add_argument("--output", type=Path, help="write all results as JSON")
-    options = parser.parse_args()
-    rows = run(options.model, options.seconds)
+    options = parse_options(__doc__, seconds=20.0, seconds_help="of asking, per situation, service and kind")
+    with provide_model(options.model) as folder:
+        rows = run(folder, options.seconds)
     table = build_table(
         "POST /recommend/, one client (ms)", ["situation", "ratings", "way", "p50", "p95", "p99", "failed"]
     )

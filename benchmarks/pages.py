@@ -7,23 +7,22 @@ asked for in turn. The weight of a page is what a browser loads at its first vis
 Exits with 1 if the first page takes over 100 ms (median), a list over 300 ms (p95), or a page weighs over 200 KB.
 """
 
-import argparse
 import http.client
 import json
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from neighbours import DEAD, train_model
 from parts.measuring import measure_in_turn
+from parts.models import parse_options, provide_model
 from parts.reporting import build_table, spell
-from parts.service import run_service
+from parts.service import DEAD, run_service
 from rich.console import Console
 
 from recsys.columns import Columns, ItemColumns
@@ -36,21 +35,27 @@ N_VISITORS: Final = 100
 
 @dataclass(frozen=True)
 class Browser:
-    """One connection that stays open."""
+    """Asks as a browser does: compressed answers, each over a connection of its own."""
 
     port: int
 
-    def get(self, path: str) -> bytes:
+    def load(self, path: str) -> bytes:
         """Load one address, as it comes over the wire."""
-        return self._ask("GET", path)
+        return self._send("GET", path, HEADERS)
 
     def post(self, path: str, body: Any) -> bytes:
         """Send JSON."""
-        return self._ask("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        return self._send("POST", path, HEADERS | {"Content-Type": "application/json"}, json.dumps(body).encode())
 
-    def _ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
+    def weigh(self, path: str) -> int:
+        """Add up the bytes of a page and all it loads."""
+        markup = self._send("GET", path, {"Accept": "text/html"})
+        parts = sorted({match.decode() for match in LOADED.findall(markup)})
+        return sum(len(self.load(part)) for part in [path, *parts])
+
+    def _send(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request(method, path, body, {**HEADERS, **(headers or {})})
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
         content = response.read()
         connection.close()
@@ -58,21 +63,17 @@ class Browser:
             raise RuntimeError(f"{method} {path}: {response.status} {content[:200]!r}")
         return content
 
-    def weigh(self, path: str) -> int:
-        """Add up the bytes of a page and all it loads."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request("GET", path, headers={"Accept": "text/html"})
-        markup = connection.getresponse().read()
-        connection.close()
-        parts = sorted({match.decode() for match in LOADED.findall(markup)})
-        return len(self.get(path)) + sum(len(self.get(part)) for part in parts)
-
 
 def choose_favourites(folder: Path) -> list[list[int]]:
     """Choose three favourites for each visitor among the popular titles."""
     items = Recommender.load(folder).catalog.items.nlargest(500, ItemColumns.Members)[Columns.Item].to_numpy()
     rng = np.random.default_rng(0)
     return [rng.choice(items, 3, replace=False).tolist() for _ in range(N_VISITORS)]
+
+
+def build_body(liked: list[int]) -> dict[str, Any]:
+    """Ask for the list of a visitor as client programs do."""
+    return {"ratings": dict.fromkeys(map(str, liked), 9), "explain": True}
 
 
 def run(folder: Path, seconds: float) -> dict[str, Any]:
@@ -84,19 +85,11 @@ def run(folder: Path, seconds: float) -> dict[str, Any]:
         run_service(folder, DEAD, Path(home)) as service,
     ):
         browser = Browser(service.port)
-
-        def ask(path: str) -> Callable[[], object]:
-            return lambda: browser.get(path)
-
-        def ask_json(liked: list[int]) -> Callable[[], object]:
-            body = {"ratings": dict.fromkeys(map(str, liked), 9), "explain": True}
-            return lambda: browser.post("/recommend/", body)
-
-        ways: dict[str, list[Callable[[], object]]] = {
-            "first page": [ask("/")],
-            "list": [ask(address) for address in addresses],
-            "the same list as JSON": [ask_json(liked) for liked in visitors],
-            "title": [ask(f"/titles/{liked[0]}?f={liked[1]}") for liked in visitors],
+        ways = {
+            "first page": [partial(browser.load, "/")],
+            "list": [partial(browser.load, address) for address in addresses],
+            "the same list as JSON": [partial(browser.post, "/recommend/", build_body(liked)) for liked in visitors],
+            "title": [partial(browser.load, f"/titles/{liked[0]}?f={liked[1]}") for liked in visitors],
         }
         latencies = measure_in_turn(ways, seconds=seconds, clock=time.perf_counter)
         weights = {"first page": browser.weigh("/"), "list": max(browser.weigh(path) for path in addresses[:10])}
@@ -105,13 +98,9 @@ def run(folder: Path, seconds: float) -> dict[str, Any]:
 
 def main() -> int:
     """Run, print and check."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, nargs="?", metavar="MODEL", help="folder of a stored version")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of asking")
-    parser.add_argument("--output", type=Path, help="write all results as JSON")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="otaku-bench-") as scratch:
-        results = run(options.model or train_model(Path(scratch)), options.seconds)
+    options = parse_options(__doc__, seconds=60.0, seconds_help="of asking")
+    with provide_model(options.model) as folder:
+        results = run(folder, options.seconds)
     table = build_table("One visitor (ms)", ["page", "p50", "p95", "p99", "KB"])
     for name, latency in results["latency_ms"].items():
         weight = results["bytes"].get(name)

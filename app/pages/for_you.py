@@ -46,6 +46,16 @@ class Trouble:
     suggestions: list[tuple[str, str]] = field(default_factory=list)  # text, address
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """What a page lists, and the model version that made it."""
+
+    model: ServingModel
+    response: RecommendResponse | None = None
+    cards: list[Card] = field(default_factory=list)
+    shared: SharedCards | None = None
+
+
 @router.get("/")
 async def get_for_you(request: Request, service: ServiceDep, model: ModelDep) -> Response:
     """Show the form and, once it says who is asked for, the list."""
@@ -107,25 +117,10 @@ async def show_list(
         Watch lists of users who look for something together, packed.
     """
     query = drop_defaults(model, query)
-    response: RecommendResponse | None = None
-    shared: SharedCards | None = None
     preferences = read_preferences(request)
-    cards: list[Card] = []
+    answer = _Answer(model)
     try:
-        if query.mode == "together" and (query.names_someone or lists):
-            shared = await build_together(request, service, model, query, preferences, lists)
-        elif query.names_someone or entries is not None:
-            if query.mode == "user" and query.user is not None:
-                get_site(request).require_user(request, query.user)
-            wanted = build_request(model, query, entries or [])
-            built = await build_response(service, model, wanted, request.state.request_id)
-            model, response = built.model, built.parse()
-            request.state.kind = response.kind
-            hidden = {*query.dismissed, *(query.planned if query.mode != "user" else ())}
-            if query.mode in ("taste", "like"):
-                hidden |= query.favourites.keys()
-            length = query.controls.length
-            cards = build_cards(model, response.recommendations, preferences, length=length, hidden=hidden)
+        answer = await _build_answer(request, service, model, query, entries, lists)
     except UnknownTitleError as error:
         sentence = f"No title matches “{error.title}”."
         trouble = Trouble(sentence, 404, _suggest(model, query, error.suggestions))
@@ -136,12 +131,13 @@ async def show_list(
         trouble = Trouble(sentence, 503)
     except OverloadedError:
         trouble = Trouble("Too many visitors are waiting; try again in a few seconds.", 503)
+    model, response = answer.model, answer.response
     values = {
         **_describe_form(request, model, query, preferences, adult=shows_adult(service, query)),
         "trouble": trouble,
         "response": response,
-        "shared": shared,
-        "cards": cards,
+        "shared": answer.shared,
+        "cards": answer.cards,
         # A favourite without a rating is no rating to compare with.
         "rated": [seen for seen in response.watched if query.favourites.get(seen.item_id, 0) is not None]
         if response is not None
@@ -153,6 +149,34 @@ async def show_list(
         "titles": _list_titles(model, query, response, preferences),
     }
     return render(request, "for_you.html", values, trouble.status if trouble else 200)
+
+
+async def _build_answer(
+    request: Request,
+    service: Service,
+    model: ServingModel,
+    query: PageQuery,
+    entries: list[ListItem] | None,
+    lists: Sequence[str],
+) -> _Answer:
+    """Build the list of whoever the query names; empty if it names nobody yet."""
+    preferences = read_preferences(request)
+    if query.mode == "together" and (query.names_someone or lists):
+        return _Answer(model, shared=await build_together(request, service, model, query, preferences, lists))
+    if not query.names_someone and entries is None:
+        return _Answer(model)
+    if query.mode == "user" and query.user is not None:
+        get_site(request).require_user(request, query.user)
+    wanted = build_request(model, query, entries or [])
+    built = await build_response(service, model, wanted, request.state.request_id)
+    response = built.parse()
+    request.state.kind = response.kind
+    hidden = {*query.dismissed, *(query.planned if query.mode != "user" else ())}
+    if query.mode in ("taste", "like"):
+        hidden |= query.favourites.keys()
+    length = query.controls.length
+    cards = build_cards(built.model, response.recommendations, preferences, length=length, hidden=hidden)
+    return _Answer(built.model, response, cards)
 
 
 def _list_titles(

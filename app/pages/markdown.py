@@ -10,24 +10,15 @@ _SHIFT: Final = 2
 _DEEPEST: Final = 6
 
 
-class _Renderer:
-    """CommonMark with tables; without HTML, images and linkified text."""
-
-    def __init__(self) -> None:
-        self._parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-        self._parser.core.ruler.push("shift_headings", _shift_headings)
-
-    def render(self, text: str) -> Markup:
-        return Markup(self._parser.render(text))  # noqa: S704 - the parser escapes all text
-
-
 def _shift_headings(state: Any) -> None:
     for token in state.tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1]) + _SHIFT, _DEEPEST)}"
 
 
-_RENDERER: Final = _Renderer()
+# CommonMark with tables; without HTML, images and linkified text.
+_PARSER: Final = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+_PARSER.core.ruler.push("shift_headings", _shift_headings)
 
 
 def render_markdown(text: str) -> Markup:
@@ -36,4 +27,4 @@ def render_markdown(text: str) -> Markup:
     >>> str(render_markdown("# Lift <b>*high*</b>")).strip()
     '<h3>Lift &lt;b&gt;<em>high</em>&lt;/b&gt;</h3>'
     """
-    return _RENDERER.render(text)
+    return Markup(_PARSER.render(text))  # noqa: S704 - the parser escapes all text

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from starlette.datastructures import ImmutableMultiDict
 
+from app.schemas.groups import MAX_GROUP
 from recsys.data.folding import MAX_QUERY_LENGTH
 from recsys.recommender.retriever import RANKER
 
@@ -15,7 +16,6 @@ MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 LENGTHS: Final = (10, 20, 50)
 MAX_TITLES: Final = 200
 MAX_GENRES: Final = 40
-MAX_GROUP: Final = 5
 WEIGHTS: Final = range(1, 6)
 STANDARD_WEIGHT: Final = 3
 _MAX_ID: Final = 2**63 - 1

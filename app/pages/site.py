@@ -9,6 +9,7 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from limits import RateLimitItem
 
+from app.guard.keys import get_address
 from app.guard.limits import parse_rate_limit
 from app.pages.signing import Signer
 from app.schemas.problems import ProblemError
@@ -134,7 +135,7 @@ async def limit_visitor(request: Request) -> None:
         429.
     """
     site, service = get_site(request), request.app.state.service
-    status = await service.limiter.count(site.rate_limit, f"page {request.client.host if request.client else ''}")
+    status = await service.limiter.count(site.rate_limit, f"page {get_address(request)}")
     request.state.headers = status.headers
     if not status.allowed:
         raise ProblemError(429, "too-many-requests", f"no more than {site.rate_limit} for one visitor")

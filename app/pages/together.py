@@ -6,9 +6,10 @@ from fastapi import APIRouter, File, Request, Response, UploadFile
 from fastapi.responses import RedirectResponse
 
 from app.pages.for_you import show_list
-from app.pages.queries import MAX_GROUP, read_query, read_text
+from app.pages.queries import read_query, read_text
 from app.pages.site import SiteDep, VisitorRoute
 from app.pages.uploads import MAX_PACKED, get_texts, pack_entries, read_file
+from app.schemas.groups import MAX_GROUP
 from app.service import ModelDep, ServiceDep
 
 PATH: Final = "/together"

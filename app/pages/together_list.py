@@ -3,26 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from fastapi import Request
 
 from app.models.serving import ServingModel
 from app.pages.cards import Card, build_card
 from app.pages.preferences import Preferences
-from app.pages.queries import MAX_GROUP, Controls, PageQuery, read_number
-from app.pages.requests import build_filters, shows_adult
+from app.pages.queries import Controls, PageQuery, read_number
+from app.pages.requests import SPARE, build_filters, shows_adult
 from app.pages.site import get_site
 from app.pages.uploads import read_entries
-from app.recommending.recommend import LIKED_RATING
-from app.recommending.together import SharedList, recommend_together
-from app.recommending.watch_lists import mark_items
+from app.recommending.groups import rank_for_group
+from app.recommending.together import SharedList
+from app.schemas.groups import MAX_GROUP, GroupMember
 from app.schemas.problems import ProblemError
 from app.service import Service
-from app.stores.user_history import read_history
+from app.stores.user_history import History, read_history
 from recsys.exceptions import UnknownTitleError
-from recsys.recommender import UserProfile
 from recsys.recommender.list_rules import ListOptions, Seasons
-from recsys.types import Mask
 
 MAX_TITLES = 20
 
@@ -61,35 +58,34 @@ async def build_together(
     """
     if not 2 <= len(query.group) + len(lists) <= MAX_GROUP:
         raise ProblemError(422, "group-size", f"a group has two to {MAX_GROUP} users")
-    group, profiles, notes = [], [], []
     adult = shows_adult(service, query)
-    for number, text in enumerate(query.group, start=1):
-        user_id = read_number(text, 0, 2**63 - 1)
-        if user_id is not None:
-            get_site(request).require_user(request, user_id)
-            stored = await read_history(service.database, user_id)
-            if stored is None or not len(stored.item_ids):
-                raise ProblemError(404, "unknown-user", f"nothing is known of user {user_id}")
-            known = model.recommender.catalog.contains(stored.item_ids)
-            profiles.append(UserProfile(stored.item_ids[known], stored.ratings[known]))
-            group.append(f"User {user_id}")
-        else:
-            profile, read = await service.workers.run(lambda text=text: _read_favourites(model, text, adult))  # type: ignore[misc]
-            profiles.append(profile)
-            notes += read
-            group.append(f"Person {number}")
-    allowed = model.filters.allow(build_filters(model, query.controls), adult=adult)
-    for number, packed in enumerate(lists, start=1):
-        profile, known = _read_list(model, packed)
-        profiles.append(profile)
-        allowed &= ~known
-        group.append(f"List {number}")
+    group = [
+        await _find_member(request, service, model, text, number, adult=adult)
+        for number, text in enumerate(query.group, start=1)
+    ]
+    group += [
+        _Member(f"List {number}", GroupMember(list=read_entries(packed)))
+        for number, packed in enumerate(lists, start=1)
+    ]
+    filters, options = build_filters(model, query.controls), _read_options(query.controls)
+    wanted = query.controls.length + len(query.dismissed) + SPARE
+    asked, histories = [member.asked for member in group], [member.history for member in group]
     found = await service.workers.run(
-        lambda: recommend_together(
-            model, profiles, allowed, query.controls.length + len(query.dismissed) + 5, _read_options(query.controls)
-        )
+        lambda: rank_for_group(model, asked, histories, filters, wanted, options, adult=adult)
     )
-    return SharedCards(tuple(group), _build_cards(model, found, group, query, preferences), tuple(notes))
+    names = tuple(member.name for member in group)
+    notes = tuple(note for member in group for note in member.notes)
+    return SharedCards(names, _build_cards(model, found, names, query, preferences), notes)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One of a group: the name on the page, what is asked for them, what is stored of them, and notes."""
+
+    name: str
+    asked: GroupMember
+    history: History | None = None
+    notes: tuple[str, ...] = ()
 
 
 def _read_options(controls: Controls) -> ListOptions:
@@ -97,20 +93,24 @@ def _read_options(controls: Controls) -> ListOptions:
     return ListOptions(controls.variety / 100, -controls.niche / 100, seasons, without_disliked=True)
 
 
-def _read_list(model: ServingModel, packed: str) -> tuple[UserProfile, Mask]:
-    """Return what a list rates, and the titles that have any other status than planned, `(n_items,)`."""
-    entries = read_entries(packed)
-    statuses = {entry.item_id: entry.status for entry in entries}
-    catalog = model.recommender.catalog
-    ratings = {entry.item_id: entry.rating for entry in entries if entry.rating}
-    item_ids = np.array(sorted(ratings), dtype=np.int64)
-    item_ids = item_ids[catalog.contains(item_ids)]
-    values = np.array([ratings[item_id] for item_id in item_ids.tolist()], dtype=np.float32)
-    return UserProfile(item_ids, values), mark_items(model, statuses, planned=False)
+async def _find_member(
+    request: Request, service: Service, model: ServingModel, text: str, number: int, *, adult: bool
+) -> _Member:
+    """Read a text as the id of a user or as favourites."""
+    user_id = read_number(text, 0, 2**63 - 1)
+    if user_id is None:
+        liked, notes = await service.workers.run(lambda: _read_favourites(model, text, adult))
+        return _Member(f"Person {number}", GroupMember(liked=liked), notes=tuple(notes))
+    get_site(request).require_user(request, user_id)
+    stored = await read_history(service.database, user_id)
+    if stored is None:
+        raise ProblemError(404, "unknown-user", f"nothing is known of user {user_id}")
+    return _Member(f"User {user_id}", GroupMember(user_input=user_id), stored)
 
 
-def _read_favourites(model: ServingModel, text: str, adult: bool) -> tuple[UserProfile, list[str]]:
-    ratings: dict[int, float] = {}
+def _read_favourites(model: ServingModel, text: str, adult: bool) -> tuple[list[int | str], list[str]]:
+    """Return the ids of typed titles, and notes about those that were read as others."""
+    liked: dict[int | str, None] = {}
     notes = []
     for typed in [part.strip() for part in text.split(",") if part.strip()][:MAX_TITLES]:
         try:
@@ -118,18 +118,16 @@ def _read_favourites(model: ServingModel, text: str, adult: bool) -> tuple[UserP
         except UnknownTitleError as error:
             hint = f"; did you mean {' or '.join(error.suggestions[:3])}?" if error.suggestions else ""
             raise ProblemError(404, "unknown-title", f"no title matches “{typed}”{hint}") from error
-        ratings[match.item_id] = LIKED_RATING
+        liked[match.item_id] = None
         if match.match not in ("exact", "alias"):
             notes.append(f"“{typed}” was read as {match.title}.")
-    if not ratings:
+    if not liked:
         raise ProblemError(422, "nobody", "name a user id or at least one favourite for everybody")
-    item_ids = sorted(ratings)
-    values = np.array([ratings[item_id] for item_id in item_ids], dtype=np.float32)
-    return UserProfile(np.array(item_ids, dtype=np.int64), values), notes
+    return list(liked), notes
 
 
 def _build_cards(
-    model: ServingModel, found: SharedList, group: list[str], query: PageQuery, preferences: Preferences
+    model: ServingModel, found: SharedList, group: tuple[str, ...], query: PageQuery, preferences: Preferences
 ) -> tuple[SharedCard, ...]:
     cards: list[SharedCard] = []
     for place, item_id in enumerate(found.item_ids.tolist()):

@@ -6,10 +6,10 @@ import numpy as np
 
 from app.models.serving import ServingModel
 from app.recommending.recommend import build_user_context, show_model
-from app.recommending.together import recommend_together
+from app.recommending.together import SharedList, recommend_together
 from app.recommending.watch_lists import mark_items
 from app.schemas.groups import GroupItem, GroupMember, GroupRequest, GroupResponse, MemberShare
-from app.schemas.recommendations import RecommendRequest
+from app.schemas.recommendations import Filters, RecommendRequest
 from app.stores.user_history import History
 from recsys.recommender import UserProfile
 from recsys.recommender.list_rules import ListOptions
@@ -37,14 +37,8 @@ def recommend_to_group(
     ProblemError
         422 if a genre, type or age rating is unknown.
     """
-    allowed = model.filters.allow(request.filters, adult=adult)
-    profiles = []
-    for member, history in zip(request.members, histories, strict=True):
-        profile, left = _read_member(model, member, history, adult=adult)
-        profiles.append(profile)
-        allowed &= left
     options = ListOptions(seasons=request.seasons, without_disliked=True)
-    found = recommend_together(model, profiles, allowed, request.k, options)
+    found = rank_for_group(model, request.members, histories, request.filters, request.k, options, adult=adult)
     items = []
     for place, item_id in enumerate(found.item_ids.tolist()):
         shown = model.item_views.show_item(item_id)
@@ -61,6 +55,39 @@ def recommend_to_group(
             )
         )
     return GroupResponse(recommendations=items, model=show_model(model), request_id=request_id)
+
+
+def rank_for_group(
+    model: ServingModel,
+    members: Sequence[GroupMember],
+    histories: Sequence[History | None],
+    filters: Filters,
+    k: int,
+    options: ListOptions,
+    *,
+    adult: bool,
+) -> SharedList:
+    """Rank titles for several users; what one of them watched, dropped or dismissed is left out.
+
+    Parameters
+    ----------
+    histories
+        Of the members, in their order; None for an anonymous one.
+
+    Raises
+    ------
+    UnknownTitleError
+        If a liked title matches nothing.
+    ProblemError
+        422 if a genre, type or age rating is unknown.
+    """
+    allowed = model.filters.allow(filters, adult=adult)
+    profiles = []
+    for member, history in zip(members, histories, strict=True):
+        profile, left = _read_member(model, member, history, adult=adult)
+        profiles.append(profile)
+        allowed &= left
+    return recommend_together(model, profiles, allowed, k, options)
 
 
 def _read_member(

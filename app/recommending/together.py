@@ -37,7 +37,7 @@ def recommend_together(
     profiles: Sequence[UserProfile],
     allowed: Mask,
     k: int,
-    options: ListOptions | None = None,
+    options: ListOptions,
 ) -> SharedList:
     """Rank titles that nobody has seen by the mean of every user's percentile.
 
@@ -50,7 +50,6 @@ def recommend_together(
     allowed
         `(n_items,)`; False for filtered titles.
     """
-    options = options or ListOptions(seasons="next", without_disliked=True)
     recommender = model.recommender
     catalog, order = recommender.catalog, recommender.retriever.items.season_order
     free = allowed.copy()

@@ -99,12 +99,14 @@ class MlflowGuard:
 
 
 def _find(content: Any, names: frozenset[str]) -> Iterator[object]:
-    """Yield the values of some names, in whichever of protobuf's two spellings."""
+    """Yield the values of some names, in whichever of protobuf's two spellings.
+
+    In MLflow's requests such names stand on the uppermost level.
+    """
     if isinstance(content, dict):
         for name, value in content.items():
             if str(name).replace("_", "").lower() in names:
                 yield value
-    # Such names stand on the uppermost level of MLflow's requests.
 
 
 async def _read_body(receive: Receive) -> bytes | None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from recsys.ranking.explanations import Kind, Reason
-from recsys.recommender.list_rules import ListOptions
+from recsys.recommender.list_rules import PLAIN, ListOptions
 from recsys.recommender.model import Recommender
 from recsys.recommender.profile import Recommendations
 from recsys.retrieval.base import ComparesTitles
@@ -20,7 +20,7 @@ def compare_items(
     *,
     k: int,
     allowed: Mask,
-    options: ListOptions | None = None,
+    options: ListOptions = PLAIN,
 ) -> tuple[Recommendations, list[tuple[Reason, ...]]]:
     """Find the titles nearest to one, nearest first, each with what audience and synopsis add to its score.
 
@@ -32,7 +32,6 @@ def compare_items(
     catalog = recommender.catalog
     position = int(catalog.positions([item_id])[0])
     audience, synopsis = model.compare(position)
-    options = options or ListOptions()
     scores, mask = audience + synopsis, recommender.restrict_similar(position, allowed, options)
     near = np.flatnonzero(mask)
     near = near[np.lexsort((near, -scores[near]))][: max(_MIN_POOL, _POOL_FACTOR * k)]

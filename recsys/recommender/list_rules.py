@@ -47,6 +47,9 @@ class ListOptions:
         return self.seasons == "next" or self.diversity > 0
 
 
+PLAIN: Final = ListOptions()  # as the scores have it
+
+
 def find_watched(profile: UserProfile, catalog: Catalog) -> Mask:
     """Mark what a user has rated or is known to have seen, `(n_items,)`."""
     watched = np.zeros(len(catalog), dtype=np.bool_)

@@ -21,6 +21,7 @@ from recsys.files import read_json
 from recsys.ranking.diversity import select_diverse
 from recsys.ranking.ranker import Ranker
 from recsys.recommender.list_rules import (
+    PLAIN,
     ListOptions,
     agree,
     find_disliked,
@@ -83,8 +84,7 @@ class Recommender:
         k: int = 10,
         allowed: Mask | None = None,
         algorithm: str = RANKER,
-        diversity: float = 0.0,
-        options: ListOptions | None = None,
+        options: ListOptions = PLAIN,
         candidates: Positions | None = None,
     ) -> Recommendations:
         """Recommend titles that the user has not watched, best first.
@@ -97,10 +97,8 @@ class Recommender:
             `(n_items,)`; False for filtered titles.
         algorithm
             "ranker", or one of the retriever's `generators` alone.
-        diversity
-            0..1, see `select_diverse`; the scores are its values then. Short for the option of that name.
         options
-            Order of seasons, popularity and diversity.
+            Order of seasons, popularity and diversity; with diversity the scores are the values of `select_diverse`.
         candidates
             Positions of the only titles to rank; None for all.
 
@@ -109,7 +107,6 @@ class Recommender:
         UnknownAlgorithmError
             If this version does not hold the algorithm.
         """
-        options = options or ListOptions(diversity=diversity)
         history, tastes = profile.to_history(self.catalog), profile.to_tastes(self.catalog)
         mask = self.restrict(profile, allowed, options, candidates)
         depth = _choose_depth(k, options)
@@ -341,8 +338,7 @@ class Recommender:
         *,
         k: int = 10,
         allowed: Mask | None = None,
-        diversity: float = 0.0,
-        options: ListOptions | None = None,
+        options: ListOptions = PLAIN,
     ) -> Recommendations:
         """Find titles like a given one, nearest first.
 
@@ -350,7 +346,6 @@ class Recommender:
         With diversity the scores are the values of `select_diverse`. In the order of seasons the given title and the
         seasons before it count as watched.
         """
-        options = options or ListOptions(diversity=diversity)
         position = int(self.catalog.positions([item_id])[0])
         items, depth = self.retriever.items, _choose_depth(k, options)
         mask = self.restrict_similar(position, allowed, options)

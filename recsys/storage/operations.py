@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from recsys.storage.approvals import ApprovalRequest, read_waiting
+from recsys.storage.history import count_quarantine
 from recsys.storage.ledger import LedgerEntry, about_model
-from recsys.storage.tables import arrivals, decisions, drift_reports, quarantine
+from recsys.storage.tables import arrivals, decisions, drift_reports
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,11 @@ def read_overview(connection: Connection, model_name: str, *, n_decisions: int =
     mine = select(decisions).where(about_model(model_name))
     ledger = mine.order_by(decisions.c.decision_id.desc()).limit(n_decisions)
     days = select(*_pick(arrivals, ArrivalDay)).order_by(arrivals.c.day.desc()).limit(n_days)
-    refused = select(quarantine.c.reason, func.count()).group_by(quarantine.c.reason)
     drift = select(*_pick(drift_reports, DriftDay)).order_by(drift_reports.c.day.desc()).limit(n_days)
-    counted = [(str(row[0]), int(row[1])) for row in connection.execute(refused)]
     return Overview(
         decisions=tuple(LedgerEntry(**row._mapping) for row in connection.execute(ledger)),
         arrivals=tuple(ArrivalDay(*row) for row in reversed(connection.execute(days).all())),
-        quarantined=dict(sorted(counted, key=lambda row: (-row[1], row[0]))),
+        quarantined=count_quarantine(connection),
         drift=tuple(DriftDay(*row) for row in connection.execute(drift)),
         waiting=tuple(read_waiting(connection, model_name)),
     )

@@ -12,36 +12,25 @@ which `render.py` reads.
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from measure import load_world
+from variants import build_parser, measure_variant, prepare_variant
 
 from recsys.columns import Columns
 from recsys.data.splits import TEST, TRAIN, assign_groups, hash_ids
 from recsys.evaluation.comparison import PRIMARY, SLICED, Result, pair
-from recsys.gate.intervals import Interval
 from recsys.types import Ids
 
-HERE: Final = Path(__file__).parent
 MAX_SPLITS: Final = 9  # eight tenths are trained on, and one is the usual test users
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line; what is not known here is left to `measure.py`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--models", default="ease,ranker", help="the first one is what the others are paired with")
+    parser = build_parser(__doc__)
     parser.add_argument("--splits", type=int, default=5, choices=range(1, MAX_SPLITS + 1), metavar="1..9")
-    parser.add_argument("--params", type=Path, help="tuned hyper-parameters, as tune.py writes them")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
@@ -68,36 +57,12 @@ def exchange(ratings: pd.DataFrame, tenth: int) -> pd.DataFrame:
     return ratings.assign(**{Columns.User: renamed}).sort_values([Columns.User, Columns.Item], ignore_index=True)
 
 
-def prepare(arguments: argparse.Namespace, split: int) -> Path:
-    """Write the world of a split where `measure.py` looks for it, beside the text vectors that all splits share."""
-    folder = arguments.work / f"split-{split}"
-    world = folder / "world"
-    if not (world / "done.json").exists():
-        usual = load_world(arguments.directory, arguments.work)
-        world.mkdir(parents=True, exist_ok=True)
-        usual.catalog.items.to_parquet(world / "items.parquet", index=False)
-        ratings = usual.interactions.table if split == 0 else exchange(usual.interactions.table, split - 1)
-        ratings.to_parquet(world / "ratings.parquet", index=False)
-        (world / "done.json").write_text(json.dumps({"digest": f"{usual.name} split {split}"}))
-    vectors = arguments.work / "text-vectors"
-    vectors.mkdir(exist_ok=True)
-    if not (folder / "text-vectors").exists():
-        (folder / "text-vectors").symlink_to(vectors.resolve())
-    return folder
-
-
 def measure(arguments: argparse.Namespace, split: int) -> list[Result]:
     """Evaluate the models by the test users of a split."""
-    folder, names = prepare(arguments, split), arguments.models.split(",")
-    print(f"split {split} ...", flush=True)
-    command = [sys.executable, str(HERE / "measure.py"), str(arguments.directory), str(folder)]
-    command += ["--models", arguments.models, "--reference", names[0], "--seed", str(arguments.seed)]
-    command += ["--threads", str(arguments.threads)]
-    command += [] if arguments.params is None else ["--params", str(arguments.params)]
-    if code := subprocess.run(command, check=False).returncode:  # noqa: S603 - our own script
-        sys.exit(f"split {split} stopped with {code}; run again to go on")
-    nothing = Interval(np.nan, np.nan, np.nan, level=0.95, n=0)
-    return [Result(name, pd.read_parquet(folder / "test" / f"{name}.parquet"), nothing) for name in names]
+    folder = prepare_variant(
+        arguments, f"split-{split}", lambda ratings: exchange(ratings, split - 1) if split else ratings
+    )
+    return measure_variant(arguments, folder)
 
 
 def join(results: Sequence[Result]) -> Result:

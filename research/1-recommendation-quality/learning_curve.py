@@ -10,34 +10,24 @@ WORK/learning_curve.json, which `render.py` reads.
 
 import argparse
 import json
-import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from measure import load_world
+from variants import build_parser, measure_variant, prepare_variant
 
 from recsys.columns import Columns
 from recsys.data.splits import TRAIN, assign_groups, hash_ids
 from recsys.evaluation.comparison import PRIMARY, Result, pair
-from recsys.gate.intervals import Interval, bootstrap_interval
-
-HERE: Final = Path(__file__).parent
+from recsys.gate.intervals import bootstrap_interval
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--models", default="ease,ranker", help="the first one is what the others are paired with")
+    parser = build_parser(__doc__)
     parser.add_argument("--shares", default="25,50,100", help="percentages of the training users")
-    parser.add_argument("--params", type=Path, help="tuned hyper-parameters, as tune.py writes them")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
@@ -48,35 +38,10 @@ def keep_share(ratings: pd.DataFrame, share: int) -> pd.DataFrame:
     return ratings[drawn | (assign_groups(users) != TRAIN)].reset_index(drop=True)
 
 
-def prepare(arguments: argparse.Namespace, share: int) -> Path:
-    """Write the world of a share where `measure.py` looks for it, beside the text vectors that all shares have."""
-    folder = arguments.work / f"share-{share}"
-    world = folder / "world"
-    if not (world / "done.json").exists():
-        whole = load_world(arguments.directory, arguments.work)
-        world.mkdir(parents=True, exist_ok=True)
-        whole.catalog.items.to_parquet(world / "items.parquet", index=False)
-        keep_share(whole.interactions.table, share).to_parquet(world / "ratings.parquet", index=False)
-        (world / "done.json").write_text(json.dumps({"digest": f"{whole.name} {share} %"}))
-    vectors = arguments.work / "text-vectors"
-    vectors.mkdir(exist_ok=True)
-    if not (folder / "text-vectors").exists():
-        (folder / "text-vectors").symlink_to(vectors.resolve())
-    return folder
-
-
 def measure(arguments: argparse.Namespace, share: int) -> dict[str, Any]:
     """Evaluate the models that were trained on a share of the users."""
-    folder, names = prepare(arguments, share), arguments.models.split(",")
-    print(f"{share} % of the training users ...", flush=True)
-    command = [sys.executable, str(HERE / "measure.py"), str(arguments.directory), str(folder)]
-    command += ["--models", arguments.models, "--reference", names[0], "--seed", str(arguments.seed)]
-    command += ["--threads", str(arguments.threads)]
-    command += [] if arguments.params is None else ["--params", str(arguments.params)]
-    if code := subprocess.run(command, check=False).returncode:  # noqa: S603 - our own script
-        sys.exit(f"{share} % stopped with {code}; run again to go on")
-    nothing = Interval(np.nan, np.nan, np.nan, level=0.95, n=0)
-    results = [Result(name, pd.read_parquet(folder / "test" / f"{name}.parquet"), nothing) for name in names]
+    folder = prepare_variant(arguments, f"share-{share}", lambda ratings: keep_share(ratings, share))
+    results = measure_variant(arguments, folder)
     protocol = json.loads((folder / "results.json").read_text())["protocol"]
     return {
         "share": share,

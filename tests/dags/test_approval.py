@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from recsys.gate.approval import RESPONSE_TIMEOUT
 from tests.dags.conftest import DAGS, run_with_airflow
 
 MAI = {"id": "7", "name": "mai"}
@@ -31,9 +32,9 @@ def test_an_answer_branches_and_names_who_and_why(airflow_home: Path, tmp_path: 
     assert promoted == {
         "branches": ["promote"],
         "answer": {"responder": "mai", "reason": "the lists look good"},
-        "timeout": "2 days, 0:00:00",
+        "timeout": str(RESPONSE_TIMEOUT),
     }
     assert (refused["branches"], refused["answer"]) == (["keep"], {"responder": "mai", "reason": "odd lists"})
     assert nobody["branches"] == ["keep"]
-    assert nobody["answer"] == {"responder": None, "reason": "nobody answered within 2 days"}
+    assert nobody["answer"] == {"responder": None, "reason": f"nobody answered within {RESPONSE_TIMEOUT.days} days"}
     assert no_reason == {"error": "ValueError"}

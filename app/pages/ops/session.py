@@ -10,7 +10,7 @@ from cachetools import TTLCache
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.guard.keys import ADMIN, Client
+from app.guard.keys import ADMIN, Client, get_address
 from app.pages.rendering import render
 from app.pages.site import get_site
 from app.schemas.problems import ProblemError
@@ -68,11 +68,6 @@ class Sessions:
     def is_ended(self, session: str) -> bool:
         """Whether a session was ended by its user."""
         return session in self._ended
-
-
-def get_address(request: Request) -> str:
-    """Return the address of a client."""
-    return request.client.host if request.client else ""
 
 
 def is_local(request: Request) -> bool:

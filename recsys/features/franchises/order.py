@@ -24,10 +24,8 @@ from recsys.types import Mask, RatingMatrix
 SHORT_MINUTES: Final = 10.0  # episodes of a main season are no shorter
 MIN_EPISODES: Final = 6  # of a main season that was not on television
 MORE_MEMBERS: Final = 1.15  # how many times the members of the first season a later one has at most
-RELATED_SHARE, UNRELATED_SHARE = (
-    0.6,
-    0.85,
-)  # of the users of a season who rated the one before, by names that are related
+RELATED_SHARE: Final = 0.6  # of the users of a season who rated the one before, if the names are related
+UNRELATED_SHARE: Final = 0.85  # the same, if they are not
 LINE_SHARE: Final = 0.4  # of those who rated a later season of the line that the season continues
 MIN_KNOWN, MIN_UNRELATED = 8, 20  # ratings from which these shares mean something
 _MINOR: Final = frozenset({"special", "recap", "music"})

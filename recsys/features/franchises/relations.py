@@ -100,12 +100,16 @@ class Relations:
             first,
             second,
             lesser >= MIN_RATINGS,
-            (together + 0.1) / (one * other * self.crowding + 0.1),
+            self._compute_lift(together, one, other),
             together / np.maximum(lesser, 1),
             lesser,
             np.array([bool(self.studios[a] & self.studios[b]) for a, b in zip(first, second, strict=True)], dtype=bool),
             np.asarray(self.sources[first] == self.sources[second], dtype=np.bool_),
         )
+
+    def _compute_lift(self, together: Values, one: Values, other: Values) -> Values:
+        """Divide the users whom titles share by those expected, both slightly raised: few users prove little."""
+        return np.asarray((together + 0.1) / (one * other * self.crowding + 0.1))
 
     def find_typical_lift(self, first: Sequence[int], second: Sequence[int]) -> float | None:
         """Return the upper quartile of the lifts between two groups of titles; None where too few rated them."""
@@ -113,7 +117,7 @@ class Relations:
         together = (self.raters[rows] @ self.raters[columns].T).toarray().astype(np.float64)
         one, other = self.n_ratings[rows][:, None], self.n_ratings[columns][None, :]
         lesser = np.minimum(one, other)
-        lift = (together + 0.1) / (one * other * self.crowding + 0.1)
+        lift = self._compute_lift(together, one, other)
         share = together / np.maximum(lesser, 1)
         nearly_all = ((share >= MIN_SHARE) & (lift >= MIN_SHARE_LIFT)) | ((share >= 0.75) & (lift >= 1))
         lift = np.where(nearly_all, np.maximum(lift, SHARED_LIFT), lift)[lesser >= MIN_RATINGS]

@@ -10,6 +10,8 @@ from sqlalchemy import Engine, func, select, text
 
 from recsys.settings import Settings
 from recsys.storage.tables import feedback, users
+from recsys.storage.watch_statuses import store_list
+from recsys.types import WatchStatus
 from tests.app.harness import FolderSource, RedisServer, TestClient, open_client
 from tests.factories import tiny_world
 
@@ -256,3 +258,19 @@ def test_an_id_outside_the_tables_is_an_unknown_user(client: TestClient) -> None
     assert client.get("/users/999999").status_code == 404
     assert client.delete("/users/999999").status_code == 404
     assert client.get(f"/users/{2**63}").status_code == 422
+
+
+def test_what_a_member_watched_without_a_rating_is_in_no_list_of_the_group(client: TestClient, engine: Engine) -> None:
+    def list_group() -> list[dict[str, Any]]:
+        found = client.post("/recommend/group", json={"members": [{"user_input": USER}, {}], "k": 5, "seasons": "all"})
+        listed: list[dict[str, Any]] = found.json()["recommendations"]
+        return listed
+
+    def open_page() -> str:
+        return client.get(f"/?mode=together&person={USER}&person=Monster&seasons=all").text
+
+    watched = next(item for item in list_group() if f'href="/titles/{item["item_id"]}' in open_page())
+    with engine.begin() as connection:
+        store_list(connection, USER, {}, {watched["item_id"]: WatchStatus.Completed})
+    assert watched["item_id"] not in [item["item_id"] for item in list_group()]
+    assert f'href="/titles/{watched["item_id"]}' not in open_page()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from recsys.exceptions import UnknownAlgorithmError
 from recsys.recommender import UserProfile
+from recsys.recommender.list_rules import ListOptions
 from recsys.recommender.retriever import RANKER
 from tests.factories import list_tiny_algorithms, tiny_recommender, tiny_world
 
@@ -57,7 +58,7 @@ def test_every_algorithm_gives_full_lists_at_every_diversity(
     profile: UserProfile, k: int, algorithm: str, diversity: float
 ) -> None:
     model = tiny_recommender()
-    found = model.recommend(profile, k=k, algorithm=algorithm, diversity=diversity)
+    found = model.recommend(profile, k=k, algorithm=algorithm, options=ListOptions(diversity=diversity))
     left = set(model.catalog.item_ids.tolist()) - set(profile.item_ids.tolist())
     assert len(found) == len(set(found.item_ids.tolist()))
     assert set(found.item_ids.tolist()) <= left
@@ -78,8 +79,8 @@ def test_a_diverse_list_holds_a_franchise_once() -> None:
     model = tiny_recommender()
     whole = profile_of(6)
     franchises = dict(zip(model.catalog.item_ids.tolist(), model.retriever.items.franchises.tolist(), strict=True))
-    found = model.recommend(whole, k=5, diversity=0.3)
-    similar = model.similar_items(20, k=5, diversity=0.3)
+    found = model.recommend(whole, k=5, options=ListOptions(diversity=0.3))
+    similar = model.similar_items(20, k=5, options=ListOptions(diversity=0.3))
     for ids in (found.item_ids.tolist(), similar.item_ids.tolist()):
         assert len({franchises[item] for item in ids}) == 5
 

@@ -12,6 +12,7 @@ from scipy.sparse import vstack
 from recsys.data.users import build_users
 from recsys.exceptions import ArtifactError, DataContractError, UnknownItemError
 from recsys.recommender import Recommender, UserProfile
+from recsys.recommender.list_rules import ListOptions
 from recsys.recommender.retriever import GENRE_WEIGHT
 from recsys.recommender.training import COLD_LENGTHS, add_cold_start_users, build_tables, build_training_users
 from tests.factories import tiny_recommender, tiny_world
@@ -90,7 +91,12 @@ def test_without_a_history_the_popular_comes_first_and_stated_genres_lift() -> N
 def test_titles_without_a_stated_genre_come_after_all_that_carry_one(diversity: float, algorithm: str) -> None:
     model = tiny_recommender()
     drama = model.catalog.genre_matrix[:, model.catalog.genres.index("Drama")] > 0
-    found = model.recommend(UserProfile(genre_weights={"Drama": 1.0}), k=20, diversity=diversity, algorithm=algorithm)
+    found = model.recommend(
+        UserProfile(genre_weights={"Drama": 1.0}),
+        k=20,
+        options=ListOptions(diversity=diversity),
+        algorithm=algorithm,
+    )
     carry = drama[model.catalog.positions(found.item_ids)]
     assert carry.tolist() == [True] * int(drama.sum()) + [False] * (20 - int(drama.sum()))
     assert len(set(found.item_ids.tolist())) == 20

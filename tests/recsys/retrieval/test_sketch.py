@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.features.item_side import normalise_rows
+from recsys.recommender.list_rules import ListOptions
 from recsys.retrieval.sketch import Sketch
 from tests.factories import tiny_recommender
 
@@ -87,7 +88,8 @@ def test_titles_like_one_are_the_same_with_and_without_a_sketch(diversity: float
     allowed = np.arange(len(plain.catalog)) % 3 > 0
     for item_id in plain.catalog.item_ids.tolist():
         slow, quick = (
-            model.similar_items(item_id, k=5, allowed=allowed, diversity=diversity) for model in (plain, fast)
+            model.similar_items(item_id, k=5, allowed=allowed, options=ListOptions(diversity=diversity))
+            for model in (plain, fast)
         )
         assert slow.item_ids.tolist() == quick.item_ids.tolist()
         assert slow.scores == pytest.approx(quick.scores, abs=1e-6)
