@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, BrowserContext, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Request, Response, expect, sync_playwright
 from pydantic import SecretStr
 
 from app.main import create_app
@@ -110,12 +110,14 @@ class Watch:
 
     host: str
     problems: list[str] = field(default_factory=list)
+    received: list[Request] = field(default_factory=list)
 
     def follow(self, page: Page) -> None:
         page.on("console", lambda message: self._note_console(message.type, message.text))
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
         page.on("response", self._note_response)
         page.on("request", lambda request: self._note_request(request.url))
+        page.on("requestfinished", self._note_received)
 
     def _note_console(self, kind: str, text: str) -> None:
         # The status of a page that tells about a problem is no mistake of the page.
@@ -129,23 +131,21 @@ class Watch:
     def _note_response(self, response: Response) -> None:
         if any(KEY in value for value in response.headers.values()):
             self.problems.append(f"a key in the headers of {response.url}")
-        if response.status not in (204, 301, 302, 303) and response.request.resource_type in (
-            "document",
-            "xhr",
-            "fetch",
-        ):
-            self.texts.append(response)
 
-    texts: list[Response] = field(default_factory=list)
+    def _note_received(self, request: Request) -> None:
+        # Of an answer that a navigation broke off the text would never come.
+        if request.resource_type in ("document", "xhr", "fetch"):
+            self.received.append(request)
 
     def check(self) -> None:
-        for response in self.texts:
+        for request in self.received:
             try:
-                text = response.text()
-            except Exception:  # noqa: BLE001, S112 - a page that was left has no body any more
+                response = request.response()
+                text = response.text() if response is not None else ""
+            except Error:  # a page that was left has no body any more, a redirect never has one
                 continue
             if KEY in text:
-                self.problems.append(f"a key in {response.url}")
+                self.problems.append(f"a key in {request.url}")
         assert self.problems == []
 
 
