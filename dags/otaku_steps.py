@@ -23,6 +23,7 @@ def run_step(name: str) -> Any:
     params, begun = context["params"], name != "snapshot" and context["ti"].xcom_pull(task_ids="snapshot")
     words = ["--preset", params["preset"], "--gate", json.dumps(params["gate"])]
     words += ["--approval", params["approval"]] if params["approval"] else []
+    words += ["--threads", str(params["threads"])] if params["threads"] else []
     if name in ("promote", "keep") and (answer := context["ti"].xcom_pull(task_ids="approve", key="answer")):
         words += ["--reason", answer["reason"], *(["--responder", answer["responder"]] if answer["responder"] else [])]
     attempt = ["--run-key", begun.split("/")[-3]] if begun else []

@@ -42,6 +42,7 @@ AFTER_ANY = "none_failed_min_one_success"  # of gate and approve, one may be ski
         "approval": Param(
             None, enum=[None, "none", "always", "if_close"], description="which promotions a person approves"
         ),
+        "threads": Param(None, type=["null", "integer"], minimum=1, description="instead of OTAKU_TRAIN_THREADS"),
         "dry_run": Param(False, type="boolean", description="train and evaluate, but write below dry-run/ alone"),
     },
     tags=["otaku", "weekly", "training"],
@@ -71,9 +72,7 @@ def retrain_model() -> None:
         step("fit_retrieval", "Fit the candidate generators on the training users.", 3, pool=TRAINING_POOL),
         step("train_ranker", "Train both heads of the ranker.", 3, pool=TRAINING_POOL),
         step("evaluate", "Evaluate challenger and champion on the same held-out users."),
-        decided,
-        approve,
-        verdicts,
+        *(decided, approve, verdicts),
     )
 
 

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from functools import partial
 
 from recsys.jobs import call_job, run_main
-from retrain_model.options import AnswerReason, ApprovalMode, AsOf, DryRun, Gate, Preset, Responder, RunKey, Step
+from retrain_model.options import (
+    AnswerReason,
+    ApprovalMode,
+    AsOf,
+    DryRun,
+    Gate,
+    Preset,
+    Responder,
+    RunKey,
+    Step,
+    Threads,
+)
 
 PROG = "retrain_model"
 
@@ -20,6 +31,7 @@ def retrain_model(
     approval: ApprovalMode = None,
     responder: Responder = None,
     reason: AnswerReason = None,
+    threads: Threads = None,
     dry_run: DryRun = False,
 ) -> object:
     """Train a challenger on the data as of a day, evaluate it, and promote it if it passes the gate."""
@@ -39,6 +51,7 @@ def retrain_model(
             run_key=run_key,
             approval=approval,
             answer=answer,
+            n_threads=threads,
             dry_run=dry_run,
         ) as context,
     ):

@@ -118,6 +118,7 @@ def open_context(
     run_key: str | None = None,
     approval: str | None = None,
     answer: Answer | None = None,
+    n_threads: int | None = None,
     dry_run: bool = False,
 ) -> Iterator[RetrainContext]:
     """Connect to the services and yield what the steps need.
@@ -132,6 +133,8 @@ def open_context(
         Which promotions wait for a person: none, always or if_close; by default as in `settings`.
     answer
         What a person answered, for `promote` or `keep`.
+    n_threads
+        Threads of this run; by default as in `settings`.
     dry_run
         Write below `dry-run/` of the bucket alone, and apply no migration.
 
@@ -154,6 +157,7 @@ def open_context(
             store=store,
             registry=registry,
             text_model=settings.text_model,
+            n_threads=n_threads or settings.train_threads,
             progress=progress,
             gate=rules,
             algorithms=settings.algorithms,

@@ -42,4 +42,8 @@ ApprovalMode = Annotated[
 ]
 Responder = Annotated[str | None, typer.Option(help="Who answered the request for approval; for promote and keep.")]
 AnswerReason = Annotated[str | None, typer.Option("--reason", help="Why it was answered so; for promote and keep.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, help="Threads that every step computes with. [default: OTAKU_TRAIN_THREADS, else 2]"),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Train and evaluate, but write below dry-run/ alone.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from retrain_model.options import ApprovalMode, AsOf, DryRun, Gate, Preset
+from retrain_model.options import ApprovalMode, AsOf, DryRun, Gate, Preset, Threads
 
 
 def retrain(
@@ -14,6 +14,7 @@ def retrain(
     preset: Preset = "default",
     gate: Gate = "{}",
     approval: ApprovalMode = None,
+    threads: Threads = None,
     dry_run: DryRun = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
@@ -37,6 +38,7 @@ def retrain(
             progress=on_progress,
             gate=parse_rules(gate),
             approval=approval,
+            n_threads=threads,
             dry_run=dry_run,
         ) as context,
     ):

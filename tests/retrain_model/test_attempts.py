@@ -31,6 +31,7 @@ CHANGES: dict[str, Callable[[RetrainContext], RetrainContext]] = {
     "the rating of dropped titles": lambda found: replace(found, preset=replace(found.preset, dropped_rating=3)),
     "the text model": lambda found: replace(found, text_model="another"),
     "the seed": lambda found: replace(found, seed=1),
+    "the threads": lambda found: replace(found, n_threads=3),
     "the code": lambda found: replace(found, code={**found.code, "commit": "patched"}),
     "the locked packages": lambda found: replace(found, code={**found.code, "lock": "relocked"}),
 }

@@ -269,6 +269,14 @@ def test_a_step_out_of_order_says_what_to_run_first(step: str, missing: str, con
     assert command in str(caught.value)
 
 
+def test_threads_of_the_run_come_before_those_of_the_settings(settings: Settings) -> None:
+    many = settings.model_copy(update={"train_threads": 3})
+    with open_context(SUNDAY, settings=many) as context:
+        assert context.n_threads == context.inputs["n_threads"] == 3
+    with open_context(SUNDAY, settings=many, n_threads=1) as context:
+        assert context.n_threads == 1
+
+
 def test_a_preset_that_does_not_exist_is_named(settings: Settings) -> None:
     with (
         pytest.raises(ConfigurationError, match="'fast' is unknown; choose one of default, original"),
