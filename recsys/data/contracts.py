@@ -9,7 +9,7 @@ the others are refused), and a title.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -205,7 +205,7 @@ def _refuse(batch: RawBatch, reasons: npt.NDArray[np.object_], users: Ids, rules
     return refused
 
 
-def select_last_ratings(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Refused]]:
+def select_last_ratings(table: pd.DataFrame) -> tuple[pd.DataFrame, Iterator[Refused]]:
     """Keep the last line of every user and item and refuse the earlier ones.
 
     Parameters
@@ -221,18 +221,20 @@ def select_last_ratings(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Refused
     table = table.take(order).reset_index(drop=True)
     repeated = table.duplicated(Columns.UserItem, keep="last").to_numpy()
     kept = table.loc[~repeated].drop(columns=LINE).reset_index(drop=True)
-    if not repeated.any():
-        return kept, []
-    earlier = table[repeated].merge(kept, on=Columns.UserItem, suffixes=("", "_kept"))
+    return kept, _refuse_earlier(table[repeated], kept)
+
+
+def _refuse_earlier(repeated: pd.DataFrame, kept: pd.DataFrame) -> Iterator[Refused]:
+    """Yield rows that a later line of the file repeats or supersedes."""
+    earlier = repeated.merge(kept, on=Columns.UserItem, suffixes=("", "_kept"))
     same = (earlier[Columns.Rating] == earlier[f"{Columns.Rating}_kept"]) & (
         earlier[Columns.Status] == earlier[f"{Columns.Status}_kept"]
     )
     reasons = np.where(same, DUPLICATE_RATING, SUPERSEDED_RATING)
-    rows = earlier[[*Columns.Interactions, Columns.Status, LINE]].to_numpy().tolist()
-    return kept, [
-        build_refused(line, str(reason), _describe_entry(entry))
-        for reason, (*entry, line) in zip(reasons, rows, strict=True)
-    ]
+    columns = [earlier[name].to_numpy() for name in (*Columns.Interactions, Columns.Status, LINE)]
+    for reason, *row in zip(reasons, *columns, strict=True):
+        *entry, line = map(int, row)
+        yield build_refused(line, str(reason), _describe_entry(entry))
 
 
 def _describe_entry(entry: Sequence[int]) -> str:

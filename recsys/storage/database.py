@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from recsys.storage.tables import SCHEMA, items, ratings, user_preferences, user
 from recsys.types import Genre, Ids, UserId
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_COPIED_ROWS = 250_000  # of a frame at a time
 
 
 def create_database_engine(
@@ -106,17 +108,18 @@ def compute_lock_key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{SCHEMA}:{name}".encode()).digest()[:8], "big", signed=True)
 
 
-def copy_rows(connection: Connection, table: Table, frame: pd.DataFrame) -> str:
-    """Load a frame through COPY into a fresh temporary table shaped like `table`, dropped when the transaction ends.
+def copy_rows(connection: Connection, table: Table, frame: pd.DataFrame | Iterable[pd.DataFrame]) -> str:
+    """Load one frame or many through COPY into a fresh temporary table, dropped when the transaction ends.
 
     Parameters
     ----------
     connection
         An open transaction.
     table
-        Gives names and types; constraints and keys are not copied.
+        The temporary table has its names and types; constraints and keys are not copied.
     frame
-        Its columns are columns of the table; lists go into arrays, mappings into JSON, None and NaN are null.
+        Its columns, the same in all, are columns of the table; lists go into arrays, mappings into JSON, None and NaN
+        are null.
 
     Returns
     -------
@@ -124,18 +127,28 @@ def copy_rows(connection: Connection, table: Table, frame: pd.DataFrame) -> str:
         The name of the temporary table.
     """
     staging = f"staging_{table.name}"
-    columns = ", ".join(frame.columns)
+    frames = iter([frame] if isinstance(frame, pd.DataFrame) else frame)
+    first = next(frames)
+    columns = ", ".join(first.columns)
     connection.execute(text(f"DROP TABLE IF EXISTS pg_temp.{staging}"))
     # Here and below, names come from the tables of this package, never from input.
     like = f"SELECT {columns} FROM {table.fullname} LIMIT 0"  # noqa: S608
     connection.execute(text(f"CREATE TEMP TABLE {staging} ON COMMIT DROP AS {like}"))
-    content = BytesIO()
-    pyarrow.csv.write_csv(_to_arrow(frame), content, pyarrow.csv.WriteOptions(include_header=False))
-    content.seek(0)
     with _cursor(connection) as cursor:
-        cursor.copy_expert(f"COPY pg_temp.{staging} ({columns}) FROM STDIN (FORMAT csv)", content)
+        for part in _divide(chain([first], frames)):
+            content = BytesIO()
+            pyarrow.csv.write_csv(_to_arrow(part), content, pyarrow.csv.WriteOptions(include_header=False))
+            content.seek(0)
+            cursor.copy_expert(f"COPY pg_temp.{staging} ({columns}) FROM STDIN (FORMAT csv)", content)
     connection.execute(text(f"ANALYZE {staging}"))
     return staging
+
+
+def _divide(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Cut frames into parts whose text is small beside them."""
+    for frame in frames:
+        for start in range(0, len(frame), _COPIED_ROWS):
+            yield frame.iloc[start : start + _COPIED_ROWS]
 
 
 def upsert_rows(connection: Connection, table: Table, frame: pd.DataFrame) -> int:

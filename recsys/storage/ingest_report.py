@@ -62,13 +62,12 @@ class IngestReport:
 
 def summarise_file(file: FileReport) -> FileSummary:
     """Count what became of the rows of a file."""
-    reasons = dict(Counter(row.reason for row in file.refused).most_common())
     return FileSummary(
         name=file.name,
         rows=file.rows,
         ingested=file.ingested,
         unrated=file.unrated,
-        quarantined=reasons,
+        quarantined=dict(file.refused.reasons.most_common()),
         unreadable=dict(file.unreadable),
         statuses=dict(file.statuses),
         notes=dict(file.notes),

@@ -5,7 +5,8 @@ or happened whole, and running it again ends in the same tables.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ from recsys.types import EntrySource, Ids, Mask
 INGEST_BATCH = "ingest"
 # Which users are held back must not depend on which are trained on; the salts of those splits are small numbers.
 _HOLD_BACK_SALT = 0x0FFE_12ED
+_QUARANTINE_ROWS = 10_000  # copied at a time
 
 
 def ingest_directory(
@@ -229,11 +231,14 @@ def _write_quarantine(connection: Connection, files: Sequence[FileReport]) -> in
     Whether an item is known depends on other files, so a row can leave the quarantine although its file is the same.
     """
     names = ["file_digest", "line", "file_name", "reason", "content"]
-    rows = [(file.digest, row.line, file.name, row.reason, row.content) for file in files for row in file.refused]
-    frame = pd.DataFrame(rows, columns=names).astype({"line": np.int64})
+    staging = copy_rows(connection, tables.quarantine, _frame_refused(files, names))
     # Two files of a folder may be copies of one another.
-    frame = frame.drop_duplicates(names[:2])
-    staging = copy_rows(connection, tables.quarantine, frame)
+    connection.execute(
+        text(
+            f"DELETE FROM {staging} AS row USING {staging} AS first WHERE row.file_digest = first.file_digest "  # noqa: S608
+            "AND row.line = first.line AND row.ctid > first.ctid"
+        )
+    )
     written = merge_rows(connection, tables.quarantine, staging, names)
     removed = connection.execute(
         text(
@@ -243,6 +248,17 @@ def _write_quarantine(connection: Connection, files: Sequence[FileReport]) -> in
         {"digests": [file.digest for file in files]},
     )
     return written + removed.rowcount
+
+
+def _frame_refused(files: Sequence[FileReport], names: list[str]) -> Iterator[pd.DataFrame]:
+    """Frame the refused rows, some thousand at a time; one empty frame where there are none."""
+    rows = ((file.digest, row.line, file.name, row.reason, row.content) for file in files for row in file.refused)
+    part = list(islice(rows, _QUARANTINE_ROWS))
+    while True:
+        yield pd.DataFrame(part, columns=names).astype({"line": np.int64})
+        part = list(islice(rows, _QUARANTINE_ROWS))
+        if not part:
+            return
 
 
 def _refresh_preferences(connection: Connection) -> int:

@@ -2,19 +2,24 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from otaku.platform.local import LocalPlatform
+from recsys.data.sample_world import write_sample_world
 from recsys.data.sources import rows
 from recsys.data.sources.bounds import MAX_CELL_BYTES, MAX_LINE_BYTES
 from recsys.exceptions import SourceLayoutError
+from tests.conftest import build_settings
 
 MEGABYTES = 400
 READ = """
@@ -32,6 +37,12 @@ except SourceLayoutError as found:
     error = str(found)
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 print(json.dumps({"n": n, "refused": refused[:9], "error": error, "megabytes": grown >> 10}))
+"""
+MEASURED_INGEST = """
+import resource, sys
+from otaku.cli import app
+app(["ingest", sys.argv[1], "--json"], standalone_mode=False)
+sys.stdout.write(f"\\n{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10}")
 """
 
 
@@ -168,3 +179,40 @@ def test_a_layout_error_names_the_file(tmp_path: Path) -> None:
     path = pack(tmp_path / "ratings.csv.gz", b"", b"0" * 10_000_000, 5, b"")
     with pytest.raises(SourceLayoutError, match=r"ratings\.csv\.gz unfolds"):
         list(rows.read_batches(path, 3))
+
+
+def write_world_of_bad_rows(folder: Path, n_bad: int) -> None:
+    """Write a small catalog, and ratings of which nearly all are refused with as much text as is kept of a row."""
+    write_sample_world(folder, n_users=200, n_items=300, n_ratings=5_000, seed=0)
+    path = next(folder.glob("*rating*.csv"))
+    with path.open("ab") as handle:
+        for number in range(n_bad):
+            handle.write(b"%d,1,%s\n" % (number, b"x" * 1_900))
+
+
+def measure_ingest(folder: Path, platform: LocalPlatform) -> tuple[int, dict[str, Any]]:
+    """Return the peak of an ingest in MiB, and its report."""
+    environment = os.environ | platform.environment()
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED_INGEST, str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    report, _, peak = done.stdout.rpartition("\n")
+    return int(peak), json.loads(report)
+
+
+@pytest.mark.e2e
+def test_an_ingest_of_bad_rows_stays_small(tmp_path: Path) -> None:
+    peaks = {}
+    with LocalPlatform(build_settings(home=tmp_path / "home"), durable=False) as platform:
+        for n_bad in (100, 150_000):
+            write_world_of_bad_rows(tmp_path / f"world-{n_bad}", n_bad)
+            peaks[n_bad], report = measure_ingest(tmp_path / f"world-{n_bad}", platform)
+            assert report["quarantined"]["rating is not a whole number"] == n_bad
+    sys.stderr.write(f"peak by refused rows (MiB): {peaks}\n")
+    assert peaks[150_000] < peaks[100] + 64  # 285 MB of text

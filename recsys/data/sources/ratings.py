@@ -30,12 +30,12 @@ def read_ratings(
         counts.add(batch)
         batch.columns = select_columns(batch, file, names)
         checked = contracts.check_ratings(batch, known_items, layout.rules)
-        counts.refused += checked.refused
+        counts.refused.extend(checked.refused)
         counts.unreadable.update(checked.unreadable)
         tables.append(checked.table)
         report("read ratings", int(batch.share_read * 100), 100)
     entries, repeated = contracts.select_last_ratings(pd.concat(tables, ignore_index=True))
-    counts.refused += repeated
+    counts.refused.extend(repeated)
     return _divide(entries, counts)
 
 

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from recsys.data.sources.rows import RawBatch, Refused
+from recsys.data.sources.refusals import RefusedRows
+from recsys.data.sources.rows import RawBatch
 from recsys.exceptions import DataContractError
 
 # Called with a stage, how much of it is done and out of how much.
@@ -32,7 +33,7 @@ class FileReport:
     rows: int = 0
     ingested: int = 0
     unrated: int = 0
-    refused: list[Refused] = field(default_factory=list)
+    refused: RefusedRows = field(default_factory=RefusedRows)
     statuses: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
@@ -40,7 +41,7 @@ class FileReport:
     def add(self, batch: RawBatch) -> None:
         """Count the rows of a batch, those refused for their form included."""
         self.rows += len(batch.lines) + len(batch.refused)
-        self.refused += batch.refused
+        self.refused.extend(batch.refused)
         self.notes.update(batch.notes)
 
     def check_sum(self) -> None:
