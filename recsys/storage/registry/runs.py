@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 # MLflow takes at most this many parameters or tags in one call, and digests of at most so many characters.
 _BATCH = 100
 _DIGEST_LENGTH = 36
+# Longer than all steps of a retraining together may take.
+_LONGEST_SECONDS = 86_400
 
 
 class RunTracking(MlflowConnection):
@@ -32,9 +35,20 @@ class RunTracking(MlflowConnection):
             if run_id is not None:
                 self._client.update_run(run_id, status="RUNNING")
                 return run_id
+            self._end_killed_runs()
             own = {RUN_KEY_TAG: run_key, MODEL_TAG: self.model_name, **(tags or {})}
             run = self._client.create_run(self._experiment_id(), tags=own, run_name=run_key)
             return str(run.info.run_id)
+
+    def _end_killed_runs(self) -> None:
+        """Mark runs as killed that began over a day ago and never ended: what SIGKILL ends says nothing itself."""
+        longest_ago = int((time.time() - _LONGEST_SECONDS) * 1000)
+        query = (
+            f"attributes.status = 'RUNNING' AND attributes.start_time < {longest_ago} "
+            f"AND tags.`{MODEL_TAG}` = '{self.model_name}'"
+        )
+        for run in self._client.search_runs([self._experiment_id()], query):
+            self._client.set_terminated(run.info.run_id, "KILLED")
 
     def finish_run(self, run_id: str, *, failed: bool = False) -> None:
         """Mark a run as finished or failed."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
@@ -20,6 +21,7 @@ from recsys.exceptions import (
 from recsys.settings import Settings
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.registry import EXPERIMENT, PRODUCTION, Registry, compute_directory_digest, connection
+from recsys.storage.registry.connection import MODEL_TAG, RUN_KEY_TAG
 
 pytestmark = pytest.mark.local
 
@@ -49,6 +51,22 @@ def test_a_rerun_finds_the_same_run_and_the_same_version(registry: Registry, mod
     found = registry.read_version(1)
     assert (found.run_id, found.run_key, found.digest) == (first, "2026-01-12", compute_directory_digest(model))
     assert found.tags["metric.ndcg_at_10"] == "0.123457"
+
+
+def test_a_run_that_was_killed_days_ago_no_longer_runs(registry: Registry, mlflow_uri: str) -> None:
+    client = MlflowClient(mlflow_uri)
+    recent = client.get_run(registry.start_run("2026-01-12"))
+    tags = {**recent.data.tags, RUN_KEY_TAG: "2026-01-05"}
+    two_days_ago = int((time.time() - 2 * 86_400) * 1000)
+    old = client.create_run(recent.info.experiment_id, start_time=two_days_ago, tags=tags).info.run_id
+    other = client.create_run(recent.info.experiment_id, two_days_ago, {**tags, MODEL_TAG: "another"}).info.run_id
+
+    registry.start_run("2026-01-19")
+
+    found = [client.get_run(run_id).info.status for run_id in (old, recent.info.run_id, other)]
+    assert found == ["KILLED", "RUNNING", "RUNNING"]
+    assert registry.start_run("2026-01-05") == old
+    assert client.get_run(old).info.status == "RUNNING"
 
 
 def test_other_bytes_or_another_key_make_another_version(registry: Registry, model: Path) -> None:
