@@ -18,6 +18,7 @@ from otaku.commands import (
     platform,
     retrain,
     sample,
+    score,
     serve,
     simulate,
     snapshots,
@@ -51,6 +52,7 @@ app.command(rich_help_panel=_DATA)(history.quarantine)
 app.add_typer(snapshots.app, name="snapshots", rich_help_panel=_DATA)
 app.command(rich_help_panel=_SERVICE)(retrain.retrain)
 app.command(rich_help_panel=_SERVICE, cls=evaluate.EvaluateCommand)(evaluate.evaluate)
+app.command(rich_help_panel=_SERVICE)(score.score)
 app.add_typer(drift.app, name="drift", rich_help_panel=_SERVICE)
 app.command(rich_help_panel=_SERVICE)(history.ledger)
 app.add_typer(approvals.app, name="models", rich_help_panel=_SERVICE)

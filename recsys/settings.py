@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     )
     relevance_boosters: int | None = Field(None, ge=1, le=16)
     train_threads: int = Field(2, ge=1, le=256)
+    dask_scheduler: str | None = None
     model_name: str = "anime-recommender"
     gate_alpha: float = Field(0.05, gt=0, lt=1)
     gate_margin: float = Field(0.01, ge=0, lt=1)

@@ -11,7 +11,7 @@ resolve() {
 header="# Resolved as of $as_of by requirements/lock.sh; change setup.cfg and run it again instead of editing."
 {
     echo "$header"
-    resolve setup.cfg --extra app --extra train --extra airflow --extra local --extra dev
+    resolve setup.cfg --extra app --extra train --extra scale --extra airflow --extra local --extra dev
 } >requirements/platform.txt.new
 { echo "$header"; resolve setup.cfg --extra app; } >requirements/app.txt.new
 # RecTools, whose metrics ours are compared with, wants an attrs that Airflow refuses: the tests give it a place of its own.

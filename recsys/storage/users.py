@@ -1,7 +1,7 @@
 """Single users: read one, register one, delete one with everything stored about them."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     Table,
     case,
     delete,
@@ -80,21 +81,8 @@ def read_user(connection: Connection, user_id: UserId) -> StoredUser | None:
     stands in the tables, where an import may have changed it since. Feedback that is older than such a change counts no
     more, as in the fold.
     """
-    rated = select(*_gather(ratings, "rating")).where(ratings.c.user_id == user_id).subquery()
-    listed = select(*_gather(watch_statuses, "status")).where(watch_statuses.c.user_id == user_id).subquery()
-    opinions = latest_opinions.c
-    folded = select(func.coalesce(func.max(feedback_folds.c.last_feedback_id), 0)).scalar_subquery()
-    newer = (
-        select(*_gather(latest_opinions, "kind", "rating"))
-        .where(
-            opinions.user_id == user_id,
-            or_(
-                opinions.subject == "dismissal",
-                (opinions.feedback_id > folded)
-                & case((opinions.subject == "rating", ~_outdates(ratings)), else_=~_outdates(watch_statuses)),
-            ),
-        )
-        .subquery()
+    rated, listed, newer = (
+        query.where(table.c.user_id == user_id).subquery() for table, query in _select_parts().items()
     )
     query = (
         select(users.c.arrived_on, user_preferences.c.genre_shares, *rated.c, *listed.c, *newer.c)
@@ -103,6 +91,45 @@ def read_user(connection: Connection, user_id: UserId) -> StoredUser | None:
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else _to_user(user_id, row._mapping)
+
+
+def read_users(connection: Connection, user_ids: Sequence[UserId]) -> list[StoredUser]:
+    """Read many users in one round trip, each as `read_user` does, ascending; those who do not exist are left out."""
+    wanted = list(map(int, user_ids))
+    parts = [
+        query.add_columns(table.c.user_id.label(f"{table.name}_user"))
+        .where(table.c.user_id.in_(wanted))
+        .group_by(table.c.user_id)
+        .subquery()
+        for table, query in _select_parts().items()
+    ]
+    source = users.outerjoin(user_preferences)
+    for part in parts:
+        source = source.outerjoin(part, list(part.c)[-1] == users.c.user_id)
+    columns = [column for part in parts for column in part.c]
+    query = (
+        select(users.c.user_id, users.c.arrived_on, user_preferences.c.genre_shares, *columns)
+        .select_from(source)
+        .where(users.c.user_id.in_(wanted))
+        .order_by(users.c.user_id)
+    )
+    return [_to_user(row.user_id, row._mapping) for row in connection.execute(query)]
+
+
+def _select_parts() -> dict[Table, Select[Any]]:
+    """Select what is rated, what is listed, and the opinions that came later, as arrays; of all users together."""
+    opinions = latest_opinions.c
+    folded = select(func.coalesce(func.max(feedback_folds.c.last_feedback_id), 0)).scalar_subquery()
+    counts = or_(
+        opinions.subject == "dismissal",
+        (opinions.feedback_id > folded)
+        & case((opinions.subject == "rating", ~_outdates(ratings)), else_=~_outdates(watch_statuses)),
+    )
+    return {
+        ratings: select(*_gather(ratings, "rating")),
+        watch_statuses: select(*_gather(watch_statuses, "status")),
+        latest_opinions: select(*_gather(latest_opinions, "kind", "rating")).where(counts),
+    }
 
 
 def _outdates(table: Table) -> ColumnElement[bool]:

@@ -12,11 +12,11 @@ from tests.architecture.test_repository import REQUIREMENTS, ROOT, read_lock, tr
 
 REQUIRED = read_requirements(ROOT / "setup.cfg")
 PACKAGES = ("recsys", "simulate_new_users", "retrain_model", "app", "otaku")
-RUNTIME = frozenset({BASE, "app", "train", "airflow", "local"})
+RUNTIME = frozenset({BASE, "app", "train", "scale", "airflow", "local"})
 # Which extras a folder is installed with; tests/app/test_slim.py shows that the service needs no `train` of recsys.
 EXTRAS = {
     "app": {BASE, "app"},
-    "recsys": {BASE, "app", "train"},
+    "recsys": {BASE, "app", "train", "scale"},
     "retrain_model": {BASE, "train"},
     "simulate_new_users": {BASE, "train"},
     "otaku": RUNTIME,

@@ -1,0 +1,61 @@
+"""The Dask cluster that batch steps run on: one that a setting names, or processes of this machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from dask.distributed import Client, LocalCluster
+
+from recsys.exceptions import ConfigurationError, ServiceUnavailableError
+
+CONNECT_SECONDS: Final = 30
+
+
+@contextmanager
+def open_cluster(address: str | None, *, n_workers: int, memory_limit: str = "auto") -> Iterator[Client]:
+    """Connect to a scheduler, or start workers on this machine that end with the block.
+
+    Workers are processes with one thread each: a step computes with one thread per partition, so that partitions,
+    not libraries, use the processors.
+
+    Parameters
+    ----------
+    address
+        Of a scheduler, such as `tcp://scheduler:8786`; None for workers of this machine.
+    n_workers
+        How many to start on this machine.
+    memory_limit
+        Of each of them, such as `2GiB`: a worker that goes beyond is ended, and what it did is done again.
+
+    Raises
+    ------
+    ConfigurationError
+        If the address has no form that Dask knows.
+    ServiceUnavailableError
+        If the scheduler does not answer.
+    """
+    if address is not None:
+        with _connect(address) as client:
+            yield client
+        return
+    with (
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=memory_limit,
+            dashboard_address=None,
+            host="127.0.0.1",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def _connect(address: str) -> Any:
+    try:
+        return Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, TimeoutError) as error:
+        raise ServiceUnavailableError(f"the Dask scheduler at {address} does not answer: {error}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"OTAKU_DASK_SCHEDULER is {address!r}: {error}; write tcp://HOST:8786") from error
