@@ -10,7 +10,7 @@ from app.schemas.problems import ProblemError
 from app.schemas.recommendations import RecommendRequest
 from recsys.exceptions import UnknownAlgorithmError
 from recsys.ranking.explanations import Reason
-from recsys.recommender import Recommendations, UserProfile
+from recsys.recommender import FoldedUser, Recommendations, UserProfile
 from recsys.recommender.comparing import compare_items
 from recsys.recommender.explaining import explain, explain_similar
 from recsys.recommender.list_rules import ListOptions
@@ -38,7 +38,9 @@ def read_options(request: RecommendRequest) -> ListOptions:
     return ListOptions(request.diversity, request.popularity, seasons, without_disliked=not request.candidates)
 
 
-def make_list(model: ServingModel, request: RecommendRequest, profile: UserProfile, allowed: Mask) -> ExplainedList:
+def make_list(
+    model: ServingModel, request: RecommendRequest, user: UserProfile | FoldedUser, allowed: Mask
+) -> ExplainedList:
     """Recommend to a user.
 
     Raises
@@ -48,7 +50,7 @@ def make_list(model: ServingModel, request: RecommendRequest, profile: UserProfi
     """
     try:
         found = model.recommender.recommend(
-            profile,
+            user,
             k=request.k,
             allowed=allowed,
             algorithm=request.algorithm,
@@ -61,7 +63,7 @@ def make_list(model: ServingModel, request: RecommendRequest, profile: UserProfi
         return ExplainedList(found)
     n = MAX_EXPLAINED
     first = Recommendations(found.item_ids[:n], found.scores[:n], found.predicted_ratings[:n])
-    reasons = explain(model.recommender, profile, first, request.algorithm)
+    reasons = explain(model.recommender, user, first, request.algorithm)
     return ExplainedList(found, [*reasons, *[()] * (len(found) - len(first))])
 
 
@@ -107,7 +109,7 @@ def make_similar_list(model: ServingModel, request: RecommendRequest, item_id: I
         profile = UserProfile(np.array([item_id]), np.array([BEST_RATING], dtype=np.float32))
     else:
         profile = UserProfile(genre_weights=dict.fromkeys(model.item_views.show_item(item_id).genres, 1.0))
-    return make_list(model, request, profile, allowed)
+    return make_list(model, request, model.recommender.fold(profile), allowed)
 
 
 def _to_problem(error: UnknownAlgorithmError) -> ProblemError:

@@ -21,7 +21,7 @@ from app.schemas.recommendations import (
 )
 from app.stores.user_history import History
 from recsys.data.titles import TitleMatch
-from recsys.recommender import UserProfile
+from recsys.recommender import FoldedUser, UserProfile
 from recsys.recommender.list_rules import find_watched
 from recsys.types import Ids, ItemId, Mask, WatchStatus
 
@@ -75,12 +75,13 @@ def recommend(
         return _recommend_similar(model, request, request.user_input, allowed, request_id)
     context = build_user_context(model, request, read_history)
     allowed[model.recommender.catalog.positions(context.excluded_item_ids)] = False
-    made = make_list_around(model, request, context.profile, allowed, context.statuses)
+    user = model.recommender.fold(context.profile)
+    made = make_list_around(model, request, user, allowed, context.statuses)
     is_hidden = not shows_history and isinstance(request.user_input, int)
     return RecommendResponse(
         kind="existing_user" if is_hidden else context.kind,
         resolved=None,
-        watched=[] if is_hidden else show_watched(model, context.profile),
+        watched=[] if is_hidden else show_watched(model, user),
         recommendations=model.item_views.show_recommendations(made.found, made.reasons)
         if is_hidden  # what was not watched tells what was
         else show_list(model, made, context.profile),
@@ -183,14 +184,15 @@ def _find_ignored(model: ServingModel, item_ids: set[ItemId]) -> list[ItemId]:
     return ignored
 
 
-def show_watched(model: ServingModel, profile: UserProfile) -> list[WatchedItem]:
+def show_watched(model: ServingModel, user: FoldedUser) -> list[WatchedItem]:
     """Return the best rated titles of a history, ties by popularity."""
+    profile = user.profile
     if not len(profile.item_ids):
         return []
     members = model.members[model.recommender.catalog.positions(profile.item_ids)]
     best = np.lexsort((-members, -profile.ratings))[:MAX_WATCHED]
     item_ids = profile.item_ids[best]
-    predicted = model.recommender.predict_hidden(profile, item_ids)
+    predicted = model.recommender.predict_hidden(user, item_ids)
     rows: Iterable[tuple[int, float, float]] = zip(
         item_ids.tolist(), profile.ratings[best].tolist(), predicted.tolist(), strict=True
     )

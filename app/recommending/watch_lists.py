@@ -10,7 +10,7 @@ from app.models.serving import ServingModel
 from app.recommending.lists import ExplainedList, make_list, read_options
 from app.schemas.recommendations import RecommendRequest
 from app.stores.user_history import History
-from recsys.recommender import UserProfile
+from recsys.recommender import FoldedUser
 from recsys.types import ItemId, Mask, WatchStatus
 
 
@@ -33,7 +33,7 @@ def mark_items(model: ServingModel, statuses: Mapping[ItemId, WatchStatus], *, p
 def make_list_around(
     model: ServingModel,
     request: RecommendRequest,
-    profile: UserProfile,
+    user: FoldedUser,
     allowed: Mask,
     statuses: Mapping[ItemId, WatchStatus],
 ) -> ExplainedList:
@@ -46,12 +46,12 @@ def make_list_around(
     """
     allowed = allowed & ~mark_items(model, statuses, planned=False)
     if request.candidates:  # the plan to watch itself may be what is to be ranked
-        return make_list(model, request, profile, allowed)
+        return make_list(model, request, user, allowed)
     planned = mark_items(model, statuses, planned=True)
-    planned[model.recommender.catalog.positions(profile.item_ids)] = False  # what is rated was watched
+    planned[model.recommender.catalog.positions(user.profile.item_ids)] = False  # what is rated was watched
     if request.planned == "exclude" or not (allowed & planned).any():
-        return make_list(model, request, profile, allowed & ~planned)
-    first = make_list(model, request, profile, allowed & planned)
+        return make_list(model, request, user, allowed & ~planned)
+    first = make_list(model, request, user, allowed & planned)
     n_left = request.k - len(first.found)
     if n_left <= 0:
         return first
@@ -59,7 +59,7 @@ def make_list_around(
     if read_options(request).once_each:
         franchises = model.recommender.retriever.items.franchises
         rest &= ~np.isin(franchises, franchises[model.recommender.catalog.positions(first.found.item_ids)])
-    return _join(first, make_list(model, request.model_copy(update={"k": n_left}), profile, rest))
+    return _join(first, make_list(model, request.model_copy(update={"k": n_left}), user, rest))
 
 
 def _join(first: ExplainedList, rest: ExplainedList) -> ExplainedList:

@@ -35,6 +35,9 @@ class Pairs:
         By item-item model, CSR `(n_items, n_items)`: row j holds the weight of each watched title for title j.
     impersonal
         Models of `scores` that score the same for every user.
+    whole, removed
+        Where every row is the same history `(1, n_items)` without one of its titles, `(n_users,)`: that history and
+        the titles.
     """
 
     history: RatingMatrix
@@ -44,6 +47,8 @@ class Pairs:
     items: ItemSide
     supporters: Mapping[str, RatingMatrix] = field(default_factory=dict)
     impersonal: frozenset[str] = frozenset()
+    whole: RatingMatrix | None = None
+    removed: Positions | None = None
 
     @cached_property
     def counts(self) -> npt.NDArray[np.intp]:

@@ -4,11 +4,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import vstack
 
 from recsys.data.interactions import POSITIVE_RATING
 from recsys.features.pairs import Pairs
 from recsys.ranking.explanations import GENRES, Kind, Reason, compute_contributions
+from recsys.recommender.folded_user import FoldedUser
 from recsys.recommender.model import Recommender
 from recsys.recommender.profile import Recommendations, UserProfile
 from recsys.recommender.retriever import RANKER
@@ -24,7 +24,7 @@ FAVOURITE_GENRES: Final = 5
 
 
 def explain(
-    recommender: Recommender, profile: UserProfile, found: Recommendations, algorithm: str = RANKER
+    recommender: Recommender, profile: UserProfile | FoldedUser, found: Recommendations, algorithm: str = RANKER
 ) -> list[tuple[Reason, ...]]:
     """Give up to three reasons for each recommendation, the strongest first.
 
@@ -37,19 +37,20 @@ def explain(
     if not len(found):
         return []
     positions = recommender.catalog.positions(found.item_ids)
-    history, tastes = profile.to_history(recommender.catalog), profile.to_tastes(recommender.catalog)
+    user = profile if isinstance(profile, FoldedUser) else recommender.fold(profile)
+    history = user.history
     reasons: list[list[Reason]] = [[] for _ in positions]
     if algorithm != RANKER and not recommender.retriever.get_generator(algorithm).personal:
         # In a diverse list a score may be no more than the price of variety.
         reasons = [[Reason("popularity", _POPULAR, score)] if score > 0 else [] for score in found.scores.tolist()]
     elif history.nnz:
-        for place, reason in _cite(recommender, history, tastes, positions, algorithm):
+        for place, reason in _cite(recommender, user, positions, algorithm):
             reasons[place].append(reason)
     if algorithm == RANKER:
-        for place, reason in _attribute(recommender, history, tastes, positions):
+        for place, reason in _attribute(recommender, user, positions):
             reasons[place].append(reason)
         bare = [place for place, given in enumerate(reasons) if not any(one.contribution > 0 for one in given)]
-        for place, reason in _name_carriers(recommender, history, tastes, positions, bare):
+        for place, reason in _name_carriers(recommender, user, positions, bare):
             reasons[place].append(reason)
     return [_select_reasons(given) for given in reasons]
 
@@ -87,10 +88,9 @@ _COLLABORATIVE: Final = "Liked by users with similar taste."
 Placed = tuple[int, Reason]
 
 
-def _cite(
-    recommender: Recommender, history: RatingMatrix, tastes: Floats, positions: Positions, algorithm: str
-) -> list[Placed]:
+def _cite(recommender: Recommender, user: FoldedUser, positions: Positions, algorithm: str) -> list[Placed]:
     """Try liked titles that are near a recommendation; cite those without which its score falls."""
+    history = user.history
     if algorithm == RANKER and history.nnz == 1:
         return []  # without it there is no history, and lists without are in another order altogether
     liked = history.indices[history.data >= min(POSITIVE_RATING, history.data.max())]
@@ -99,10 +99,9 @@ def _cite(
     trials |= _choose_trials(recommender, positions, disliked, 1, MAX_TRIED_AGAINST)
     if not trials:
         return []
-    whole = recommender.score(history, tastes, [positions], algorithm)
     candidates = [np.array([positions[place] for place in places], dtype=np.intp) for places in trials.values()]
-    without = vstack([_remove(history, rated) for rated in trials], format="csr")
-    scores = recommender.score(without, np.repeat(tastes, len(trials), axis=0), candidates, algorithm)
+    removed = np.fromiter(trials, dtype=np.intp, count=len(trials))
+    whole, scores = recommender.score_without(user, positions, removed, candidates, algorithm)
     cited, start = [], 0
     likes = set(liked.tolist())
     for rated, places in trials.items():
@@ -151,18 +150,11 @@ def _compare(recommender: Recommender, positions: Positions, liked: Positions) -
     return np.asarray(sum(part / max(float(np.abs(part).max()), 1e-9) for part in parts), dtype=np.float32)
 
 
-def _remove(history: RatingMatrix, position: int) -> RatingMatrix:
-    rest = history.copy()
-    rest.data[rest.indices == position] = 0.0
-    rest.eliminate_zeros()
-    return rest
-
-
-def _attribute(recommender: Recommender, history: RatingMatrix, tastes: Floats, positions: Positions) -> list[Placed]:
+def _attribute(recommender: Recommender, user: FoldedUser, positions: Positions) -> list[Placed]:
     """Attribute the scores of the ranker's lists; what lowers a score is no reason."""
-    pairs = recommender.retriever.describe(history, tastes, [positions])
+    pairs = recommender.retriever.describe(user.history, user.tastes, [positions], user.scores)
     genres, collaborative, popularity = (part.tolist() for part in _split_scores(recommender, pairs))
-    favourites = _find_favourite_genres(recommender, history, tastes)
+    favourites = _find_favourite_genres(recommender, user.history, user.tastes)
     carried = recommender.catalog.genre_matrix > 0
     attributed: list[Placed] = []
     for place, position in enumerate(positions):
@@ -190,14 +182,12 @@ def _split_scores(recommender: Recommender, pairs: Pairs) -> tuple[npt.NDArray[n
     return contributions[:, 0], contributions[:, 1], np.zeros(len(contributions))
 
 
-def _name_carriers(
-    recommender: Recommender, history: RatingMatrix, tastes: Floats, positions: Positions, bare: list[int]
-) -> list[Placed]:
+def _name_carriers(recommender: Recommender, user: FoldedUser, positions: Positions, bare: list[int]) -> list[Placed]:
     """Name the family of features that adds most to the scores of titles without a reason, by Shapley values."""
     if not bare:
         return []
-    pairs = recommender.retriever.describe(history, tastes, [positions[bare]])
-    if not history.nnz:
+    pairs = recommender.retriever.describe(user.history, user.tastes, [positions[bare]], user.scores)
+    if not user.history.nnz:
         scores = np.add(*recommender.retriever.score_cold_start(pairs)).tolist()
         return [(place, Reason("popularity", _POPULAR, score)) for place, score in zip(bare, scores, strict=True)]
     ranker, stage = recommender.ranker, recommender.retriever.first_stage

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import vstack
 
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
@@ -20,6 +19,7 @@ from recsys.features.ranking_features import compute_ranking_features
 from recsys.files import read_json
 from recsys.ranking.diversity import select_diverse
 from recsys.ranking.ranker import Ranker
+from recsys.recommender.folded_user import FoldedUser
 from recsys.recommender.list_rules import (
     PLAIN,
     ListOptions,
@@ -35,6 +35,7 @@ from recsys.recommender.list_rules import (
 from recsys.recommender.profile import Recommendations, UserProfile
 from recsys.recommender.retriever import RANKER, Retriever, find_allowed
 from recsys.retrieval.base import CandidateGenerator, select_top
+from recsys.retrieval.leave_one_out import fold
 from recsys.types import Floats, Ids, ItemId, Mask, Positions, RatingMatrix
 
 if TYPE_CHECKING:
@@ -77,9 +78,13 @@ class Recommender:
         fast.cold_start_ratings.setflags(write=False)
         return fast
 
+    def fold(self, profile: UserProfile) -> FoldedUser:
+        """Read a profile once for several questions about the same user."""
+        return FoldedUser.of(profile, self.catalog, self.retriever.first_stage)
+
     def recommend(
         self,
-        profile: UserProfile,
+        profile: UserProfile | FoldedUser,
         *,
         k: int = 10,
         allowed: Mask | None = None,
@@ -107,18 +112,19 @@ class Recommender:
         UnknownAlgorithmError
             If this version does not hold the algorithm.
         """
-        history, tastes = profile.to_history(self.catalog), profile.to_tastes(self.catalog)
-        mask = self.restrict(profile, allowed, options, candidates)
+        user = profile if isinstance(profile, FoldedUser) else self.fold(profile)
+        history, tastes = user.history, user.tastes
+        mask = self.restrict(user.profile, allowed, options, candidates)
         depth = _choose_depth(k, options)
         if algorithm == RANKER:
-            pairs = self._retrieve(history, tastes, mask, candidates)
+            pairs = self._retrieve(user, mask, candidates)
             features = self.featurise(pairs)
             top = self._rank_pairs(pairs, features, depth, mask)[0]
             if likes_nothing(history, POSITIVE_RATING):
                 top = self._agree(top, pairs, features)
         else:
             top = self._rank_alone(self.retriever.get_generator(algorithm), history, tastes, depth, mask)
-            pairs, features = self.retriever.describe(history, tastes, [top[0][:0]]), None
+            pairs, features = self.retriever.describe(history, tastes, [top[0][:0]], user.scores), None
         positions, values = self._choose(top, history, k, mask, options)
         return Recommendations(self.catalog.item_ids[positions], values, self._rate_again(pairs, features, positions))
 
@@ -138,10 +144,10 @@ class Recommender:
             mask &= ~find_disliked(profile, catalog, order)
         return mask
 
-    def _retrieve(self, history: RatingMatrix, tastes: Floats, allowed: Mask, candidates: Positions | None) -> Pairs:
+    def _retrieve(self, user: FoldedUser, allowed: Mask, candidates: Positions | None) -> Pairs:
         if candidates is None:
-            return self.retriever.retrieve(history, tastes, allowed)
-        return self.retriever.describe(history, tastes, [np.flatnonzero(allowed)])
+            return self.retriever.retrieve(user.history, user.tastes, allowed, user.scores)
+        return self.retriever.describe(user.history, user.tastes, [np.flatnonzero(allowed)], user.scores)
 
     def _agree(self, top: tuple[Positions, Floats], pairs: Pairs, features: Floats) -> tuple[Positions, Floats]:
         """Order a list of a user who likes nothing by score and predicted rating."""
@@ -302,17 +308,14 @@ class Recommender:
         history, tastes = profile.to_history(self.catalog), profile.to_tastes(self.catalog)
         return self.rate(history, tastes, [self.catalog.positions(item_ids)])
 
-    def predict_hidden(self, profile: UserProfile, item_ids: Ids) -> Floats:
+    def predict_hidden(self, profile: UserProfile | FoldedUser, item_ids: Ids) -> Floats:
         """Predict the ratings of titles of the history itself, each from the rest of the history, `(n,)`."""
+        user = profile if isinstance(profile, FoldedUser) else self.fold(profile)
         positions = self.catalog.positions(item_ids)
-        history = profile.to_history(self.catalog)
-        rest = vstack([history] * len(positions), format="csr")
-        for row, position in enumerate(positions):
-            part = slice(rest.indptr[row], rest.indptr[row + 1])
-            rest.data[part][rest.indices[part] == position] = 0.0
-        rest.eliminate_zeros()
-        tastes = np.repeat(profile.to_tastes(self.catalog), len(positions), axis=0)
-        return self.rate(rest, tastes, [np.array([position]) for position in positions])
+        if not len(positions):
+            return np.empty(0, dtype=np.float32)
+        pairs = self.retriever.describe_without(user, positions, list(positions[:, None]))
+        return self.ranker.predict_ratings(self.featurise(pairs))
 
     def rate(self, history: RatingMatrix, tastes: Floats, candidates: list[Positions]) -> Floats:
         """Predict ratings of given positions for many users, flat in their order."""
@@ -331,6 +334,28 @@ class Recommender:
             return self.ranker.score(self.featurise(self.retriever.describe(history, tastes, candidates)))
         scores = self.retriever.get_generator(algorithm).score(history)
         return np.concatenate([row[positions] for row, positions in zip(scores, candidates, strict=True)])
+
+    def score_without(
+        self,
+        user: FoldedUser,
+        positions: Positions,
+        removed: Positions,
+        candidates: Sequence[Positions],
+        algorithm: str = RANKER,
+    ) -> tuple[Floats, Floats]:
+        """Score positions for a user, and for each title that is removed from the history other candidates.
+
+        Returns
+        -------
+        The scores of `positions`, and those of the candidates, flat in their order.
+        """
+        if algorithm == RANKER:
+            whole = self.retriever.describe(user.history, user.tastes, [positions], user.scores)
+            without = self.retriever.describe_without(user, removed, candidates)
+            return self.ranker.score(self.featurise(whole)), self.ranker.score(self.featurise(without))
+        folded = fold(self.retriever.get_generator(algorithm), user.history)
+        rows = zip(folded.score_without(removed), candidates, strict=True)
+        return folded.scores[0, positions], np.concatenate([row[chosen] for row, chosen in rows])
 
     def similar_items(
         self,

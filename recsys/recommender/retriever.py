@@ -1,7 +1,7 @@
 """First stage and item side of a version: stored, asked for candidates, or for one model alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
 from recsys.features.taste_features import compute_genre_match
 from recsys.files import read_frame
+from recsys.recommender.folded_user import FoldedUser
 from recsys.retrieval import registry
 from recsys.retrieval.base import (
     CandidateGenerator,
@@ -25,6 +26,7 @@ from recsys.retrieval.base import (
     write_state,
 )
 from recsys.retrieval.first_stage import FirstStage, ModelScores, select_candidates
+from recsys.retrieval.leave_one_out import remove_each
 from recsys.retrieval.spec import ModelInputs
 from recsys.retrieval.standalone import load_standalone, save_standalone
 from recsys.types import Floats, Mask, Positions, RatingMatrix
@@ -66,19 +68,35 @@ class Retriever:
         """Score the whole catalog with every model."""
         return self.first_stage.score(history)
 
-    def describe(self, history: RatingMatrix, tastes: Floats, candidates: Sequence[Positions]) -> Pairs:
-        """Prepare given candidates for featurising."""
-        return self._pair(history, tastes, candidates, self.score(history))
+    def describe(
+        self,
+        history: RatingMatrix,
+        tastes: Floats,
+        candidates: Sequence[Positions],
+        scores: ModelScores | None = None,
+    ) -> Pairs:
+        """Prepare given candidates for featurising; scores that are known already are not computed again."""
+        return self._pair(history, tastes, candidates, self.score(history) if scores is None else scores)
 
-    def retrieve(self, history: RatingMatrix, tastes: Floats, allowed: Mask | None = None) -> Pairs:
+    def describe_without(self, user: FoldedUser, removed: Positions, candidates: Sequence[Positions]) -> Pairs:
+        """Prepare candidates of a user without one rating: a row for each title of the history that is removed."""
+        tastes = np.repeat(user.tastes, len(removed), axis=0)
+        pairs = self._pair(remove_each(user.history, removed), tastes, candidates, user.score_without(removed))
+        return replace(pairs, whole=user.history, removed=removed)
+
+    def retrieve(
+        self, history: RatingMatrix, tastes: Floats, allowed: Mask | None = None, scores: ModelScores | None = None
+    ) -> Pairs:
         """Find candidates for each row of a history.
 
         Parameters
         ----------
         allowed
             `(n_items,)`; False for filtered titles.
+        scores
+            First-stage scores of the history, if they are known already.
         """
-        scores = self.score(history)
+        scores = self.score(history) if scores is None else scores
         mask = find_allowed(history, tastes, self.items, allowed)
         proposed = {name: scores[name] for name in self.first_stage.proposers}
         candidates = select_candidates(proposed, mask, self.n_per_model)

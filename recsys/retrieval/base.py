@@ -16,6 +16,9 @@ from recsys.types import Floats, Positions, RatingMatrix
 
 MAX_COLUMNS: Final = 10_000_000  # of a stored matrix: titles, or terms of titles
 
+BLOCKS: Final = 4  # for each of the best that are looked for
+MOST_LEFT: Final = 8  # times those looked for: more are left of equal scores only
+
 State: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
@@ -210,10 +213,38 @@ def select_top(scores: Floats, allowed: npt.NDArray[np.bool_], k: int) -> list[P
     """
     masked = np.where(allowed, scores, -np.inf)
     k = min(k, masked.shape[1])
-    # Negated, since a partition from the other end is slow where most scores are the same zero.
-    top = np.argpartition(-masked, k - 1, axis=1)[:, :k]
-    picked = []
-    for row, positions in enumerate(top):
-        finite = positions[np.isfinite(masked[row, positions])]
-        picked.append(finite[np.lexsort((finite, -masked[row, finite]))])
-    return picked
+    return [_select_best(row, k) for row in masked]
+
+
+def _select_best(scores: Floats, k: int) -> Positions:
+    positions = np.flatnonzero(scores >= max(_bound_nth_best(scores[None], k)[0], np.finfo(scores.dtype).min))
+    if len(positions) <= MOST_LEFT * k:
+        best = positions[np.lexsort((positions, -scores[positions]))]
+        if len(best) <= k or scores[best[k]] != scores[best[k - 1]]:
+            return np.asarray(best[:k])
+    # Which of equal ones come first is up to the partition; negated, since one from the other end is slow for them.
+    top = np.argpartition(-scores, k - 1)[:k]
+    finite = top[np.isfinite(scores[top])]
+    return np.asarray(finite[np.lexsort((finite, -scores[finite]))])
+
+
+def find_nth_best(scores: Floats, n: int) -> Floats:
+    """Return the n-th largest score of each row, `(n_users,)`, n at most the number of columns."""
+    bounds = _bound_nth_best(scores, n)
+    return np.array(
+        [-np.partition(-(row[row >= bound]), n - 1)[n - 1] for row, bound in zip(scores, bounds, strict=True)],
+        dtype=scores.dtype,
+    )
+
+
+def _bound_nth_best(scores: Floats, n: int) -> Floats:
+    """Return what the n-th largest score of each row is at least, `(n_users,)`.
+
+    The largest of each of n blocks are n scores that are at least as large as the smallest of them; the n largest of
+    more blocks are closer to what is looked for.
+    """
+    n_users, n_items = scores.shape
+    size = max(n_items // (BLOCKS * n), 1)
+    n_blocks = n_items // size
+    largest = scores[:, : n_blocks * size].reshape(n_users, n_blocks, size).max(axis=2)
+    return np.asarray(-np.partition(-largest, n - 1, axis=1)[:, n - 1])

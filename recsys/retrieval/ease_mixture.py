@@ -1,6 +1,8 @@
 """Three forms of EASE in one score, weighed by how long a history is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Final, Self
 
 import numpy as np
@@ -9,10 +11,11 @@ from scipy.sparse import csr_matrix, diags
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
-from recsys.retrieval.base import State, map_values, sparse_from_state, sparse_to_state
+from recsys.retrieval.base import State, find_nth_best, map_values, sparse_from_state, sparse_to_state
 from recsys.retrieval.content_prior import compute_resemblance, extend_weights
-from recsys.retrieval.item_item import EVIDENCE, Ease, Regression, build_regression, keep_largest
-from recsys.types import Floats, Mask, RatingMatrix
+from recsys.retrieval.item_item import EVIDENCE, Ease, FoldedSum, Regression, build_regression, keep_largest, multiply
+from recsys.retrieval.leave_one_out import Folded, find_places
+from recsys.types import Floats, Mask, Positions, RatingMatrix
 
 # Columns of the sparse form that are solved together: bounds the memory of a fit.
 CHUNK: Final = 256
@@ -120,16 +123,44 @@ class EaseMixture(Ease):
             # A version from before there was a mixture.
             return super().score(history)
         evidence = map_values(history, EVIDENCE)
-        total = self.centring * np.asarray(evidence.sum(axis=1), dtype=np.float32)
-        lengths = np.diff(history.indptr).astype(np.float32)[:, None]
+        sums = {name: multiply(evidence, form) for name, form in self._forms.items()}
         seen = np.zeros(history.shape, dtype=np.bool_)
         seen[np.repeat(np.arange(history.shape[0]), np.diff(history.indptr)), history.indices] = True
-        short = 1 / (1 + (lengths / self.short_length) ** 2)
-        sparse = lengths**2 / (lengths**2 + self.sparse_length**2)
-        mixed = (1 - short) * _scale((evidence @ self.weights_).toarray() - total * self.means_["weights"], seen)
-        mixed += short * _scale((evidence @ self.parts_["short"]).toarray(), seen)
-        mixed += sparse * _scale((evidence @ self.parts_["sparse"]).toarray() - total * self.means_["sparse"], seen)
+        return self.mix(sums, np.asarray(evidence.sum(axis=1), dtype=np.float32), np.diff(history.indptr), seen)
+
+    @property
+    def _forms(self) -> dict[str, RatingMatrix]:
+        assert self.weights_ is not None  # noqa: S101 - fitted, since it has parts
+        return {"weights": self.weights_, **self.parts_}
+
+    def mix(self, sums: Mapping[str, Floats], totals: Floats, lengths: Positions, seen: Mask) -> Floats:
+        """Mix the scores of the three forms, `(n_users, n_items)`.
+
+        Parameters
+        ----------
+        sums
+            Scores of each form before they are centred and scaled, `(n_users, n_items)` each.
+        totals
+            Sum of the evidence of each history, `(n_users, 1)`.
+        lengths
+            Ratings of each history, `(n_users,)`.
+        seen
+            `(n_users, n_items)`.
+        """
+        total, length = self.centring * totals, lengths.astype(np.float32)[:, None]
+        short = 1 / (1 + (length / self.short_length) ** 2)
+        sparse = length**2 / (length**2 + self.sparse_length**2)
+        mixed = (1 - short) * _scale(sums["weights"] - total * self.means_["weights"], seen)
+        mixed += short * _scale(sums["short"], seen)
+        mixed += sparse * _scale(sums["sparse"] - total * self.means_["sparse"], seen)
         return np.asarray(mixed, dtype=np.float32)
+
+    def fold(self, history: RatingMatrix) -> Folded:
+        """Read a history, CSR `(1, n_items)`."""
+        if not self.parts_:
+            return super().fold(history)
+        evidence = map_values(history, EVIDENCE)
+        return FoldedMixture(self, history, {name: FoldedSum(evidence, form) for name, form in self._forms.items()})
 
     def state(self) -> State:
         """Return the weights of all forms and the mean history."""
@@ -152,6 +183,42 @@ class EaseMixture(Ease):
         return model
 
 
+@dataclass(frozen=True)
+class FoldedMixture:
+    """A history as the three forms have read it."""
+
+    model: EaseMixture
+    history: RatingMatrix
+    forms: Mapping[str, FoldedSum]
+
+    @cached_property
+    def _total(self) -> Floats:
+        evidence = self.forms["weights"].evidence
+        return np.asarray(evidence.sum(axis=1), dtype=np.float32)
+
+    @cached_property
+    def _seen(self) -> Mask:
+        seen = np.zeros(self.history.shape, dtype=np.bool_)
+        seen[0, self.history.indices] = True
+        return seen
+
+    @cached_property
+    def scores(self) -> Floats:
+        """Scores of the whole history, `(1, n_items)`."""
+        sums = {name: form.scores for name, form in self.forms.items()}
+        return self.model.mix(sums, self._total, np.diff(self.history.indptr), self._seen)
+
+    def score_without(self, removed: Positions) -> Floats:
+        """Remove each title from every form and mix them again, `(n_removed, n_items)`."""
+        held = find_places(self.history, removed) >= 0
+        places, evidence = find_places(self.forms["weights"].evidence, removed), self.forms["weights"].evidence.data
+        lost = np.array([evidence[place] if place >= 0 else 0.0 for place in places], dtype=np.float32)
+        seen = np.repeat(self._seen, len(removed), axis=0)
+        seen[np.arange(len(removed)), removed] = False
+        sums = {name: form.score_without(removed) for name, form in self.forms.items()}
+        return self.model.mix(sums, self._total - lost[:, None], self.history.nnz - held, seen)
+
+
 def _compute_mean_evidence(ratings: RatingMatrix) -> Floats:
     """Compute the mean over users of the evidence in their histories, each adding up to 1, `(n_items,)`."""
     evidence = map_values(ratings, EVIDENCE)
@@ -162,8 +229,6 @@ def _compute_mean_evidence(ratings: RatingMatrix) -> Floats:
 
 def _scale(scores: Floats, seen: Mask) -> Floats:
     """Divide the scores of each user by the size of the tenth best of an unseen title."""
-    unseen = np.where(seen, -np.inf, scores)
-    place = min(PLACE, scores.shape[1])
-    tenth = np.partition(unseen, -place, axis=1)[:, -place, None]
-    sizes = np.where(np.isfinite(tenth), np.abs(tenth), 1.0)
-    return np.asarray(scores / np.maximum(sizes, 1e-6), dtype=np.float32)
+    tenth = find_nth_best(np.where(seen, np.float32(-np.inf), scores), min(PLACE, scores.shape[1]))[:, None]
+    sizes = np.where(np.isfinite(tenth), np.abs(tenth), np.float32(1))
+    return np.asarray(scores / np.maximum(sizes, np.float32(1e-6)), dtype=np.float32)

@@ -1,15 +1,18 @@
 """Latent-factor models: item vectors are learned, a user is solved for from the history."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from functools import cached_property
+from typing import ClassVar, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg.lapack import dposv
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
 from recsys.retrieval.base import ArrayModel, State, map_values
-from recsys.types import Floats, RatingMatrix
+from recsys.retrieval.leave_one_out import Folded, find_places
+from recsys.types import Floats, Positions, RatingMatrix
 
 
 def fold_in(vectors: Floats, gram: Floats, confidences: RatingMatrix, regularisation: float) -> npt.NDArray[np.float32]:
@@ -32,13 +35,90 @@ def fold_in(vectors: Floats, gram: Floats, confidences: RatingMatrix, regularisa
     User vectors `(n_users, n_factors)`; zero for an empty history.
     """
     users = np.zeros((confidences.shape[0], vectors.shape[1]), dtype=np.float32)
-    base = gram + regularisation * np.eye(len(gram), dtype=np.float32)
     for row in range(len(users)):
         part = slice(confidences.indptr[row], confidences.indptr[row + 1])
-        seen, confidence = vectors[confidences.indices[part]], confidences.data[part]
-        if len(seen):
-            users[row] = np.linalg.solve(base + (seen.T * (confidence - 1)) @ seen, seen.T @ confidence)
+        if part.stop > part.start:
+            seen, confidence = vectors[confidences.indices[part]], confidences.data[part]
+            users[row] = solve(*build_equations(seen, gram, confidence, regularisation))
     return users
+
+
+Doubles: TypeAlias = npt.NDArray[np.float64]
+
+
+def build_equations(seen: Floats, gram: Floats, confidence: Floats, regularisation: float) -> tuple[Doubles, Doubles]:
+    """Build the normal equations of one history in double precision: matrix and right side.
+
+    Parameters
+    ----------
+    seen, confidence
+        Vectors of its titles, `(n_seen, n_factors)`, and their confidences.
+    """
+    matrix = gram.astype(np.float64)
+    matrix[np.diag_indices_from(matrix)] += regularisation
+    doubles = seen.astype(np.float64)
+    matrix += (doubles.T * (confidence - 1.0)) @ doubles
+    return matrix, doubles.T @ confidence
+
+
+def solve(matrix: Doubles, sides: Doubles) -> Doubles:
+    """Solve symmetric equations for one right side or more, positive definite ones by Cholesky's method."""
+    _, solution, info = dposv(matrix, sides)
+    return np.asarray(solution if info == 0 else np.linalg.solve(matrix, sides), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class FoldedVector:
+    """A history as the vector that was solved for: removing a title is a change of rank one.
+
+    Source: Sherman & Morrison, "Adjustment of an inverse matrix" (Annals of Mathematical Statistics 1950).
+
+    Parameters
+    ----------
+    vectors, gram, confidences, regularisation
+        As in `fold_in`, of one history.
+    """
+
+    vectors: Floats
+    gram: Floats
+    confidences: RatingMatrix
+    regularisation: float
+
+    @cached_property
+    def _equations(self) -> tuple[Doubles, Doubles]:
+        seen = self.vectors[self.confidences.indices]
+        return build_equations(seen, self.gram, self.confidences.data, self.regularisation)
+
+    @cached_property
+    def _user(self) -> Doubles:
+        """The user's vector, `(n_factors,)`; zero for an empty history."""
+        return solve(*self._equations) if self.confidences.nnz else np.zeros(self.vectors.shape[1])
+
+    @cached_property
+    def scores(self) -> Floats:
+        """Scores of the whole history, `(1, n_items)`."""
+        return np.asarray(self._user.astype(np.float32)[None] @ self.vectors.T, dtype=np.float32)
+
+    def embed_without(self, removed: Positions) -> Floats:
+        """Solve for the vectors without each title, `(n_removed, n_factors)`; zero where nothing remains."""
+        users = np.repeat(self._user[None], len(removed), axis=0)
+        places = find_places(self.confidences, removed)
+        held = np.flatnonzero(places >= 0)
+        if self.confidences.nnz == 1:
+            users[held] = 0.0
+        elif len(held):
+            gone = self.vectors[removed[held]].astype(np.float64)
+            confidence = self.confidences.data[places[held]].astype(np.float64)
+            solved = solve(self._equations[0], gone.T).T
+            own = (gone * solved).sum(axis=1)
+            without = self._user - confidence[:, None] * solved
+            shares = (confidence - 1) * (gone * without).sum(axis=1) / (1 - (confidence - 1) * own)
+            users[held] = without + shares[:, None] * solved
+        return users.astype(np.float32)
+
+    def score_without(self, removed: Positions) -> Floats:
+        """Score the catalog without each title, `(n_removed, n_items)`."""
+        return np.asarray(self.embed_without(removed) @ self.vectors.T, dtype=np.float32)
 
 
 @dataclass
@@ -94,6 +174,12 @@ class Als(ArrayModel):
             raise NotFittedError(self)
         users = fold_in(self.vectors_, self._gram, self._confidences(history), self.regularisation)
         return np.asarray(users @ self.vectors_.T, dtype=np.float32)
+
+    def fold(self, history: RatingMatrix) -> Folded:
+        """Read a history, CSR `(1, n_items)`."""
+        if self.vectors_ is None:
+            raise NotFittedError(self)
+        return FoldedVector(self.vectors_, self._gram, self._confidences(history), self.regularisation)
 
     @property
     def item_vectors(self) -> Floats | None:
@@ -151,10 +237,14 @@ class LightFm(ArrayModel):
         """Fold the histories in and score the whole catalog, `(n_users, n_items)`."""
         if self.vectors_ is None:
             raise NotFittedError(self)
-        # Confidence 2 for what was liked, so that the seen part of the normal equations has weight 1.
-        liked = map_values(history, np.where(np.arange(11) >= 7, 2.0, 0.0).astype(np.float32))
-        users = fold_in(self.vectors_, self._gram, liked, self.regularisation)
+        users = fold_in(self.vectors_, self._gram, _select_liked(history), self.regularisation)
         return np.asarray(users @ self.vectors_.T, dtype=np.float32)
+
+    def fold(self, history: RatingMatrix) -> Folded:
+        """Read a history, CSR `(1, n_items)`."""
+        if self.vectors_ is None:
+            raise NotFittedError(self)
+        return FoldedVector(self.vectors_, self._gram, _select_liked(history), self.regularisation)
 
     @property
     def item_vectors(self) -> Floats | None:
@@ -174,3 +264,8 @@ class LightFm(ArrayModel):
         model = cls(n_components=state["vectors"].shape[1], unseen_weight=unseen_weight, regularisation=regularisation)
         model._set_vectors(state["vectors"])
         return model
+
+
+def _select_liked(history: RatingMatrix) -> RatingMatrix:
+    """Give what was liked confidence 2, so that the seen part of the normal equations has weight 1."""
+    return map_values(history, np.where(np.arange(11) >= 7, 2.0, 0.0).astype(np.float32))

@@ -13,6 +13,7 @@ from recsys.data.splits import assign_folds
 from recsys.exceptions import ArtifactError
 from recsys.retrieval import registry
 from recsys.retrieval.base import CandidateGenerator, select_top
+from recsys.retrieval.leave_one_out import FoldedModels, fold
 from recsys.retrieval.spec import ModelSpec
 from recsys.types import Floats, Ids, Mask, Positions, RatingMatrix
 
@@ -28,6 +29,10 @@ class FirstStage:
     def score(self, history: RatingMatrix) -> ModelScores:
         """Score the whole catalog with every model, each `(n_users, n_items)`."""
         return {name: model.score(history) for name, model in self.models.items()}
+
+    def fold(self, history: RatingMatrix) -> FoldedModels:
+        """Let every model read a history, CSR `(1, n_items)`."""
+        return {name: fold(model, history) for name, model in self.models.items()}
 
     @cached_property
     def proposers(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Linear item-item models: the score of a title is a weighted sum over the titles in the history."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Final, Self
 
 import numpy as np
@@ -13,11 +14,52 @@ from recsys.data.interactions import POSITIVE_RATING
 from recsys.exceptions import NotFittedError
 from recsys.features.franchises import compute_franchises
 from recsys.retrieval.base import ArrayModel, State, check_square, map_values, sparse_from_state, sparse_to_state
+from recsys.retrieval.leave_one_out import Folded, find_places
 from recsys.types import Floats, Positions, RatingMatrix
 
 # Weight of a rating in the history: a disliked title is evidence of what a user watches too, but less.
 EVIDENCE = np.clip((np.arange(11) - 3) / 5, 0.1, 1.4).astype(np.float32)
 LIKED = (np.arange(11) >= POSITIVE_RATING).astype(np.float32)
+
+
+def multiply(evidence: RatingMatrix, weights: RatingMatrix) -> Floats:
+    """Return the dense product of histories and item-to-item weights, `(n_users, n_items)`."""
+    if evidence.shape[0] == 1:
+        from recsys.retrieval.row_sums import sum_rows  # compiles, which batches need not wait for
+
+        return sum_rows(evidence, weights)
+    return np.asarray((evidence @ weights).toarray(), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class FoldedSum:
+    """A history whose scores are a weighted sum over its titles: without a title they lack its summand.
+
+    Parameters
+    ----------
+    evidence
+        CSR `(1, n_items)`.
+    weights
+        CSR `(n_items, n_items)`.
+    """
+
+    evidence: RatingMatrix
+    weights: RatingMatrix
+
+    @cached_property
+    def scores(self) -> Floats:
+        """The whole sum, `(1, n_items)`."""
+        return multiply(self.evidence, self.weights)
+
+    def score_without(self, removed: Positions) -> Floats:
+        """Subtract the summand of each title, `(n_removed, n_items)`."""
+        scores = np.repeat(self.scores, len(removed), axis=0)
+        places = find_places(self.evidence, removed)
+        for row, (place, title) in enumerate(zip(places.tolist(), removed.tolist(), strict=True)):
+            if place >= 0:
+                part = slice(self.weights.indptr[title], self.weights.indptr[title + 1])
+                scores[row, self.weights.indices[part]] -= self.evidence.data[place] * self.weights.data[part]
+        return scores
 
 
 class ItemItem(ArrayModel):
@@ -29,7 +71,13 @@ class ItemItem(ArrayModel):
         """Score the whole catalog for each row of a history, `(n_users, n_items)`."""
         if self.weights_ is None:
             raise NotFittedError(self)
-        return np.asarray((map_values(history, EVIDENCE) @ self.weights_).toarray(), dtype=np.float32)
+        return multiply(map_values(history, EVIDENCE), self.weights_)
+
+    def fold(self, history: RatingMatrix) -> Folded:
+        """Read a history, CSR `(1, n_items)`."""
+        if self.weights_ is None:
+            raise NotFittedError(self)
+        return FoldedSum(map_values(history, EVIDENCE), self.weights_)
 
     @property
     def supporters(self) -> RatingMatrix:

@@ -10,6 +10,7 @@ from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING
 from recsys.exceptions import NotFittedError
 from recsys.retrieval.base import ArrayModel, State
+from recsys.retrieval.leave_one_out import Folded, Unchanged
 from recsys.types import Floats, RatingMatrix
 
 
@@ -24,6 +25,10 @@ class SameForEveryUser(ArrayModel):
         if self.scores_ is None:
             raise NotFittedError(self)
         return np.broadcast_to(self.scores_, (history.shape[0], len(self.scores_)))
+
+    def fold(self, history: RatingMatrix) -> Folded:
+        """Read nothing of a history."""
+        return Unchanged(self.score(history))
 
     def state(self) -> State:
         """Return the scores."""
