@@ -96,9 +96,9 @@ class ServiceMetrics:
         """Count a hit, a miss or an error of the cache."""
         self._cache.labels(result).inc()
 
-    def count_response(self, version: int, role: str) -> None:
-        """Count a response by model version; `role` is production or challenger."""
-        self._requests_by_version.labels(str(version), role).inc()
+    def count_response(self, version: int, role: str, n: int = 1) -> None:
+        """Count responses by model version; `role` is production or challenger."""
+        self._requests_by_version.labels(str(version), role).inc(n)
 
     def count_shadow(self, result: str) -> None:
         """Count a shadowed request: compared, failed or skipped."""

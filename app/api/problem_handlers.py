@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.guard.workers import OverloadedError
-from app.schemas.problems import FieldError, ProblemError, build_problem
+from app.schemas.problems import FieldError, Problem, ProblemError, build_problem, make_problem
 from recsys.exceptions import (
     IdempotencyKeyReusedError,
     NoProductionModelError,
@@ -46,6 +46,15 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 def _request_id(request: Request) -> str:
     return str(request.state.request_id)
+
+
+def describe_problem(error: ProblemError | UnknownTitleError, request_id: str) -> Problem:
+    """Describe an error of one request among many."""
+    if isinstance(error, UnknownTitleError):
+        detail, suggestions = f"no title matches {error.title!r}", error.suggestions
+        return make_problem(request_id, 404, "unknown-title", detail, suggestions=list(suggestions))
+    suggested = None if error.suggestions is None else list(error.suggestions)
+    return make_problem(request_id, error.status, error.kind, error.detail, suggestions=suggested)
 
 
 async def _handle_problem(request: Request, error: Exception) -> JSONResponse:

@@ -135,17 +135,35 @@ async def identify_client(request: Request) -> None:
     client: Client | None = None
     if service.api_keys.are_configured:
         client = service.api_keys.find(_read_key(request))
-    limit = client.rate_limit if client is not None and client.rate_limit is not None else service.rate_limit
-    if limit is not None:
-        name = client.name if client is not None else f"address {get_address(request)}"
-        status = await service.limiter.count(limit, name)
-        request.state.headers = status.headers
-        if not status.allowed:
-            raise ProblemError(429, "too-many-requests", f"no more than {limit} for one client")
+    await _count(request, client, 1)
     if client is None and service.api_keys.are_configured:
         detail = "this needs a key in the header X-API-Key"
         raise ProblemError(401, "key-required", detail, headers={"WWW-Authenticate": "Bearer"})
     request.state.client = client
+
+
+async def count_more(request: Request, cost: int) -> None:
+    """Count what a request asks for beside the first list against the limit of its client.
+
+    Raises
+    ------
+    ProblemError
+        429 beyond the rate limit.
+    """
+    if cost:
+        await _count(request, request.state.client, cost)
+
+
+async def _count(request: Request, client: Client | None, cost: int) -> None:
+    service = request.app.state.service
+    limit = client.rate_limit if client is not None and client.rate_limit is not None else service.rate_limit
+    if limit is None:
+        return
+    name = client.name if client is not None else f"address {get_address(request)}"
+    status = await service.limiter.count(limit, name, cost)
+    request.state.headers = status.headers
+    if not status.allowed:
+        raise ProblemError(429, "too-many-requests", f"no more than {limit} for one client")
 
 
 def _read_key(request: Request) -> str | None:

@@ -78,10 +78,30 @@ def recommend(
     user = model.recommender.fold(context.profile)
     made = make_list_around(model, request, user, allowed, context.statuses)
     is_hidden = not shows_history and isinstance(request.user_input, int)
+    watched = [] if is_hidden else show_watched(model, user)
+    return compose(model, context, made, watched, request_id=request_id, is_hidden=is_hidden)
+
+
+def compose(
+    model: ServingModel,
+    context: UserContext,
+    made: ExplainedList,
+    watched: list[WatchedItem],
+    *,
+    request_id: str,
+    is_hidden: bool,
+) -> RecommendResponse:
+    """Put the response to a user together.
+
+    Parameters
+    ----------
+    is_hidden
+        Whether nothing may tell of the stored history.
+    """
     return RecommendResponse(
         kind="existing_user" if is_hidden else context.kind,
         resolved=None,
-        watched=[] if is_hidden else show_watched(model, user),
+        watched=watched,
         recommendations=model.item_views.show_recommendations(made.found, made.reasons)
         if is_hidden  # what was not watched tells what was
         else show_list(model, made, context.profile),

@@ -10,7 +10,7 @@ from app.models.serving import ServingModel
 from app.recommending.lists import ExplainedList, make_list, read_options
 from app.schemas.recommendations import RecommendRequest
 from app.stores.user_history import History
-from recsys.recommender import FoldedUser
+from recsys.recommender import FoldedUser, UserProfile
 from recsys.types import ItemId, Mask, WatchStatus
 
 
@@ -30,6 +30,15 @@ def mark_items(model: ServingModel, statuses: Mapping[ItemId, WatchStatus], *, p
     return mask
 
 
+def find_listable(
+    model: ServingModel, profile: UserProfile, allowed: Mask, statuses: Mapping[ItemId, WatchStatus]
+) -> tuple[Mask, Mask]:
+    """Return which allowed titles have no status but that of a plan, and which are planned, `(n_items,)` both."""
+    planned = mark_items(model, statuses, planned=True)
+    planned[model.recommender.catalog.positions(profile.item_ids)] = False  # what is rated was watched
+    return allowed & ~mark_items(model, statuses, planned=False), planned
+
+
 def make_list_around(
     model: ServingModel,
     request: RecommendRequest,
@@ -44,11 +53,9 @@ def make_list_around(
     ProblemError
         As `make_list`.
     """
-    allowed = allowed & ~mark_items(model, statuses, planned=False)
+    allowed, planned = find_listable(model, user.profile, allowed, statuses)
     if request.candidates:  # the plan to watch itself may be what is to be ranked
         return make_list(model, request, user, allowed)
-    planned = mark_items(model, statuses, planned=True)
-    planned[model.recommender.catalog.positions(user.profile.item_ids)] = False  # what is rated was watched
     if request.planned == "exclude" or not (allowed & planned).any():
         return make_list(model, request, user, allowed & ~planned)
     first = make_list(model, request, user, allowed & planned)

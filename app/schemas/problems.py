@@ -59,6 +59,18 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
 
 
+def make_problem(request_id: str, status: int, kind: str | None, detail: str, **more: Any) -> Problem:
+    """Describe a problem; without a kind the type is `about:blank`."""
+    return Problem(
+        type=f"urn:otaku:problem:{kind}" if kind else "about:blank",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        request_id=request_id,
+        **more,
+    )
+
+
 def build_problem(
     request_id: str,
     status: int,
@@ -69,12 +81,5 @@ def build_problem(
     **more: Any,
 ) -> JSONResponse:
     """Build the response; without a kind the type is `about:blank`."""
-    problem = Problem(
-        type=f"urn:otaku:problem:{kind}" if kind else "about:blank",
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=detail,
-        request_id=request_id,
-        **more,
-    )
+    problem = make_problem(request_id, status, kind, detail, **more)
     return JSONResponse(problem.model_dump(exclude_none=True), status, headers=headers, media_type=MEDIA_TYPE)

@@ -57,6 +57,18 @@ async def read_history(database: Database, user_id: UserId) -> History | None:
     return None if user is None else build_history(user)
 
 
+async def read_histories(database: Database, user_ids: Sequence[UserId]) -> dict[UserId, History]:
+    """Read the histories of some users on one connection; unknown users are left out.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        If the database does not answer in time.
+    """
+    found = await database.read(lambda connection: [read_user(connection, user_id) for user_id in user_ids])
+    return {user.user_id: build_history(user) for user in found if user is not None}
+
+
 def read_ratings(engine: Engine, user_ids: Sequence[UserId]) -> dict[UserId, dict[ItemId, float]]:
     """Read the ratings of some users, outside of any request; those who do not exist are left out.
 

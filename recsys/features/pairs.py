@@ -1,7 +1,7 @@
 """Users' histories side by side with the candidates that are to be described."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -49,6 +49,13 @@ class Pairs:
     impersonal: frozenset[str] = frozenset()
     whole: RatingMatrix | None = None
     removed: Positions | None = None
+
+    def select(self, row: int) -> "Pairs":
+        """Keep one user."""
+        one = slice(row, row + 1)
+        scores = {name: values[one] for name, values in self.scores.items()}
+        kept = {"history": self.history[one], "candidates": self.candidates[one], "tastes": self.tastes[one]}
+        return replace(self, scores=scores, **kept)
 
     @cached_property
     def counts(self) -> npt.NDArray[np.intp]:

@@ -42,11 +42,15 @@ MAX_CATALOG_BYTES: Final = 1 << 29
 def find_allowed(history: RatingMatrix, tastes: Floats, items: ItemSide, allowed: Mask | None = None) -> Mask:
     """Return for each user and title whether it may be a candidate, `(n_users, n_items)`.
 
-    Watched titles never are. Where there is no history but tastes are stated, a title must carry a wanted genre, any
-    of its genres counts.
+    Watched titles never are, nor what `allowed` says of all users, `(n_items,)`, or of each. Where there is no history
+    but tastes are stated, a title must carry a wanted genre, any of its genres counts.
     """
     n_users, n_items = history.shape
-    mask = np.ones((n_users, n_items), dtype=bool) if allowed is None else np.tile(allowed, (n_users, 1))
+    mask = (
+        np.ones((n_users, n_items), dtype=bool)
+        if allowed is None
+        else np.array(np.broadcast_to(allowed, (n_users, n_items)))
+    )
     rows = np.repeat(np.arange(n_users), np.diff(history.indptr))
     mask[rows, history.indices] = False
     only_tastes = (np.diff(history.indptr) == 0) & (tastes.max(axis=1, initial=0.0) > 0)
@@ -92,7 +96,7 @@ class Retriever:
         Parameters
         ----------
         allowed
-            `(n_items,)`; False for filtered titles.
+            `(n_items,)`, or of each user `(n_users, n_items)`; False for filtered titles.
         scores
             First-stage scores of the history, if they are known already.
         """

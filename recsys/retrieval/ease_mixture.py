@@ -13,7 +13,15 @@ from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
 from recsys.retrieval.base import State, find_nth_best, map_values, sparse_from_state, sparse_to_state
 from recsys.retrieval.content_prior import compute_resemblance, extend_weights
-from recsys.retrieval.item_item import EVIDENCE, Ease, FoldedSum, Regression, build_regression, keep_largest, multiply
+from recsys.retrieval.item_item import (
+    EVIDENCE,
+    Ease,
+    FoldedSum,
+    Regression,
+    build_regression,
+    compute_sums,
+    keep_largest,
+)
 from recsys.retrieval.leave_one_out import Folded, find_places
 from recsys.types import Floats, Mask, Positions, RatingMatrix
 
@@ -123,7 +131,7 @@ class EaseMixture(Ease):
             # A version from before there was a mixture.
             return super().score(history)
         evidence = map_values(history, EVIDENCE)
-        sums = {name: multiply(evidence, form) for name, form in self._forms.items()}
+        sums = {name: compute_sums(evidence, form) for name, form in self._forms.items()}
         seen = np.zeros(history.shape, dtype=np.bool_)
         seen[np.repeat(np.arange(history.shape[0]), np.diff(history.indptr)), history.indices] = True
         return self.mix(sums, np.asarray(evidence.sum(axis=1), dtype=np.float32), np.diff(history.indptr), seen)

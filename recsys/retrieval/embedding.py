@@ -55,7 +55,7 @@ def build_equations(seen: Floats, gram: Floats, confidence: Floats, regularisati
         Vectors of its titles, `(n_seen, n_factors)`, and their confidences.
     """
     matrix = gram.astype(np.float64)
-    matrix[np.diag_indices_from(matrix)] += regularisation
+    matrix.flat[:: len(matrix) + 1] += regularisation
     doubles = seen.astype(np.float64)
     matrix += (doubles.T * (confidence - 1.0)) @ doubles
     return matrix, doubles.T @ confidence

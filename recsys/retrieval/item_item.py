@@ -22,13 +22,11 @@ EVIDENCE = np.clip((np.arange(11) - 3) / 5, 0.1, 1.4).astype(np.float32)
 LIKED = (np.arange(11) >= POSITIVE_RATING).astype(np.float32)
 
 
-def multiply(evidence: RatingMatrix, weights: RatingMatrix) -> Floats:
+def compute_sums(evidence: RatingMatrix, weights: RatingMatrix) -> Floats:
     """Return the dense product of histories and item-to-item weights, `(n_users, n_items)`."""
-    if evidence.shape[0] == 1:
-        from recsys.retrieval.row_sums import sum_rows  # compiles, which batches need not wait for
+    from recsys.retrieval.row_sums import multiply  # compiles, which not every importer needs
 
-        return sum_rows(evidence, weights)
-    return np.asarray((evidence @ weights).toarray(), dtype=np.float32)
+    return multiply(evidence, weights)
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class FoldedSum:
     @cached_property
     def scores(self) -> Floats:
         """The whole sum, `(1, n_items)`."""
-        return multiply(self.evidence, self.weights)
+        return compute_sums(self.evidence, self.weights)
 
     def score_without(self, removed: Positions) -> Floats:
         """Subtract the summand of each title, `(n_removed, n_items)`."""
@@ -71,7 +69,7 @@ class ItemItem(ArrayModel):
         """Score the whole catalog for each row of a history, `(n_users, n_items)`."""
         if self.weights_ is None:
             raise NotFittedError(self)
-        return multiply(map_values(history, EVIDENCE), self.weights_)
+        return compute_sums(map_values(history, EVIDENCE), self.weights_)
 
     def fold(self, history: RatingMatrix) -> Folded:
         """Read a history, CSR `(1, n_items)`."""

@@ -1,9 +1,9 @@
 """Scores of a history without one of its titles, for many of them, without scoring each remaining history anew."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -25,15 +25,6 @@ class Folded(Protocol):
 
         The same as `score` of the remaining histories up to the rounding of float32.
         """
-        ...
-
-
-@runtime_checkable
-class FoldsOnce(Protocol):
-    """A model that removes a title from a history faster than it scores what remains; others score it anew."""
-
-    def fold(self, history: RatingMatrix) -> Folded:
-        """Read a history, CSR `(1, n_items)`."""
         ...
 
 
@@ -69,10 +60,12 @@ class Unchanged:
 
 
 def fold(model: CandidateGenerator, history: RatingMatrix) -> Folded:
-    """Read a history, CSR `(1, n_items)`, the shortest way that the model has."""
-    if isinstance(model, FoldsOnce):
-        return model.fold(history)
-    return FoldedAnew(model, history)
+    """Read a history, CSR `(1, n_items)`, by the method `fold` of a model that has one.
+
+    Such a model removes a title from a history faster than it scores what remains; others score it anew.
+    """
+    read: Callable[[RatingMatrix], Folded] | None = getattr(model, "fold", None)
+    return FoldedAnew(model, history) if read is None else read(history)
 
 
 def remove_each(history: RatingMatrix, removed: Positions) -> RatingMatrix:

@@ -8,7 +8,7 @@ from recsys.features.ranking_features import compute_ranking_features
 from recsys.recommender import UserProfile
 from recsys.retrieval.base import find_nth_best, select_top
 from recsys.retrieval.content import GenreTfidf
-from recsys.retrieval.item_item import multiply
+from recsys.retrieval.item_item import compute_sums
 from recsys.retrieval.leave_one_out import FoldedAnew, find_places, fold, remove_each
 from recsys.types import RatingMatrix
 from tests.factories import N_ITEMS, tiny_catalog, tiny_recommender, tiny_world
@@ -73,13 +73,13 @@ def test_entries_are_found_and_removed() -> None:
     ]
 
 
-def test_one_history_is_multiplied_to_the_bit_as_many_are() -> None:
+def test_products_are_those_of_sparse_matrices_to_the_bit() -> None:
     rng = np.random.default_rng(0)
     weights = csr_matrix(rng.normal(size=(60, 60)).astype(np.float32) * (rng.random((60, 60)) < 0.5))
     histories = csr_matrix(rng.random((5, 60)).astype(np.float32) * (rng.random((5, 60)) < 0.5))
-    together = multiply(histories, weights)
-    for row in range(5):
-        assert multiply(histories[row], weights).tobytes() == together[row].tobytes()
+    expected = (histories @ weights).toarray()
+    assert compute_sums(histories, weights).tobytes() == expected.tobytes()
+    assert compute_sums(histories[2], weights).tobytes() == expected[2].tobytes()
 
 
 @pytest.mark.parametrize("levels", [2, 30, 10**6])

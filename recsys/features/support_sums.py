@@ -1,0 +1,82 @@
+"""Sums over the rows of an item-item matrix, compiled when first used."""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from recsys.types import Floats, Positions
+
+Integers = npt.NDArray[np.integer]
+SUMMARIES = 5
+
+
+# Sums are kept in double precision, so that they do not depend on the order of the entries.
+@njit(nogil=True, boundscheck=False)
+def _summarise(
+    indptr: Integers,
+    indices: Integers,
+    values: Floats,
+    ends: Integers,
+    seen: Integers,
+    deviations: Floats,
+    counts: Integers,
+    columns: Integers,
+    spread: Floats,
+    summaries: Floats,
+) -> None:
+    pair = 0
+    for user in range(len(counts)):
+        for place in range(ends[user], ends[user + 1]):
+            spread[seen[place], 0] = 1.0
+            spread[seen[place], 1] = deviations[place]
+        for _ in range(counts[user]):
+            strongest, number = np.float32(0.0), 0
+            total, deviation, possible = 0.0, 0.0, 0.0
+            # Without branches, since the signs of weights cannot be foreseen.
+            for entry in range(indptr[columns[pair]], indptr[columns[pair] + 1]):
+                title, weight = indices[entry], max(values[entry], np.float32(0.0))
+                possible += weight
+                held = weight * spread[title, 0]
+                strongest = max(strongest, held)
+                number += held > 0
+                total += held
+                deviation += np.float64(held) * spread[title, 1]
+            summaries[0, pair] = strongest
+            summaries[1, pair] = number
+            summaries[2, pair] = total
+            summaries[3, pair] = deviation
+            summaries[4, pair] = possible
+            pair += 1
+        for place in range(ends[user], ends[user + 1]):
+            spread[seen[place], 0] = 0.0
+
+
+def summarise_rows(
+    matrix: tuple[Integers, Integers, Floats],
+    histories: tuple[Integers, Integers, Floats],
+    counts: Integers,
+    columns: Positions,
+    n_items: int,
+) -> Floats:
+    """Summarise the rows of a matrix over the histories of users, `(5, n_pairs)`; weights below 0 do not count.
+
+    Parameters
+    ----------
+    matrix
+        Row ends, columns and values of a CSR matrix `(n_items, n_items)`.
+    histories
+        The same of the users' histories, `(n_users, n_items)`, with deviations from the mean as values.
+    counts
+        Pairs of each user, `(n_users,)`.
+    columns
+        Row of the matrix that each pair reads, `(n_pairs,)`.
+
+    Returns
+    -------
+    The largest weight of a watched title, the number of such weights, their sum, the sum of them times the deviations,
+    and the sum of all weights, watched or not.
+    """
+    summaries = np.empty((SUMMARIES, len(columns)), dtype=np.float32)
+    spread = np.zeros((n_items, 2), dtype=np.float32)
+    _summarise(*matrix, *histories, counts, columns, spread, summaries)
+    return summaries
