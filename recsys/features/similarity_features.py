@@ -37,7 +37,7 @@ def _split(ratings: Floats) -> tuple[Mask, Mask]:
 
 
 def _mean(vectors: Floats) -> Floats:
-    return vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return np.asarray(vectors.mean(axis=0, dtype=np.float64), dtype=np.float32)
 
 
 def _compare_without(pairs: Pairs, units: Floats, tables: tuple[Floats, ...]) -> list[int]:

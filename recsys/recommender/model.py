@@ -55,7 +55,7 @@ BATCH_LISTS: Final = 16  # that are made together: bounds their dense scores
 
 @dataclass(frozen=True)
 class WantedList:
-    """A list that somebody wants; parameters as in `Recommender.recommend`."""
+    """A list that a user wants; parameters as in `Recommender.recommend`."""
 
     profile: UserProfile
     k: int = 10
