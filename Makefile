@@ -17,9 +17,7 @@ help: ## Show this help
 install: $(STAMP) ## Create .venv with the locked platform
 
 $(STAMP): requirements/platform.txt setup.cfg pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; name it with make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@requirements/create_venv.sh $(PYTHON) $(VENV) $(UV_VERSION)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/platform.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@

@@ -6,7 +6,7 @@ from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_conte
 
 from otaku_assets import announce, is_of_this_run
 from otaku_jobs import run_job
-from otaku_policy import DAG_POLICY, RATINGS, day_of_run
+from otaku_policy import CATCH_UP, DAG_POLICY, RATINGS, day_of_run
 
 DOC = """
 ### What
@@ -14,7 +14,8 @@ Adds a cohort of users from `future_users` to `users`, `ratings` and `user_prefe
 row in `arrivals`.
 
 ### When
-Every day at 21:50 UTC, for the day that ends its data interval. Days can be backfilled in any order.
+Every day at 21:50 UTC, for the day that ends its data interval. Days that were missed while Airflow was off
+are made up for, and days can be backfilled in any order.
 
 ### Idempotency
 The cohort is a function of the day alone, and a day that has its row in `arrivals` is left as it is: a second run,
@@ -23,19 +24,17 @@ concurrent runs and a run after a crash end with the same tables.
 ### Triage
 * *a service is down*: nothing was written; the task is retried, or clear it later;
 * *skipped*: no rating was added: nothing was ingested yet (`otaku ingest DIR`), the day had arrived, or a dry run;
-* *cohort size*: set both `cohort_min` and `cohort_max`, the same for all days; empty takes the default of the job;
+* *cohort size*: `OTAKU_COHORT_MIN` and `OTAKU_COHORT_MAX`, the same for all days;
+* *the queue starts later*: scheduled days before the first ingest are skipped; backfills and triggers replay the past
+  as long as nobody has arrived;
 * *preview*: trigger with `dry_run` and read the return value of the task.
 """
 
 
 @dag(
-    **DAG_POLICY,
+    **{**DAG_POLICY, "catchup": CATCH_UP},
     schedule=CronDataIntervalTimetable("50 21 * * *", timezone="UTC"),
-    params={
-        "dry_run": Param(False, type="boolean", description="report who would arrive, write nothing"),
-        "cohort_min": Param(None, type=["null", "integer"], minimum=1, maximum=1000, description="smallest cohort"),
-        "cohort_max": Param(None, type=["null", "integer"], minimum=1, maximum=1000, description="largest cohort"),
-    },
+    params={"dry_run": Param(False, type="boolean", description="report who would arrive, write nothing")},
     tags=["otaku", "daily", "arrivals"],
     description="Add a cohort of new users",
     doc_md=DOC,
@@ -47,12 +46,9 @@ def add_new_users() -> None:
     def add_cohort() -> dict[str, Any]:
         """Add the cohort of the run's day."""
         context = get_current_context()
-        params = context["params"]
-        dry_run = ["--dry-run"] if params["dry_run"] else []
-        bounds = [params[name] for name in ("cohort_min", "cohort_max") if params[name] is not None]
-        # Last, so that one bound without the other is refused as wrong usage.
-        size = ["--cohort-size", *bounds] if bounds else []
-        report: dict[str, Any] = run_job("simulate_new_users", "--json", "--day", day_of_run(context), *dry_run, *size)
+        options = ["--dry-run"] if context["params"]["dry_run"] else []
+        options += ["--scheduled"] if context["dag_run"].run_type == "scheduled" else []
+        report: dict[str, Any] = run_job("simulate_new_users", "--json", "--day", day_of_run(context), *options)
         mine = is_of_this_run(context, is_new=not report["already_arrived"], changed_at=report["arrived_at"])
         n_rows = report["n_ratings"] if mine and not report["dry_run"] else 0
         days = {"day": report["day"], "n_users": report["n_users"]}

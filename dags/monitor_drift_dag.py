@@ -6,7 +6,7 @@ from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_conte
 
 from otaku_assets import announce, is_of_this_run
 from otaku_jobs import run_job
-from otaku_policy import DAG_POLICY, DRIFT, day_of_run
+from otaku_policy import DAG_POLICY, DRIFT, finished_day_of_run
 
 DOC = """
 ### What
@@ -58,7 +58,7 @@ def monitor_drift() -> None:
         given = {name: value for name, value in context["params"].items() if name != "dry_run" and value is not None}
         options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
         dry_run = ["--dry-run"] if context["params"]["dry_run"] else []
-        row = run_job("retrain_model.drift", "--day", day_of_run(context), *options, *dry_run)
+        row = run_job("retrain_model.drift", "--day", finished_day_of_run(context), *options, *dry_run)
         mine = is_of_this_run(context, is_new=row["is_new"], changed_at=row["measured_at"])
         return {name: row[name] for name in ("day", "retraining_wanted", "reason", "report_uri")} | {"is_new": mine}
 

@@ -9,8 +9,14 @@ from airflow.sdk import Asset, Context, ExceptionRetryPolicy, RetryAction, Retry
 
 log = logging.getLogger(__name__)
 
-# First day of arrivals; no run has an earlier day.
+# First day of any queue of arrivals; no run has an earlier day.
 FIRST_DAY = datetime(2026, 1, 5, tzinfo=UTC)
+
+# The first day with scheduled runs: with it, arrivals of missed days are made up for. The data interval of a day begins
+# the day before.
+_FIRST_RUN = os.environ.get("OTAKU_START_DATE")
+START_DATE = datetime.fromisoformat(_FIRST_RUN).replace(tzinfo=UTC) - timedelta(days=1) if _FIRST_RUN else FIRST_DAY
+CATCH_UP = bool(_FIRST_RUN)
 
 # Users or ratings changed; another version is in Production; an early retraining is requested.
 RATINGS = Asset("otaku.ratings")
@@ -50,6 +56,14 @@ def day_of_run(context: Context) -> date:
     return moment.astimezone(UTC).date()
 
 
+def finished_day_of_run(context: Context) -> date:
+    """Return the day of a run for jobs that need its arrivals: a trigger before they come means the day before."""
+    day, triggered = day_of_run(context), context.get("data_interval_end") is None
+    moment = context["dag_run"].run_after.astimezone(UTC)
+    is_early = triggered and not context.get("triggering_asset_events") and (moment.hour, moment.minute) < (21, 50)
+    return day - timedelta(days=int(is_early))
+
+
 def log_failure(context: Context) -> None:
     """Log one line with the failed task, its day and the error."""
     instance, error = context["task_instance"], context.get("exception")
@@ -58,7 +72,7 @@ def log_failure(context: Context) -> None:
 
 
 DAG_POLICY: dict[str, Any] = {
-    "start_date": FIRST_DAY,
+    "start_date": START_DATE,
     "catchup": False,
     "max_active_runs": 1,
     "default_args": {

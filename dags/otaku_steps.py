@@ -8,7 +8,7 @@ from airflow.sdk import Context, get_current_context
 
 from otaku_assets import announce, is_of_this_run
 from otaku_jobs import run_job
-from otaku_policy import PRODUCTION_MODEL, day_of_run
+from otaku_policy import PRODUCTION_MODEL, finished_day_of_run
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def run_step(name: str) -> Any:
         words += ["--reason", answer["reason"], *(["--responder", answer["responder"]] if answer["responder"] else [])]
     attempt = ["--run-key", begun.split("/")[-3]] if begun else []
     dry_run = ["--dry-run"] if params["dry_run"] else []
-    result = run_job("retrain_model", name, "--as-of", day_of_run(context), *words, *attempt, *dry_run)
+    result = run_job("retrain_model", name, "--as-of", finished_day_of_run(context), *words, *attempt, *dry_run)
     return _tell_of_promotion(context, result) if name == "promote" else result
 
 

@@ -8,6 +8,7 @@ RecsysError
 │   │   └── WatchListTooLargeError  it is larger than what is read
 │   └── EmptyCatalogError   nothing to recommend
 │       └── NothingIngestedError  the database holds nothing yet
+│           └── QueueNotStartedError  nobody arrives as early as that day
 ├── UnknownItemError        an item id that the catalog does not hold
 ├── UnknownTitleError       a title that matches nothing; carries suggestions
 ├── UnknownUserError        a user id without any record
@@ -67,6 +68,10 @@ class EmptyCatalogError(DataContractError):
 
 class NothingIngestedError(EmptyCatalogError):
     """The database holds nothing to work on yet."""
+
+
+class QueueNotStartedError(NothingIngestedError):
+    """Nobody arrives as early as a scheduled day: the queue starts later."""
 
 
 class UnknownItemError(RecsysError, KeyError):

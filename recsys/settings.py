@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _ENV_FILE: Final = Path(".env")
 # Variables that begin like settings and are read by others: the DAGs, and the supervisor of the local platform.
-READ_ELSEWHERE: Final = ("OTAKU_TASK_PYTHON", "OTAKU_SERVICE", "OTAKU_REVISION")
+READ_ELSEWHERE: Final = ("OTAKU_TASK_PYTHON", "OTAKU_START_DATE", "OTAKU_SERVICE", "OTAKU_REVISION")
 
 
 class Settings(BaseSettings):
@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     gate_short_lists: float = Field(0.01, ge=0, le=1)
     gate_empty_lists: float = Field(0.0, ge=0, le=1)
     gate_arrived_drop: float = Field(0.05, ge=0, le=1)
+    cohort_min: int = Field(10, ge=1, le=1000)
+    cohort_max: int = Field(25, ge=1, le=1000)
     approval: Literal["none", "always", "if_close"] = "none"
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)

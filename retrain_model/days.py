@@ -17,6 +17,12 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
+def find_last_finished_day(now: datetime) -> date:
+    """Return the last day whose arrivals have come by the schedule, in UTC."""
+    now = now.astimezone(UTC)
+    return now.date() - timedelta(days=int(now.time() < LAST_ARRIVALS))
+
+
 def require_finished_day(connection: Connection, day: date, now: datetime) -> None:
     """Refuse a day to which users may still be added.
 

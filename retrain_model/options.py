@@ -28,6 +28,12 @@ Step = Annotated[
     ),
 ]
 AsOf = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day of arrivals to train on, YYYY-MM-DD.")]
+OptionalAsOf = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%d"], help="Last day of arrivals to train on, YYYY-MM-DD. [default: the last finished day]"
+    ),
+]
 Preset = Annotated[PresetName, typer.Option(help="Hyper-parameters and features of the ranker.")]
 RunKey = Annotated[
     str | None,

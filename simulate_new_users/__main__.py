@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recsys.jobs import call_job, run_main
-from simulate_new_users.options import DEFAULT_COHORT_SIZE, CohortSizeOption, Day, DryRun
+from simulate_new_users.options import CohortSizeOption, Day, DryRun, Scheduled, choose_cohort_size
 
 if TYPE_CHECKING:
     from simulate_new_users.job import ArrivalReport
@@ -18,28 +18,31 @@ PROG = "simulate_new_users"
 
 def simulate_new_users(
     day: Day,
-    cohort_size: CohortSizeOption = DEFAULT_COHORT_SIZE,
+    cohort_size: CohortSizeOption = None,
     dry_run: DryRun = False,
+    scheduled: Scheduled = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON instead of a sentence.")] = False,
 ) -> dict[str, Any] | str:
     """Add the cohort of a day; the same day again changes nothing."""
     from recsys.connections import open_engine
-    from recsys.exceptions import ArrivalError
+    from recsys.exceptions import ArrivalError, ConfigurationError
     from recsys.progress import log_progress, track_stage
     from recsys.settings import load_settings
     from simulate_new_users.arrivals import select_positions
     from simulate_new_users.job import add_new_users
 
+    settings = load_settings()
     try:
-        select_positions(day.date(), cohort_size)
-    except ArrivalError as error:
+        size = choose_cohort_size(cohort_size, settings)
+        select_positions(day.date(), size)
+    except (ArrivalError, ConfigurationError) as error:
         raise typer.BadParameter(str(error)) from error
     with (
-        open_engine(load_settings()) as engine,
+        open_engine(settings) as engine,
         log_progress() as on_progress,
         track_stage(on_progress, f"arrivals of {day:%Y-%m-%d}"),
     ):
-        report = add_new_users(engine, day.date(), cohort_size=cohort_size, dry_run=dry_run)
+        report = add_new_users(engine, day.date(), cohort_size=size, dry_run=dry_run, scheduled=scheduled)
     return to_dict(report) if as_json else describe(report)
 
 
@@ -49,7 +52,7 @@ def run(arguments: Sequence[str] | None = None) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and return the exit code: 0 done, 1 failed with one sentence, 2 wrong usage, 99 nothing was ingested yet."""
+    """Run and return the exit code: 0 done, 1 failed with one sentence, 2 wrong usage, 99 nobody can arrive yet."""
     return run_main(simulate_new_users, arguments, prog=PROG, show=_show)
 
 

@@ -10,7 +10,7 @@ from recsys.exceptions import ArrivalError
 from recsys.types import UserId
 from simulate_new_users.options import DEFAULT_COHORT_SIZE
 
-# Day 0 of the queue: the cohort of this day starts at position 0.
+# The earliest day of any queue, and the first one of a queue that replays the past.
 EPOCH = dt.date(2026, 1, 5)
 # Ids of generated users: FIRST_GENERATED_ID + ordinal of the day * IDS_PER_DAY + place in the cohort.
 FIRST_GENERATED_ID = GENERATED_IDS.start
@@ -36,16 +36,18 @@ def check_cohort_size(cohort_size: CohortSize) -> None:
         )
 
 
-def check_day(day: dt.date) -> None:
-    """Refuse days on which the queue did not exist yet.
+def check_day(day: dt.date, first_day: dt.date = EPOCH) -> None:
+    """Refuse days before the first one of the queue.
 
     Raises
     ------
     ArrivalError
-        If the day lies before `EPOCH`.
+        If the day lies before `first_day`.
     """
-    if day < EPOCH:
-        raise ArrivalError(f"no user can arrive on {day}: the queue starts on {EPOCH}; give that day or a later one")
+    if day < first_day:
+        raise ArrivalError(
+            f"no user can arrive on {day}: the queue starts on {first_day}; give that day or a later one"
+        )
 
 
 def draw_cohort_size(day: dt.date, cohort_size: CohortSize = DEFAULT_COHORT_SIZE) -> int:
@@ -54,20 +56,20 @@ def draw_cohort_size(day: dt.date, cohort_size: CohortSize = DEFAULT_COHORT_SIZE
     return int(np.random.default_rng(day.toordinal()).integers(smallest, largest, endpoint=True))
 
 
-def select_positions(day: dt.date, cohort_size: CohortSize = DEFAULT_COHORT_SIZE) -> range:
+def select_positions(day: dt.date, cohort_size: CohortSize = DEFAULT_COHORT_SIZE, first_day: dt.date = EPOCH) -> range:
     """Select the places in the queue that arrive on a day.
 
-    The slice starts where the cohorts of all days since `EPOCH` end, whether or not these days were simulated; so
+    The slice starts where the cohorts of all days since `first_day` end, whether or not these days were simulated; so
     cohorts never overlap and days can be simulated in any order, as long as `cohort_size` stays the same.
 
     Raises
     ------
     ArrivalError
-        If the day lies before `EPOCH` or the bounds are not possible.
+        If the day lies before `first_day` or the bounds are not possible.
     """
-    check_day(day)
+    check_day(day, first_day)
     check_cohort_size(cohort_size)
-    days_before = (dt.date.fromordinal(ordinal) for ordinal in range(EPOCH.toordinal(), day.toordinal()))
+    days_before = (dt.date.fromordinal(ordinal) for ordinal in range(first_day.toordinal(), day.toordinal()))
     start = sum(draw_cohort_size(before, cohort_size) for before in days_before)
     return range(start, start + draw_cohort_size(day, cohort_size))
 

@@ -15,13 +15,14 @@ from sqlalchemy.exc import DBAPIError
 from recsys.columns import Columns
 from recsys.data.preferences import build_preference_rows, compute_preferences
 from recsys.data.users import is_generated
-from recsys.exceptions import ArrivalError, NothingIngestedError, ServiceUnavailableError
+from recsys.exceptions import ArrivalError, NothingIngestedError, QueueNotStartedError, ServiceUnavailableError
+from recsys.storage.arrival_queue import move_first_day, read_first_day
 from recsys.storage.database import advisory_lock, upsert_rows
 from recsys.storage.sourced_rows import upsert_sourced
 from recsys.storage.tables import arrivals, ratings, user_preferences, users, watch_statuses
 from recsys.storage.users import read_genres
 from recsys.types import EntrySource
-from simulate_new_users.arrivals import CohortSize, select_positions
+from simulate_new_users.arrivals import EPOCH, CohortSize, check_cohort_size, check_day, select_positions
 from simulate_new_users.cohorts import Cohort, read_cohort
 from simulate_new_users.options import DEFAULT_COHORT_SIZE
 
@@ -60,12 +61,20 @@ class ArrivalReport:
 
 
 def add_new_users(
-    engine: Engine, day: dt.date, *, cohort_size: CohortSize = DEFAULT_COHORT_SIZE, dry_run: bool = False
+    engine: Engine,
+    day: dt.date,
+    *,
+    cohort_size: CohortSize = DEFAULT_COHORT_SIZE,
+    dry_run: bool = False,
+    scheduled: bool = False,
 ) -> ArrivalReport:
     """Add the cohort of a day to its tables, from `users` to `arrivals`, in one transaction.
 
     The cohort is a function of the day, of what was ingested and of `cohort_size`, not of what arrived before. A day
     that is in `arrivals` is left as it is; of two runs at the same time, the second waits for the first and finds it.
+
+    The queue counts from the day that the first ingest stored. As long as nobody has arrived, an earlier day may be
+    asked for as well, to replay the past: the queue then counts from `arrivals.EPOCH`.
 
     Parameters
     ----------
@@ -77,6 +86,8 @@ def add_new_users(
         Smallest and largest size, both possible, within 1..1000; keep it the same for all days.
     dry_run
         Choose and compute all the same, in a transaction that cannot write.
+    scheduled
+        The day comes from a schedule, which replays nothing.
 
     Raises
     ------
@@ -84,14 +95,18 @@ def add_new_users(
         If the day or size is not possible, or another process changed the same users meanwhile.
     NothingIngestedError
         If the database holds nobody to draw from, or no tables.
+    QueueNotStartedError
+        If a scheduled day lies before the first one of the queue.
     ServiceUnavailableError
         If the database does not answer; nothing is written then.
     """
-    positions = select_positions(day, cohort_size)
+    check_day(day)
+    check_cohort_size(cohort_size)
     with _plain_errors(), _transaction(engine, dry_run=dry_run) as connection:
         report = _read_report(connection, day, dry_run=dry_run)
         if report is None:
-            cohort = read_cohort(connection, day, positions)
+            first_day = _find_first_day(connection, day, dry_run=dry_run, scheduled=scheduled)
+            cohort = read_cohort(connection, day, select_positions(day, cohort_size, first_day))
             report = _build_report(cohort, day, dry_run=dry_run)
             # Computed in a dry run too: what would fail for real fails there as well.
             preferences = _compute_preference_rows(connection, cohort)
@@ -99,6 +114,21 @@ def add_new_users(
                 _write_cohort(connection, report, cohort, preferences)
     logger.info("arrivals of %s: %s", day, report)
     return report
+
+
+def _find_first_day(connection: Connection, day: dt.date, *, dry_run: bool, scheduled: bool) -> dt.date:
+    """Find the day from which the queue counts, so that it is not after `day`."""
+    first_day = read_first_day(connection) or EPOCH
+    if day >= first_day:
+        return first_day
+    if scheduled:
+        raise QueueNotStartedError(f"nobody arrives on {day}: the queue starts on {first_day}")
+    if connection.execute(select(arrivals.c.day).limit(1)).first() is not None:
+        check_day(day, first_day)
+    if not dry_run:
+        move_first_day(connection, EPOCH)
+        logger.info("the queue of arrivals counts from %s now, not from %s, to replay the past", EPOCH, first_day)
+    return EPOCH
 
 
 def _build_report(cohort: Cohort, day: dt.date, *, dry_run: bool) -> ArrivalReport:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,6 +62,13 @@ def ingest(
     hold_back: Annotated[
         float, typer.Option(min=0.0, max=0.99, help="Share of the users kept back, to arrive later.")
     ] = 0.3,
+    first_day: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            help="When the first users who are kept back arrive; counts at the first ingest. [default: today]",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Report what would be read and changed; write nothing.")
     ] = False,
@@ -72,11 +80,13 @@ def ingest(
     changed then.
     """
     from otaku.console import console, running_settings, show_progress
+    from otaku.outlook import choose_first_day, describe_next
+    from otaku.platform import airflow
     from recsys.connections import open_engine, open_store
     from recsys.storage.database import migrate
     from recsys.storage.ingestion import ingest_directory
 
-    settings = running_settings()
+    settings, now = running_settings(), datetime.now(UTC)
     store = open_store(settings)
     with open_engine(settings) as engine, show_progress() as on_progress:
         if not dry_run:
@@ -89,14 +99,17 @@ def ingest(
             hold_back=hold_back,
             layout=layout,
             partial=True,
+            first_day=first_day.date() if first_day else choose_first_day(now),
             dry_run=dry_run,
             on_progress=on_progress,
         )
+        outlook = "" if dry_run else describe_next(engine, now, has_airflow=airflow.is_there(settings))
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
         console.print(build_file_table(report))
         console.print(describe(report), soft_wrap=True)
+        console.print(outlook, soft_wrap=True, markup=False, end="\n" if outlook else "")
 
 
 def build_file_table(report: "IngestReport") -> "Table":

@@ -27,12 +27,16 @@ def up(
     from otaku.console import console, read_settings
     from otaku.platform import airflow
     from otaku.platform.local import PARTS, LocalPlatform
+    from recsys.exceptions import ServiceUnavailableError
 
     settings = read_settings()
     platform = LocalPlatform(settings, parts=(*PARTS, airflow.PART) if with_airflow else PARTS)
     new_password = with_airflow and not airflow.password_file(platform.home).exists()
     with console.status("Starting ..."):
         started = platform.bring_up(detached=True, on_ready=lambda name: console.print(f"[green]✓[/] {name} answers"))
+    problems = _wait_for_health(platform)
+    if problems:
+        raise ServiceUnavailableError(f"the platform is not up: {problems}; its logs are in {platform.home / 'logs'}")
     console.print("The platform is up." if started else "The platform was up already.")
     console.print(_describe_service(settings), soft_wrap=True, markup=False)
     if settings.mlflow_tracking_uri is None:
@@ -53,7 +57,31 @@ def up(
         "once [bold]otaku serve[/] runs.",
         soft_wrap=True,
     )
+    _tell_what_comes_next(platform, has_airflow=with_airflow)
     status()
+
+
+def _wait_for_health(platform: "LocalPlatform", seconds: float = 60.0) -> str:
+    """Wait for services that are being started again; return who does not answer, and why, or nothing."""
+    import time
+
+    deadline = time.monotonic() + seconds
+    while problems := "; ".join(f"{row.name}: {row.problem}" for row in platform.report() if row.problem):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    return problems
+
+
+def _tell_what_comes_next(platform: "LocalPlatform", *, has_airflow: bool) -> None:
+    from datetime import UTC, datetime
+
+    from otaku.console import console
+    from otaku.outlook import describe_next
+    from recsys.connections import open_engine
+
+    with open_engine(platform.settings()) as engine:
+        console.print(describe_next(engine, datetime.now(UTC), has_airflow=has_airflow), soft_wrap=True, markup=False)
 
 
 def _describe_service(settings: "Settings") -> str:

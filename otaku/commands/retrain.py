@@ -2,15 +2,16 @@
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from retrain_model.options import ApprovalMode, AsOf, DryRun, Gate, Preset, Threads
+from retrain_model.options import ApprovalMode, DryRun, Gate, OptionalAsOf, Preset, Threads
 
 
 def retrain(
-    as_of: AsOf,
+    as_of: OptionalAsOf = None,
     preset: Preset = "default",
     gate: Gate = "{}",
     approval: ApprovalMode = None,
@@ -24,6 +25,7 @@ def retrain(
     """
     from otaku.console import console, running_settings, show_progress
     from otaku.demo.console_output import ConsoleOutput
+    from retrain_model.days import find_last_finished_day
     from retrain_model.job import open_context, parse_rules
     from retrain_model.job import retrain as run
 
@@ -32,7 +34,7 @@ def retrain(
     with (
         show_progress() as on_progress,
         open_context(
-            as_of.date(),
+            as_of.date() if as_of else find_last_finished_day(datetime.now(UTC)),
             preset,
             settings=settings,
             progress=on_progress,

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from simulate_new_users.options import DEFAULT_COHORT_SIZE, CohortSizeOption, Day, DryRun
+from simulate_new_users.options import CohortSizeOption, Day, DryRun, choose_cohort_size
 
 
 def simulate(
     day: Day,
-    cohort_size: CohortSizeOption = DEFAULT_COHORT_SIZE,
+    cohort_size: CohortSizeOption = None,
     dry_run: DryRun = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON instead of a sentence.")] = False,
 ) -> None:
@@ -21,12 +21,14 @@ def simulate(
     from simulate_new_users.__main__ import describe, to_dict
     from simulate_new_users.job import add_new_users
 
+    settings = running_settings()
+    size = choose_cohort_size(cohort_size, settings)
     with (
-        open_engine(running_settings()) as engine,
+        open_engine(settings) as engine,
         show_progress() as on_progress,
         track_stage(on_progress, f"arrivals of {day:%Y-%m-%d}"),
     ):
-        report = add_new_users(engine, day.date(), cohort_size=cohort_size, dry_run=dry_run)
+        report = add_new_users(engine, day.date(), cohort_size=size, dry_run=dry_run)
     if as_json:
         typer.echo(json.dumps(to_dict(report), indent=2))
     else:

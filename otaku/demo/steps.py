@@ -74,7 +74,7 @@ def ingest(settings: Settings, directory: Path, demo: DemoReport, output: Output
     store.ensure_bucket()
     with open_engine(settings) as engine, demo.timed("ingest"):
         migrate(engine)
-        report = ingest_directory(directory, engine, store, on_progress=on_progress)
+        report = ingest_directory(directory, engine, store, first_day=EPOCH, on_progress=on_progress)
     demo.ingest = report.to_dict()
     output.ingested(report)
 

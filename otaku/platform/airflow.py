@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pydantic import HttpUrl, SecretStr
@@ -59,6 +60,28 @@ def read_password(home: Path) -> str:
     return str(json.loads(path.read_bytes())[USER])
 
 
+def read_start_date(home: Path) -> date:
+    """Read the first day with scheduled runs: the one of the first start of this Airflow, or OTAKU_START_DATE.
+
+    Raises
+    ------
+    ConfigurationError
+        OTAKU_START_DATE is no day.
+    """
+    path = home / NAME / "start_date"
+    try:
+        if given := os.environ.get("OTAKU_START_DATE"):
+            return date.fromisoformat(given)
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            draft = path.with_suffix(".new")
+            draft.write_text(datetime.now(UTC).date().isoformat())
+            draft.replace(path)
+        return date.fromisoformat(path.read_text().strip())
+    except ValueError as error:
+        raise ConfigurationError(f"OTAKU_START_DATE or {path} is no day such as 2026-01-05: {error}") from None
+
+
 def environment_of(site: Site, port: int, *, clock: bool = True) -> dict[str, str]:
     """Configure Airflow, and give its tasks the services of the platform.
 
@@ -95,8 +118,9 @@ def environment_of(site: Site, port: int, *, clock: bool = True) -> dict[str, st
         for section, values in sections.items()
         for name, value in values.items()
     }
+    start = {"OTAKU_START_DATE": read_start_date(site.home).isoformat()} if clock else {}
     home = {"AIRFLOW_HOME": str(site.home / NAME), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
-    return {**settings_environment(site.settings), **options, **home}
+    return {**settings_environment(site.settings), **options, **start, **home}
 
 
 def problem_of(url: str) -> str | None:
@@ -130,6 +154,12 @@ def make_part(*, clock: bool = True) -> Part:
         *(NAME, "OTAKU_AIRFLOW_URL", "airflow_url", describe, _fill, _problem),
         needs=(postgres.NAME, object_store.NAME, tracking.NAME),
     )
+
+
+def is_there(settings: Settings) -> bool:
+    """Whether an Airflow runs in the home, or the settings name one."""
+    home = settings.home.expanduser().absolute()
+    return settings.airflow_url is not None or any(entry.name == NAME for entry in read_state(home).services)
 
 
 def add_login(settings: Settings) -> Settings:

@@ -1,8 +1,9 @@
 """Run the parts of Airflow together: `python -P airflow_server.py PORT`.
 
 The same parts as `airflow standalone`, but a part that ends, for example because PostgreSQL was restarted, is started
-again, the log servers with their fixed ports are left out, and the pool for training is there from the start. The
-configuration comes from the environment; the guard of the platform ends everything together.
+again once what it left behind has ended, the log servers with their fixed ports are left out, and the pool for training
+is there from the start. The configuration comes from the environment; the guard of the platform ends everything
+together.
 """
 
 import contextlib
@@ -14,7 +15,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Sequence
+from functools import partial
 from types import FrameType
+
+import psutil
+
+from otaku.platform import guard
 
 TRAINING_POOL = "training"
 GRACE_SECONDS = 20.0
@@ -43,18 +49,33 @@ class Component:
         self._process: subprocess.Popen[bytes] | None = None
         self._started = self._due = 0.0
         self._pause = 1.0
+        self._groups: set[int] = set()
 
     def supervise(self, now: float) -> None:
         """Start the process if it is due, and see whether it ended."""
         if self._process is None:
             if now >= self._due:
-                self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)  # noqa: S603
+                self._process = _start(self._command)
                 self._started = now
+            self._end_left_behind()
             return
         if (code := self._process.poll()) is not None:
             self._pause = 1.0 if now - self._started > STEADY_SECONDS else min(2 * self._pause, LONGEST_PAUSE)
             log.warning("%s ended with %s; started again in %.0f s", self.name, code, self._pause)
+            self._groups.add(self._process.pid)
             self._process, self._due = None, now + self._pause
+        self._end_left_behind()
+
+    def _end_left_behind(self) -> None:
+        """End what earlier processes of this part left behind; a task that a killed scheduler started ends first."""
+        for group in tuple(self._groups):
+            members = [process for process in psutil.process_iter() if _group_of(process) == group]
+            for process in members:
+                if self.name != "scheduler" or _has_no_task(process, members):
+                    with contextlib.suppress(psutil.Error):
+                        process.kill()
+            if not members:
+                self._groups.discard(group)
 
     def terminate(self) -> None:
         """Ask the process to end."""
@@ -70,6 +91,25 @@ class Component:
             return
         self._process.kill()
         self._process.wait()
+
+
+def _start(command: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Start a part in a process group of its own; it ends with this process."""
+    ending = partial(guard.die_with_parent, signal.SIGTERM)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=ending)  # noqa: S603
+
+
+def _group_of(process: psutil.Process) -> int | None:
+    with contextlib.suppress(OSError, psutil.Error):
+        return os.getpgid(process.pid) if process.status() != psutil.STATUS_ZOMBIE else None
+    return None
+
+
+def _has_no_task(process: psutil.Process, members: Sequence[psutil.Process]) -> bool:
+    """Whether a process of a scheduler that ended is an idle worker: it waits for a task that will never come."""
+    with contextlib.suppress(psutil.Error):
+        return "<idle>" in " ".join(process.cmdline()) and not set(process.children()) & set(members)
+    return False
 
 
 def answers(port: str) -> bool:

@@ -48,6 +48,7 @@ _SERVICE = (
     *("rate_limit", "pages", "cache_seconds", "cache_megabytes", "work_threads", "max_waiting", "wait_seconds"),
     *("database_seconds", "model_cache", "watch_seconds", "shadow_share", "canary_share", "log_format"),
     *("trial_seconds", "trial_megabytes", "promotions", "feedback_limit", "registration_limit"),
+    *("cohort_min", "cohort_max"),
 )
 
 

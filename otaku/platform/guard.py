@@ -3,18 +3,28 @@
 Run as a script with nothing but the standard library: `python guard.py OWNER SIGNAL GRACE UID:GID|- COMMAND...`.
 OWNER is the pid whose death ends the service, 0 for none. The guard adopts orphans, so a grandchild that left its
 process group is found as well; a guard that is killed itself takes the service with it.
+
+A service that ends while it starts ends the guard with its exit code. Once the guard received SIGUSR1 the service has
+answered: from then on it is started again whenever it ends, after growing pauses. A log that grows too long meanwhile
+is copied aside and truncated.
 """
 
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
+import stat
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 POLL_SECONDS = 0.25
+STEADY_SECONDS = 60.0  # who ran so long is started again without a long pause
+LONGEST_PAUSE = 30.0
+LOG_BYTES = 10_000_000
+_LOG_EVERY = 10.0
 _PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_SET_CHILD_SUBREAPER, _PR_CAP_AMBIENT = 1, 8, 36, 47
 _CAPABILITY_VERSION_3 = 0x20080522
 # Reading past directory permissions, the weaker capability first; containers often grant the second only.
@@ -105,8 +115,9 @@ def _stop(service: int, stop_signal: int, grace: float) -> None:
 
 def _sweep(service: int) -> None:
     """Kill the service if it still runs, and its orphan processes."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(service, signal.SIGKILL)
+    if service:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(service, signal.SIGKILL)
     while left := _children():  # the children of a killed process are adopted
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
@@ -115,23 +126,75 @@ def _sweep(service: int) -> None:
         _reap()
 
 
+def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
+    """Ask the kernel to signal this process when its parent ends; for the child of a fork, before it executes."""
+    _prctl(_PR_SET_PDEATHSIG, signal_number)
+
+
+def put_log_aside(descriptor: int, max_bytes: int = LOG_BYTES) -> bool:
+    """Copy a log that is too long to `NAME.1` and truncate it; those who append to it write on at its new end."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_size <= max_bytes:
+        return False
+    path = Path(f"/proc/self/fd/{descriptor}").readlink()
+    with contextlib.suppress(OSError):  # a full disk must not keep the log from being truncated
+        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+    os.truncate(path, 0)
+    return True
+
+
+class _Supervision:
+    """The service now: its pid, 0 between its end and its next start."""
+
+    def __init__(self, command: Sequence[str], identity: str, stop_signal: int) -> None:
+        self._arguments = (command, identity, stop_signal)
+        self.restarts = False
+        self._pause = self._due = 0.0
+        self._start()
+
+    def _start(self) -> None:
+        self.pid, self._started = _run(*self._arguments), time.monotonic()
+
+    def look_after(self, ended: dict[int, int]) -> int | None:
+        """Sweep and restart a service that ended; return its exit code if it shall not be started again."""
+        now = time.monotonic()
+        if self.pid in ended:
+            code = ended[self.pid]
+            _sweep(self.pid)
+            if not self.restarts:
+                return code & 0xFF
+            steady = now - self._started > STEADY_SECONDS
+            self._pause = min(2 * self._pause, LONGEST_PAUSE) if self._pause and not steady else 1.0
+            name = Path(self._arguments[0][0]).name
+            os.write(2, f"otaku: {name} ended with {code}; it is started again in {self._pause:.0f} s\n".encode())
+            self.pid, self._due = 0, now + self._pause
+        elif not self.pid and now >= self._due:
+            self._start()
+        return None
+
+
 def main(arguments: Sequence[str]) -> int:
     """Supervise one service until it ends, is signalled, or its owner is gone; return its exit code."""
     owner, stop_signal, grace, identity, *command = arguments
-    watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
     signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    service = _run(command, identity, int(stop_signal))
+    service = _Supervision(command, identity, int(stop_signal))
+    looked_at_log = time.monotonic()
     while int(owner) in (0, os.getppid()):
         received = signal.sigtimedwait(watched, POLL_SECONDS)
-        ended = _reap()
-        if service in ended:
-            _sweep(service)
-            return ended[service] & 0xFF
-        if received is not None and received.si_signo != signal.SIGCHLD:
+        number = received.si_signo if received is not None else 0
+        service.restarts = service.restarts or number == signal.SIGUSR1
+        if (code := service.look_after(_reap())) is not None:
+            return code
+        if number not in (0, signal.SIGCHLD, signal.SIGUSR1):
             break
-    _stop(service, int(stop_signal), float(grace))
-    _sweep(service)
+        if time.monotonic() - looked_at_log > _LOG_EVERY:
+            put_log_aside(2)
+            looked_at_log = time.monotonic()
+    if service.pid:
+        _stop(service.pid, int(stop_signal), float(grace))
+    _sweep(service.pid)
     return 0
 
 

@@ -18,6 +18,7 @@ from otaku.platform.supervisor import (
     Service,
     free_port,
     is_running,
+    keep_running,
     start,
     stop,
     stop_orphans,
@@ -109,7 +110,7 @@ class LocalPlatform:
         with locked(self.home):
             self._check_outside()
             running = self.running()
-            if stop_orphans(self.home, keep=running):
+            if stop_orphans(self.home, keep=running, logs=self._logs()):
                 logger.warning("stopped orphan processes of an interrupted command in %s", self.home)
             names = {entry.name for entry in running}
             missing = [part for part in self.parts if not part.is_given(self.given) and part.name not in names]
@@ -117,7 +118,7 @@ class LocalPlatform:
                 self._start(missing, 0 if detached else os.getpid(), on_ready)
             except BaseException:
                 self._stop(self._started)
-                stop_orphans(self.home, keep=running)
+                stop_orphans(self.home, keep=running, logs=self._logs())
                 raise
         return bool(missing)
 
@@ -128,7 +129,7 @@ class LocalPlatform:
         with locked(self.home):
             stopped = [entry.name for entry in self.running()]
             self._stop({entry.name for entry in read_state(self.home).services})
-            stop_orphans(self.home)
+            stop_orphans(self.home, logs=self._logs())
         return stopped
 
     def running(self) -> list[Running]:
@@ -209,11 +210,13 @@ class LocalPlatform:
         """Wait for a service; a user may have taken its port between our choice and its start."""
         for _ in range(_START_ATTEMPTS - 1):
             with suppress(ServiceUnavailableError):
-                return wait_until_ready(service, running, self._log(part))
+                wait_until_ready(service, running, self._log(part))
+                return keep_running(running)
             if is_running(running):
                 break
             service, running = self._launch(part, owner, same_port=False)
-        return wait_until_ready(service, running, self._log(part))
+        wait_until_ready(service, running, self._log(part))
+        return keep_running(running)
 
     def _launch(self, part: Part, owner: int, *, same_port: bool = True) -> tuple[Service, Running]:
         port = free_port(read_state(self.home).ports.get(part.name) if same_port else None)
@@ -238,6 +241,11 @@ class LocalPlatform:
 
     def _log(self, part: Part) -> Path:
         return self.home / "logs" / f"{part.name}.log"
+
+    def _logs(self) -> list[Path]:
+        """Name the logs of all services that were ever started here."""
+        names = {part.name for part in self.parts} | read_state(self.home).ports.keys()
+        return [self.home / "logs" / f"{name}.log" for name in sorted(names)]
 
 
 def resolve_settings(given: Settings) -> Settings:

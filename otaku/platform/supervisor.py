@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 MARKER = "OTAKU_SERVICE"
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 5
-_LOG_BYTES = 10_000_000  # a longer log of earlier runs is put aside at the start of the next
 
 
 @dataclass(frozen=True)
@@ -112,9 +111,8 @@ def start(service: Service, log_file: Path, *, home: Path, owner: int) -> Runnin
     settings = (str(owner), str(int(service.stop_signal)), str(service.grace), service.identity)
     command = (sys.executable, "-I", "-S", guard.__file__, *settings, *service.command)
     environment = {**os.environ, **service.environment, MARKER: str(home)}
-    if log_file.exists() and log_file.stat().st_size > _LOG_BYTES:
-        log_file.replace(log_file.with_suffix(".log.1"))
     with log_file.open("ab") as log:
+        guard.put_log_aside(log.fileno())
         process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, env=environment, start_new_session=True
         )
@@ -153,6 +151,12 @@ def wait_until_ready(service: Service, running: Running, log_file: Path) -> None
     raise ServiceUnavailableError(f"{service.name} ended while starting; see {log_file}{_tail(log_file)}")
 
 
+def keep_running(running: Running) -> None:
+    """Let the guard start the service again whenever it ends; for a service that has answered."""
+    if (process := running.process()) is not None:
+        process.send_signal(signal.SIGUSR1)
+
+
 def stop(running: Iterable[Running], *, patience: float = 40.0) -> None:
     """Stop services together: each guard ends its service, and is killed if it does not end itself.
 
@@ -169,8 +173,16 @@ def stop(running: Iterable[Running], *, patience: float = 40.0) -> None:
             child.wait()
 
 
-def stop_orphans(home: Path, *, keep: Iterable[Running] = (), patience: float = 40.0) -> int:
+def stop_orphans(home: Path, *, keep: Iterable[Running] = (), logs: Iterable[Path] = (), patience: float = 40.0) -> int:
     """Stop orphan processes of this home: those whose guard was killed, or which the state no longer lists.
+
+    Parameters
+    ----------
+    keep
+        Services that stay.
+    logs
+        Logs of services of this home. Who writes its output there is found as well, with its session: a process that
+        gave itself another title has overwritten its environment.
 
     Returns
     -------
@@ -179,7 +191,7 @@ def stop_orphans(home: Path, *, keep: Iterable[Running] = (), patience: float = 
     """
     known = {process for service in keep if (process := service.process()) is not None}
     known |= {child for process in known for child in _descendants(process)}
-    orphans = [process for process in _marked(home) if process not in known]
+    orphans = [process for process in _find_ours(home, logs) if process not in known]
     _end(orphans, orphans, patience)
     for pid in [pid for pid, child in _children.items() if child.poll() is not None]:
         del _children[pid]
@@ -217,14 +229,29 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
     return []
 
 
-def _marked(home: Path) -> list[psutil.Process]:
-    """Find the processes that carry the marker of this home; never the caller, who may run inside it."""
-    found = []
+def _find_ours(home: Path, logs: Iterable[Path]) -> list[psutil.Process]:
+    """Find the processes of this home by marker, log or session; never the caller, who may run inside it."""
+    paths = tuple(os.path.realpath(log) for log in logs)
+    found: set[psutil.Process] = set()
+    sessions: dict[psutil.Process, int] = {}
     for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get(MARKER) == str(home):
-                found.append(process)
-    return found
+        with suppress(psutil.Error, OSError):
+            sessions[process] = os.getsid(process.pid)
+            if (paths and _writes_to(process.pid, paths)) or process.environ().get(MARKER) == str(home):
+                found.add(process)
+    # A service is the leader of a session of its own, and what it started stays in it.
+    ours = {sessions[process] for process in found if paths and _writes_to(process.pid, paths)} - {os.getsid(0)}
+    found |= {process for process, session in sessions.items() if session in ours}
+    return [process for process in found if process.pid != os.getpid() and _is_alive(process)]
+
+
+def _writes_to(pid: int, paths: tuple[str, ...]) -> bool:
+    """Whether standard output or error of a process goes to one of some files, or to what was put aside of them."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if str(Path(f"/proc/{pid}/fd/{descriptor}").readlink()).startswith(paths):
+                return True
+    return False
 
 
 def _tail(log_file: Path) -> str:

@@ -6,6 +6,7 @@ or happened whole, and running it again ends in the same tables.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from recsys.data.sources.reports import FileReport, OnProgress
 from recsys.data.splits import hash_ids
 from recsys.exceptions import ConfigurationError
 from recsys.storage import tables
+from recsys.storage.arrival_queue import start_queue
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import (
     advisory_lock,
@@ -51,6 +53,7 @@ def ingest_directory(
     hold_back: float = 0.3,
     layout: str | None = None,
     partial: bool = False,
+    first_day: date | None = None,
     dry_run: bool = False,
     on_progress: OnProgress | None = None,
 ) -> IngestReport:
@@ -71,6 +74,8 @@ def ingest_directory(
         The name of the layout; found out without one.
     partial
         Whether a catalog without ratings, or ratings of stored items without a catalog, will do.
+    first_day
+        When the first of the users held back arrive, unless that was stored before.
     dry_run
         Roll the transaction back and write no snapshot. The database need not be migrated.
     on_progress
@@ -94,7 +99,7 @@ def ingest_directory(
         read_known_items=lambda: _read_item_ids(engine),
         on_progress=on_progress,
     )
-    written, n_known, n_held_back = _write_source(engine, source, hold_back, report, dry_run=dry_run)
+    written, n_known, n_held_back = _write_source(engine, source, hold_back, first_day, report, dry_run=dry_run)
     uri = "" if dry_run else _freeze(engine, store, report)
     return IngestReport(
         layout=source.layout,
@@ -120,7 +125,13 @@ def _read_item_ids(engine: Engine) -> Ids:
 
 
 def _write_source(
-    engine: Engine, source: Source, hold_back: float, report: OnProgress, *, dry_run: bool
+    engine: Engine,
+    source: Source,
+    hold_back: float,
+    first_day: date | None,
+    report: OnProgress,
+    *,
+    dry_run: bool,
 ) -> tuple[dict[str, int], int, int]:
     """Write all tables in one transaction, which a dry run rolls back."""
     with engine.connect() as connection, connection.begin() as transaction:
@@ -134,6 +145,8 @@ def _write_source(
                 text("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
             )
             counts = _write_tables(connection, source, hold_back, report)
+            if first_day is not None and counts[2]:
+                start_queue(connection, first_day)
         if dry_run:
             transaction.rollback()
             return counts

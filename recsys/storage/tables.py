@@ -131,6 +131,17 @@ future_users = Table(
     Column("statuses", ARRAY(Text), nullable=False, server_default=text("'{}'")),
 )
 
+# One row: the day whose cohort starts at position 0 of the queue. Without it the queue counts from the day that
+# `simulate_new_users` takes for the first.
+arrival_queue = Table(
+    "arrival_queue",
+    metadata,
+    Column("singleton", Boolean, primary_key=True, server_default=text("true")),
+    Column("first_day", Date, nullable=False),
+    _created_at(),
+    CheckConstraint("singleton", name="singleton"),
+)
+
 arrivals = Table(
     "arrivals",
     metadata,

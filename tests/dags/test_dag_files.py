@@ -106,7 +106,7 @@ def test_defaults_of_a_job_stand_in_the_job_alone(bag: dict[str, Any]) -> None:
     drift = {name: found["default"] for name, found in bag["dags"]["monitor_drift"]["params"].items()}
     assert drift == {"dry_run": False, **dict.fromkeys(inspect.signature(build_rules).parameters)}
     arrivals = {name: found["default"] for name, found in bag["dags"]["add_new_users"]["params"].items()}
-    assert arrivals == {"dry_run": False, "cohort_min": None, "cohort_max": None}
+    assert arrivals == {"dry_run": False}
 
 
 def test_presets_of_the_dag_are_those_of_the_ranker(bag: dict[str, Any]) -> None:

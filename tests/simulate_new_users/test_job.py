@@ -9,7 +9,8 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 
 from recsys.data.preferences import build_preference_rows, compute_preferences
 from recsys.data.splits import assign_groups
-from recsys.exceptions import ArrivalError, NothingIngestedError
+from recsys.exceptions import ArrivalError, NothingIngestedError, QueueNotStartedError
+from recsys.storage.arrival_queue import read_first_day, start_queue
 from recsys.storage.database import create_database_engine, read_catalog, read_ratings
 from recsys.storage.tables import future_users, items, ratings, user_preferences, users
 from simulate_new_users.arrivals import EPOCH, FIRST_GENERATED_ID, build_generated_id, select_positions
@@ -208,3 +209,39 @@ def test_a_database_without_tables_is_one_clear_error(empty_database_url: str) -
     with pytest.raises(NothingIngestedError, match="no tables yet"):
         add_new_users(engine, EPOCH)
     engine.dispose()
+
+
+def test_the_queue_counts_from_the_day_of_the_ingest(engine: Engine) -> None:
+    with engine.begin() as connection:
+        start_queue(connection, LATE)
+        start_queue(connection, EPOCH)  # a later ingest moves nothing
+    with pytest.raises(QueueNotStartedError, match=f"the queue starts on {LATE}"):
+        add_new_users(engine, DAYS[0], cohort_size=SIZE, scheduled=True)
+    first = add_new_users(engine, LATE, cohort_size=SIZE, scheduled=True)
+    assert (first.n_generated, first.user_ids) == (0, tuple(1026 - place for place in range(first.n_users, 0, -1)))
+    with pytest.raises(ArrivalError, match=f"the queue starts on {LATE}"):
+        add_new_users(engine, DAYS[0], cohort_size=SIZE)
+
+
+def test_the_past_is_replayed_in_any_order_while_nobody_has_arrived(
+    engine: Engine, read_tables: Callable, forget_arrivals: Callable
+) -> None:
+    for day in DAYS[:4]:
+        add_new_users(engine, day, cohort_size=SIZE)
+    without_first_day = read_tables()
+    forget_arrivals()
+    with engine.begin() as connection:
+        start_queue(connection, LATE)
+    assert add_new_users(engine, DAYS[3], cohort_size=SIZE, dry_run=True).n_generated == 0
+    with engine.connect() as connection:
+        assert read_first_day(connection) == LATE, "a dry run changes nothing"
+    for day in reversed(DAYS[:4]):
+        add_new_users(engine, day, cohort_size=SIZE)
+    assert read_tables() == without_first_day
+
+
+def test_days_that_arrived_before_the_first_day_was_stored_stay_as_they_were(engine: Engine) -> None:
+    add_new_users(engine, EPOCH, cohort_size=SIZE)
+    with engine.begin() as connection:
+        start_queue(connection, LATE)
+        assert read_first_day(connection) is None

@@ -46,6 +46,8 @@ def test_a_world_is_written_ingested_and_lived_in(runner: CliRunner, tmp_path: P
     told = _invoke(runner, "ingest", world, "--hold-back", "0.5")
     assert "80 anime" in told
     assert "rating_complete.csv" in told
+    assert "without Airflow nobody arrives by itself: `otaku simulate --day" in told
+    assert "`otaku retrain` trains one" in told
     again = json.loads(_invoke(runner, "ingest", world, "--hold-back", "0.5", "--json"))
     assert set(again["written"].values()) == {0}
     assert sum(file["rows"] for file in again["files"]) == 1500 + 80 + again["files"][1]["rows"]

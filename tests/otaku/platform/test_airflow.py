@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from pydantic import SecretStr
 
@@ -92,6 +93,35 @@ def test_a_part_that_does_not_want_to_end_is_ended(monkeypatch: pytest.MonkeyPat
     component.terminate()
     component.wait(time.monotonic() + 0.2)
     assert component._process.returncode == -9
+
+
+def test_idle_workers_of_a_killed_scheduler_are_ended_and_a_task_ends_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    worker = "import sys, time; from setproctitle import setproctitle; setproctitle(sys.argv[1]); "
+    worker += "open(sys.argv[2], 'w').close(); time.sleep(99)"
+    names = {"idle": "LocalExecutor: <idle>", "busy": "LocalExecutor: 42"}
+    scheduler = "import subprocess, sys, time\n"
+    for name, title in names.items():
+        scheduler += f"subprocess.Popen([sys.executable, '-c', {worker!r}, {title!r}, {str(tmp_path / name)!r}])\n"
+    component = Component("scheduler")
+    monkeypatch.setattr(component, "_command", (sys.executable, "-c", f"{scheduler}time.sleep(99)"))
+    component.supervise(0.0)
+    assert component._process is not None
+    while not all((tmp_path / name).exists() for name in names):
+        time.sleep(0.01)
+    workers = {" ".join(child.cmdline()).strip(): child for child in psutil.Process(component._process.pid).children()}
+    idle, busy = (next(child for title, child in workers.items() if name in title) for name in names.values())
+    component._process.kill()
+    component._process.wait()
+    component.supervise(0.0)
+    assert idle.wait(20) is None
+    assert busy.is_running()
+    busy.kill()
+    busy.wait(20)
+    component.supervise(0.0)
+    component.supervise(0.0)
+    assert component._groups == set()
 
 
 @pytest.mark.local

@@ -110,6 +110,22 @@ def test_what_died_is_started_again_and_what_lives_is_kept(given: Settings) -> N
         assert all(row.healthy for row in platform.report())
 
 
+def test_servers_that_are_killed_are_started_again_at_their_place(given: Settings) -> None:
+    with LocalPlatform(given, parts=FAST) as platform:
+        before = platform.settings()
+        _execute(platform, "CREATE TABLE kept AS SELECT 7 AS n")
+        for entry in platform.running():
+            for process in psutil.Process(entry.pid).children():
+                process.kill()
+        deadline = time.monotonic() + 60
+        while any(row.problem for row in platform.report()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert [row.problem for row in platform.report()] == [None, None]
+        assert platform.settings() == before
+        assert _execute(platform, "SELECT n FROM kept") == [(7,)]
+        assert not platform.bring_up(), "the guards did it"
+
+
 def test_a_lost_state_is_repaired_and_loses_no_data(given: Settings, caplog: pytest.LogCaptureFixture) -> None:
     first = _platform(given)
     try:

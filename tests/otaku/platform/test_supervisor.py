@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
+from otaku.platform import guard
 from otaku.platform.supervisor import (
     MARKER,
     Running,
@@ -19,6 +21,7 @@ from otaku.platform.supervisor import (
     free_port,
     identify_start,
     is_running,
+    keep_running,
     start,
     stop,
     stop_orphans,
@@ -85,6 +88,52 @@ def test_orphans_of_a_killed_guard_are_found_without_any_state(home: Path, log: 
     assert stop_orphans(home) == 1
     assert processes_of(home) == []
     stop([running])
+
+
+def test_processes_that_renamed_themselves_are_found_by_log_and_session(
+    home: Path, log: Path, processes_of: Processes
+) -> None:
+    """Airflow's processes set their title, which overwrites the environment that `/proc` shows."""
+    child = (
+        "import os, signal, subprocess, sys, time; from setproctitle import setproctitle\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); setproctitle('other ' * 2000)\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'], stdout=-3, stderr=-3, env={})\n"
+        "print('renamed', os.getpid(), flush=True); time.sleep(99)"
+    )
+    code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(99)"
+    service = _service(code, "renamed", log)
+    running = start(service, log, home=home, owner=0)
+    wait_until_ready(service, running, log)
+    server = psutil.Process(running.pid)
+    everybody = [server, *server.children(recursive=True)]
+    assert len(everybody) == 4
+    server.suspend()  # so that the guard cannot see its service end
+    for process in (*server.children(), server):
+        process.kill()
+    assert _until(lambda: processes_of(home) == []), "nobody carries the marker"
+    left = [process for process in everybody[2:] if process.is_running()]
+    assert len(left) == 2
+    assert stop_orphans(home, patience=0.3) == 0
+    assert stop_orphans(home, logs=[log], patience=0.3) == 2
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left)
+    stop([running])
+
+
+def test_a_service_that_answered_is_started_again_whenever_it_ends(
+    home: Path, log: Path, processes_of: Processes
+) -> None:
+    service = _service("import os, time; print('up', os.getpid(), flush=True); time.sleep(99)", "up", log)
+    running = start(service, log, home=home, owner=os.getpid())
+    wait_until_ready(service, running, log)
+    keep_running(running)
+    assert _until(lambda: "up" in log.read_text())
+    for n_starts in (2, 3):
+        (first,) = psutil.Process(running.pid).children()
+        first.kill()
+        assert _until(lambda: log.read_text().count("up ") == n_starts)  # noqa: B023 - used before the next turn
+    assert "ended with -9; it is started again in 1 s" in log.read_text()
+    stop([running])
+    assert processes_of(home) == []
 
 
 def test_the_death_of_the_owner_ends_the_service(home: Path, log: Path, processes_of: Processes) -> None:
@@ -155,3 +204,15 @@ def test_a_long_log_is_put_aside(home: Path, log: Path) -> None:
     stop([running])
     assert log.read_text() == "up\n"
     assert log.with_suffix(".log.1").stat().st_size == 11_000_000
+
+
+def test_a_log_that_grows_while_its_service_runs_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    with path.open("ab") as writer:
+        writer.write(b"x" * 99)
+        writer.flush()
+        assert not guard.put_log_aside(writer.fileno(), 99)
+        assert guard.put_log_aside(writer.fileno(), 98)
+        writer.write(b"later")
+    assert path.read_bytes() == b"later"
+    assert path.with_name("a.log.1").read_bytes() == b"x" * 99
