@@ -1,12 +1,14 @@
 """Options of the daily arrivals, shared by `python -m simulate_new_users` and `otaku simulate`."""
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from recsys.exceptions import ConfigurationError
-from recsys.settings import Settings
+
+if TYPE_CHECKING:
+    from recsys.settings import Settings
 
 DEFAULT_COHORT_SIZE: Final = (10, 25)
 
@@ -24,7 +26,7 @@ Scheduled = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Report who would arrive and write nothing.")]
 
 
-def choose_cohort_size(given: tuple[int, int] | None, settings: Settings) -> tuple[int, int]:
+def choose_cohort_size(given: tuple[int, int] | None, settings: "Settings") -> tuple[int, int]:
     """Return the bounds as given, else those of the settings.
 
     Raises
