@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,7 @@ from recsys.storage.database import upsert_rows
 from recsys.storage.feedback import FeedbackEvent, write_feedback
 from recsys.storage.tables import arrivals, items, ratings, users
 from recsys.storage.users import read_user
+from retrain_model.days import find_last_finished_day
 from tests.e2e.conftest import DAGS, World
 from tests.factories import tiny_world
 from tests.recipes import put_into_production
@@ -23,11 +24,17 @@ CATALOG, INTERACTIONS = tiny_world()
 ENDED = {"success", "failed"}
 
 
-def test_from_an_empty_database_to_a_retraining_that_drift_asks_for(open_airflow: Callable[..., World]) -> None:
+def test_from_an_empty_database_to_a_retraining_that_drift_asks_for(
+    open_airflow: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if this Airflow had been started for the first time sixteen days ago, and been off since.
+    today = find_last_finished_day(datetime.now(UTC))
+    monkeypatch.setenv("OTAKU_START_DATE", str(today - timedelta(days=15)))
     world = open_airflow(clock=True)
     client = world.client
 
-    # Every schedule has a run right away; there is nothing to work on.
+    # Every schedule has a run right away, arrivals one for every day; there is nothing to work on.
+    wait_until(lambda: sum(run["state"] in ENDED for run in client.list_runs("add_new_users")) == 16, seconds=900)
     for dag_id in DAGS:
         run = wait_for_run(world, dag_id, "scheduled")
         assert run["state"] == "success"
@@ -44,13 +51,11 @@ def test_from_an_empty_database_to_a_retraining_that_drift_asks_for(open_airflow
         assert any(reason in line for line in log for reason in reasons), log
 
     # Then there are users and a model, a user rates in the service, and quite different users come.
-    today = datetime.now(UTC).date()
     with world.engine.begin() as connection:
         upsert_rows(connection, items, CATALOG.items)
         upsert_rows(connection, users, pd.DataFrame({"user_id": INTERACTIONS.user_ids, "batch_id": "test"}))
         upsert_rows(connection, ratings, INTERACTIONS.table)
         write_feedback(connection, [FeedbackEvent("a", 7, 19, "rating", 2), FeedbackEvent("b", 7, 5, "dismissal")])
-        # The users of today have arrived, so that the day counts as finished at any hour.
         connection.execute(insert(arrivals).values(day=today, n_users=0, n_ratings=0, n_generated=0, batch_id="none"))
     put_into_production(world.settings, world.engine, today)
     run = wait_for_end(world, "ingest_feedback", client.trigger("ingest_feedback"))
