@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 # A local folder of wheels, when the machine names one for pip, serves uv as well.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# torch for CPUs, from PyTorch's own index, unless the machine has a wheel: CUDA's libraries are gigabytes, used by nothing.
+TORCH_BACKEND ?= $(if $(wildcard $(PIP_FIND_LINKS)/torch-*.whl),,cpu)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test coverage e2e audit bench bench-gate bench-neighbours bench-pages bench-serving bench-titles profile check format lint types imports fix lock clean
+.PHONY: help install demo up down test coverage e2e images deploy-checks audit bench bench-gate bench-neighbours bench-pages bench-serving bench-titles profile check format lint types imports fix lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -18,7 +20,9 @@ install: $(STAMP) ## Create .venv with the locked platform
 
 $(STAMP): requirements/platform.txt setup.cfg pyproject.toml
 	@requirements/create_venv.sh $(PYTHON) $(VENV) $(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/platform.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(addprefix --torch-backend=,$(TORCH_BACKEND)) -r requirements/platform.txt$(if $(TORCH_BACKEND), || \
+		{ echo "PyTorch's index could not be used; installing torch from the index of all packages" >&2; \
+		  $(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/platform.txt; })
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
@@ -41,6 +45,13 @@ coverage: install ## Run every test and measure coverage, which takes half as lo
 
 e2e: install ## Run the long tests against the real Airflow scheduler
 	$(BIN)/python -m pytest -m e2e $(ARGS)
+
+images: install ## Build both images with Docker or Podman, print their sizes, write their bills of materials to build/images
+	PATH="$(CURDIR)/$(BIN):$$PATH" images/build.sh
+
+deploy-checks: install ## Check manifests, Dockerfile and workflows with checkov, hadolint, actionlint and zizmor, fetched by uv
+	PATH="$(CURDIR)/$(BIN):$$PATH" k8s-manifests/check.sh
+	$(BIN)/python -m pytest tests/k8s tests/architecture/test_dockerfile.py $(ARGS)
 
 bench: install ## Run the benchmarks
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

