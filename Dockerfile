@@ -47,7 +47,10 @@ COPY simulate_new_users/ simulate_new_users/
 COPY retrain_model/ retrain_model/
 COPY app/ app/
 COPY otaku/ otaku/
-RUN uv pip install --no-deps --compile-bytecode .
+# What was removed above must be missed by nothing.
+WORKDIR /opt/otaku
+RUN uv pip install --no-deps --compile-bytecode /build && bin/python -c "import airflow, implicit, lightfm, mlflow, \
+        onnx, otaku.cli, pyarrow.dataset, pyarrow.parquet, retrain_model.job, sentence_transformers, simulate_new_users.job"
 
 # What both run on: no compiler, no package manager for Python, no root, nothing written outside /tmp.
 # hadolint ignore=DL3006

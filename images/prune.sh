@@ -11,8 +11,8 @@ rm -rf "$packages/onnx/backend/test" "$packages/torch/test"
 rm -rf "$packages/pyarrow/include" "$packages/pyarrow/src" "$packages/torch/include" "$packages/torch/share"
 find "$packages" -type f \( -name '*.pxd' -o -name '*.pyx' -o -name '*.a' \) -delete
 find "$packages/torch" -type f -path '*/torch/bin/*' -not -name torch_shm_manager -delete 2>/dev/null || true
-# Arrow's network protocol and its query plans: reading and writing Parquet needs neither.
-find "$packages/pyarrow" \( -name '*flight*' -o -name '*substrait*' \) -exec rm -r {} +
+# Arrow's network protocol; pyarrow is linked against everything else.
+find "$packages/pyarrow" -name '*flight*' -exec rm -r {} +
 # Of Amazon's hundreds of services: S3, and what gives a pod its credentials.
 find "$packages/botocore/data" -mindepth 1 -maxdepth 1 -type d -not -name s3 -not -name sts -not -name 'sso*' \
     -exec rm -r {} +
