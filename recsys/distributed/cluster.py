@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from dask.distributed import Client, LocalCluster
+from distributed import Client, LocalCluster
 
 from recsys.exceptions import ConfigurationError, ServiceUnavailableError
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from dask.distributed import Client, Future, as_completed
+from distributed import Client, Future, as_completed
 from threadpoolctl import threadpool_limits
 
 from recsys.columns import Columns

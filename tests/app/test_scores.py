@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from dask.distributed import Client, LocalCluster
+from distributed import Client, LocalCluster
 from sqlalchemy import Engine
 
 from recsys.connections import open_store
