@@ -42,6 +42,13 @@ app.command(rich_help_panel=_PLATFORM)(platform.up)
 app.command(rich_help_panel=_PLATFORM)(platform.down)
 app.command(rich_help_panel=_PLATFORM)(platform.status)
 app.command("open", rich_help_panel=_PLATFORM)(platform.open_pages)
+app.command(
+    "airflow",
+    rich_help_panel=_PLATFORM,
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(platform.airflow_command)
+app.command("rotate-password", rich_help_panel=_PLATFORM)(platform.rotate_password)
 app.command(rich_help_panel=_PLATFORM)(doctor.doctor)
 app.command(rich_help_panel=_DATA)(sample.sample)
 app.command(rich_help_panel=_DATA)(ingest.ingest)

@@ -34,6 +34,8 @@ def up(
     new_password = with_airflow and not airflow.password_file(platform.home).exists()
     with console.status("Starting ..."):
         started = platform.bring_up(detached=True, on_ready=lambda name: console.print(f"[green]✓[/] {name} answers"))
+    if with_airflow and settings.airflow_url is None and airflow.restore_pool(platform.settings()):
+        console.print("The pool of the training tasks had been deleted; it is there again.")
     problems = _wait_for_health(platform)
     if problems:
         raise ServiceUnavailableError(f"the platform is not up: {problems}; its logs are in {platform.home / 'logs'}")
@@ -43,12 +45,7 @@ def up(
         user = platform.settings().mlflow_tracking_username
         console.print(f"MLflow: user {user}; otaku status --env prints MLFLOW_TRACKING_PASSWORD.", markup=False)
     if new_password and airflow.password_file(platform.home).exists():
-        console.print(
-            f"Airflow: user {airflow.USER}, password {airflow.read_password(platform.home)} "
-            f"(not shown again; kept in {airflow.password_file(platform.home)})",
-            soft_wrap=True,
-            markup=False,
-        )
+        console.print(_describe_login(platform.home), soft_wrap=True, markup=False)
     pages = _find_pages(platform)
     console.print(
         f"The pages are at [bold]{pages}[/]; [bold]otaku open[/] opens them."
@@ -59,6 +56,53 @@ def up(
     )
     _tell_what_comes_next(platform, has_airflow=with_airflow)
     status()
+
+
+def rotate_password() -> None:
+    """Give the user of the local Airflow a new password; no restart is needed."""
+    from otaku.console import console, read_settings
+    from otaku.platform import airflow
+    from otaku.platform.state import locked
+    from recsys.exceptions import ConfigurationError
+
+    home = read_settings().home.expanduser().absolute()
+    if not airflow.password_file(home).exists():
+        raise ConfigurationError(f"there is no Airflow in {home}; run otaku up")
+    with locked(home):
+        airflow.rotate_password(home)
+    console.print(_describe_login(home), soft_wrap=True, markup=False)
+
+
+def _describe_login(home: Path) -> str:
+    """Name user and password of Airflow; where output is no terminal, a log may keep it, the file alone."""
+    from otaku.console import console, is_terminal
+    from otaku.platform import airflow
+
+    place = airflow.password_file(home)
+    if not is_terminal(console):
+        return f"Airflow: user {airflow.USER}, the password is in {place}"
+    return f"Airflow: user {airflow.USER}, password {airflow.read_password(home)} (not shown again; kept in {place})"
+
+
+def airflow_command(context: typer.Context) -> None:
+    """Run Airflow's own command line with the local Airflow: `otaku airflow dags list`."""
+    import os
+    import sys
+
+    from otaku.console import read_settings
+    from otaku.platform import airflow
+    from otaku.platform.local import LocalPlatform
+
+    given = read_settings()
+    platform = LocalPlatform(given, parts=airflow.list_parts(given))
+    settings = platform.settings()
+    names = {
+        **os.environ,
+        **platform.environment(),
+        **airflow.commands_environment(settings),
+        "PYTHONWARNINGS": "ignore",
+    }
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "airflow", *context.args], names)  # noqa: S606
 
 
 def _wait_for_health(platform: "LocalPlatform", seconds: float = 60.0) -> str:
@@ -149,16 +193,12 @@ def status(
     """Show the services with URL and health; exit code 1 unless all are healthy."""
     from otaku.console import console, read_settings
     from otaku.platform import airflow
-    from otaku.platform.local import PARTS, LocalPlatform
-    from otaku.platform.state import read_state
+    from otaku.platform.local import LocalPlatform
 
     settings = read_settings()
-    platform = LocalPlatform(settings)
-    started = {entry.name for entry in read_state(platform.home).services}
-    if airflow.NAME in started or airflow.PART.is_given(settings):
-        platform = LocalPlatform(settings, parts=(*PARTS, airflow.PART))
+    platform = LocalPlatform(settings, parts=airflow.list_parts(settings))
     if as_shell:
-        _print_exports(platform.environment())
+        _print_exports({**platform.environment(), **_name_airflow(platform)})
         return
     report = platform.report()
     if as_json:
@@ -168,6 +208,14 @@ def status(
         console.print(_table(platform.home, report))
     if not all(row.healthy for row in report):
         raise typer.Exit(1)
+
+
+def _name_airflow(platform: "LocalPlatform") -> dict[str, str]:
+    """Name what Airflow's own commands need, where the platform runs one."""
+    from otaku.platform import airflow
+
+    has_own = airflow.PART in platform.parts and not airflow.PART.is_given(platform.given)
+    return airflow.commands_environment(platform.settings()) if has_own else {}
 
 
 def _table(home: Path, report: "list[Health]") -> "Table":

@@ -12,16 +12,20 @@ import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import HttpUrl, SecretStr
 
 from otaku.platform import airflow_server, object_store, postgres, tracking
 from otaku.platform.environment import settings_environment
 from otaku.platform.part import Part, Site
-from otaku.platform.state import Credentials, read_state
+from otaku.platform.state import Credentials, read_credentials, read_state
 from otaku.platform.supervisor import Service
-from recsys.exceptions import ConfigurationError
+from recsys.exceptions import ConfigurationError, RecsysError
 from recsys.settings import Settings
+
+if TYPE_CHECKING:
+    from otaku.platform.airflow_client import AirflowClient
 
 NAME = "airflow"
 DATABASE = "airflow"
@@ -53,11 +57,19 @@ def read_password(home: Path) -> str:
     """Read the password of the user `admin`, generated at the first call."""
     path = password_file(home)
     if not path.exists():
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({USER: secrets.token_urlsafe(12)}, file)
+        rotate_password(home)
     return str(json.loads(path.read_bytes())[USER])
+
+
+def rotate_password(home: Path) -> None:
+    """Generate a new password; the next login needs it, tokens that were given out stay valid until they expire."""
+    path = password_file(home)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    draft = path.with_suffix(".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({USER: secrets.token_urlsafe(12)}, file)
+    draft.replace(path)
 
 
 def read_start_date(home: Path) -> date:
@@ -162,6 +174,52 @@ def is_there(settings: Settings) -> bool:
     return settings.airflow_url is not None or any(entry.name == NAME for entry in read_state(home).services)
 
 
+def list_parts(settings: Settings) -> tuple[Part, ...]:
+    """List the parts of the platform that the settings describe: with Airflow, if it runs or is named."""
+    from otaku.platform.local import PARTS
+
+    return (*PARTS, PART) if is_there(settings) else PARTS
+
+
+def commands_environment(settings: Settings) -> dict[str, str]:
+    """Return what the command `airflow` needs to work with the Airflow of this home.
+
+    Parameters
+    ----------
+    settings
+        Complete, as `LocalPlatform.settings` returns them.
+
+    Raises
+    ------
+    ConfigurationError
+        The settings name another Airflow, or none has been started here.
+    """
+    home = settings.home.expanduser().absolute()
+    port = read_state(home).ports.get(NAME)
+    if port is None or str(settings.airflow_url or "").rstrip("/") != f"http://127.0.0.1:{port}":
+        raise ConfigurationError(
+            f"no Airflow of this platform runs in {home}; run otaku up, or use yours by its own CLI"
+        )
+    site = Site(home, settings, read_credentials(home, create=False))
+    names = environment_of(site, port, clock=False)
+    return {name: value for name, value in names.items() if name.startswith("AIRFLOW_")}
+
+
+def restore_pool(settings: Settings) -> bool:
+    """Create the pool of the training tasks if somebody deleted it; return whether that was so."""
+    with _log_in(settings) as client:
+        if client.has_pool(airflow_server.TRAINING_POOL):
+            return False
+        client.create_pool(airflow_server.TRAINING_POOL, 1, airflow_server.POOL_DESCRIPTION)
+    return True
+
+
+def _log_in(settings: Settings) -> "AirflowClient":
+    from otaku.platform.airflow_client import AirflowClient
+
+    return AirflowClient(str(settings.airflow_url), USER, read_password(settings.home.expanduser().absolute()))
+
+
 def add_login(settings: Settings) -> Settings:
     """Name the Airflow of the local platform and its user, if it runs and no other one is set."""
     home = settings.home.expanduser().absolute()
@@ -177,7 +235,22 @@ def _fill(_site: Site, port: int) -> dict[str, object]:
 
 
 def _problem(settings: Settings) -> str | None:
-    return problem_of(str(settings.airflow_url)) if settings.airflow_url else "not set"
+    if settings.airflow_url is None:
+        return "not set"
+    return problem_of(str(settings.airflow_url)) or _problem_of_pool(settings)
+
+
+def _problem_of_pool(settings: Settings) -> str | None:
+    """Say that training tasks would wait for ever; of an Airflow of the user's, nothing is known."""
+    port = read_state(settings.home.expanduser().absolute()).ports.get(NAME)
+    if str(settings.airflow_url).rstrip("/") != f"http://127.0.0.1:{port}":
+        return None
+    try:
+        with _log_in(settings) as client:
+            there = client.has_pool(airflow_server.TRAINING_POOL)
+    except RecsysError as error:
+        return str(error)
+    return None if there else f"the pool {airflow_server.TRAINING_POOL} is missing; otaku up restores it"
 
 
 def _metadata_url(site: Site) -> str:

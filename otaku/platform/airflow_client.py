@@ -154,6 +154,18 @@ class AirflowClient:
         body = {"logical_date": None, "conf": params}
         return str(_content(self._http.post(f"/dags/{dag_id}/dagRuns", json=body))["dag_run_id"])
 
+    def has_pool(self, name: str) -> bool:
+        """Whether there is a pool of this name."""
+        answer = self._http.get(f"/pools/{name}")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return False
+        return bool(_content(answer))
+
+    def create_pool(self, name: str, slots: int, description: str) -> None:
+        """Create a pool; tasks in it take a slot each."""
+        body = {"name": name, "slots": slots, "description": description, "include_deferred": False}
+        _content(self._http.post("/pools", json=body))
+
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Clear one task of a run, so that it runs again with all that follow from it."""
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False}

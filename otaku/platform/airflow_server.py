@@ -23,6 +23,7 @@ import psutil
 from otaku.platform import guard
 
 TRAINING_POOL = "training"
+POOL_DESCRIPTION = "one training at a time"
 GRACE_SECONDS = 20.0
 LONGEST_PAUSE = 30.0
 STEADY_SECONDS = 60.0
@@ -36,8 +37,7 @@ def prepare_database() -> None:
     from airflow.utils.db import initdb
 
     initdb()
-    description = "one training at a time"
-    Pool.create_or_update_pool(TRAINING_POOL, slots=1, description=description, include_deferred=False)
+    Pool.create_or_update_pool(TRAINING_POOL, slots=1, description=POOL_DESCRIPTION, include_deferred=False)
 
 
 class Component:

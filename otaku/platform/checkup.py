@@ -12,6 +12,7 @@ from typing import Final
 
 import psutil
 
+from otaku.platform import airflow
 from otaku.platform.local import LocalPlatform
 from recsys.exceptions import NothingIngestedError, RecsysError
 from recsys.settings import Settings, find_unknown_variables, load_settings
@@ -117,7 +118,7 @@ def _check_variables() -> Iterable[Check]:
 
 
 def _check_services(settings: Settings) -> Iterable[Check]:
-    rows = LocalPlatform(settings).report()
+    rows = LocalPlatform(settings, parts=airflow.list_parts(settings)).report()
     for row in rows:
         if row.healthy:
             yield Check(row.name, True, f"answers at {row.url}")

@@ -1,6 +1,8 @@
 """The local Airflow: its configuration, how its parts are kept running, and the whole of it once."""
 
 import asyncio
+import os
+import subprocess
 import sys
 import time
 from itertools import pairwise
@@ -17,6 +19,7 @@ from otaku.platform.airflow_server import Component
 from otaku.platform.local import PARTS, LocalPlatform
 from otaku.platform.part import Site
 from otaku.platform.state import Credentials
+from recsys.exceptions import ConfigurationError
 from recsys.settings import Settings
 
 SECRET = "p" * 32
@@ -62,6 +65,19 @@ def test_password_is_generated_once_and_kept_private(home: Path) -> None:
     assert len(password) >= 12
     assert airflow.read_password(home) == password
     assert airflow.password_file(home).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_rotated_password_is_another_and_as_private(home: Path) -> None:
+    before = airflow.read_password(home)
+    airflow.rotate_password(home)
+    assert airflow.read_password(home) not in ("", before)
+    assert airflow.password_file(home).stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in (home / "airflow").iterdir()] == ["passwords.json"]
+
+
+def test_commands_are_for_the_airflow_of_the_home_alone(site: Site) -> None:
+    with pytest.raises(ConfigurationError, match="run otaku up, or use yours by its own CLI"):
+        airflow.commands_environment(Settings(_env_file=None, home=site.home))  # type: ignore[call-arg]
 
 
 def test_a_part_that_ends_is_started_again_after_growing_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +160,17 @@ def test_airflow_comes_up_with_all_dags_and_leaves_nothing_behind(given: Setting
             assert {dag["dag_id"]: dag["is_paused"] for dag in dags} == dict.fromkeys(DAGS, False)
             assert client.get("/importErrors").json()["import_errors"] == []
             assert client.get("/pools/training").json()["slots"] == 1
+            assert client.delete("/pools/training").status_code == 204
+            assert [row.problem for row in platform.report() if row.name == "airflow"] == [
+                "the pool training is missing; otaku up restores it"
+            ]
+            assert airflow.restore_pool(settings)
+            assert not airflow.restore_pool(settings)
+            assert all(row.healthy for row in platform.report())
+            command = [sys.executable, "-m", "otaku", "airflow", "pools", "get", "training", "--output", "json"]
+            names = {**os.environ, "OTAKU_HOME": str(given.home)}
+            listed = subprocess.run(command, env=names, cwd=given.home, capture_output=True, text=True, check=False)
+            assert '"slots": "1"' in listed.stdout, listed.stderr
             assert client.get("/dags/~/dagRuns").json()["dag_runs"] == []
             scheduler = Scheduler(url, airflow.USER, password)
             planned = {run.dag_id: run for run in asyncio.run(scheduler.read_next_runs())}
