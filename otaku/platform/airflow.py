@@ -206,7 +206,7 @@ def commands_environment(settings: Settings) -> dict[str, str]:
 
 
 def restore_pool(settings: Settings) -> bool:
-    """Create the pool of the training tasks if somebody deleted it; return whether that was so."""
+    """Create the pool of the training tasks if it was deleted; return whether that was so."""
     with _log_in(settings) as client:
         if client.has_pool(airflow_server.TRAINING_POOL):
             return False

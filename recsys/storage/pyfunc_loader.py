@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recsys.exceptions import DataContractError
 from recsys.recommender import Recommender, UserProfile
 
 
@@ -27,12 +28,20 @@ class RecommenderModel:
             `item_ids` and `ratings`, two lists of the same length per row; titles outside the catalog are ignored.
         params
             `k`, the length of the lists.
+
+        Raises
+        ------
+        DataContractError
+            If the lists of a row differ in length.
         """
         k = int((params or {}).get("k", 10))
-        rows = [
-            self._recommend(item_ids, ratings, k)
-            for item_ids, ratings in zip(model_input["item_ids"], model_input["ratings"], strict=True)
-        ]
+        rows = []
+        for row, (item_ids, ratings) in enumerate(zip(model_input["item_ids"], model_input["ratings"], strict=True)):
+            if len(item_ids) != len(ratings):
+                raise DataContractError(
+                    f"row {row} has {len(item_ids)} item_ids and {len(ratings)} ratings; give one rating for each item"
+                )
+            rows.append(self._recommend(item_ids, ratings, k))
         return pd.DataFrame(rows, columns=["item_ids", "scores", "predicted_ratings"])
 
     def _recommend(self, item_ids: list[int], ratings: list[float], k: int) -> tuple[list[int], ...]:

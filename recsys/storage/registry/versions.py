@@ -22,6 +22,12 @@ PREVIOUS = "previous"
 # Set by an operator, for canary and shadow traffic.
 CHALLENGER = "challenger"
 
+_MODEL_TAGS = {"task": "recommendation", "domain": "anime", "formats": "parquet, npz, json, lightgbm text, onnx"}
+_MODEL_DESCRIPTION = (
+    "Recommends anime: candidate generators, then a ranker of LightGBM that orders lists and predicts ratings. "
+    f"The alias `{PRODUCTION}` names the version that serves, `{PREVIOUS}` the one before it; a gate moves them and a "
+    "ledger keeps every decision. Input: `item_ids` and `ratings`, two lists of equal length per user."
+)
 _ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 # The server numbers versions optimistically and gives up after three conflicts.
 _ATTEMPTS = 8
@@ -237,7 +243,7 @@ class Registry(RunTracking):
         self, source: str, model_id: str, run_id: str, tags: Mapping[str, str], description: str
     ) -> int:
         try:
-            self._client.create_registered_model(self.model_name)
+            self._client.create_registered_model(self.model_name, _MODEL_TAGS, _MODEL_DESCRIPTION)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recsys.exceptions import DataContractError
 from recsys.recommender import UserProfile
 from recsys.settings import Settings
 from recsys.storage.artifacts import ArtifactStore
@@ -34,6 +35,13 @@ def test_predict_is_recommend(tmp_path: Path) -> None:
     expected = tiny_recommender().recommend(UserProfile(np.array([20]), np.array([9], dtype=np.float32)))
     assert answers["item_ids"][0] == expected.item_ids.tolist()
     assert [len(found) for found in answers["scores"]] == [10, 10]
+
+
+def test_lists_of_different_lengths_are_refused_by_their_row(tmp_path: Path) -> None:
+    tiny_recommender().save(tmp_path / "model")
+    frame = pd.DataFrame({"item_ids": [[20], [20, 21]], "ratings": [[9], [9]]})
+    with pytest.raises(DataContractError, match="row 1 has 2 item_ids and 1 ratings"):
+        _load_pyfunc(str(tmp_path / "model")).predict(frame)
 
 
 @pytest.mark.local

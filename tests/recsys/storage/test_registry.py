@@ -41,7 +41,7 @@ def model(tmp_path: Path) -> Path:
     return directory
 
 
-def test_a_rerun_finds_the_same_run_and_the_same_version(registry: Registry, model: Path) -> None:
+def test_a_rerun_finds_the_same_run_and_the_same_version(registry: Registry, model: Path, mlflow_uri: str) -> None:
     first = registry.start_run("2026-01-12")
     assert registry.start_run("2026-01-12") == first
     assert registry.start_run("2026-01-19") != first
@@ -51,6 +51,9 @@ def test_a_rerun_finds_the_same_run_and_the_same_version(registry: Registry, mod
     found = registry.read_version(1)
     assert (found.run_id, found.run_key, found.digest) == (first, "2026-01-12", compute_directory_digest(model))
     assert found.tags["metric.ndcg_at_10"] == "0.123457"
+    described = MlflowClient(mlflow_uri).get_registered_model(registry.model_name)
+    assert "names the version that serves" in described.description
+    assert described.tags["task"] == "recommendation"
 
 
 def test_a_run_that_was_killed_days_ago_no_longer_runs(registry: Registry, mlflow_uri: str) -> None:
