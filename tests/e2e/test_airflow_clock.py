@@ -45,7 +45,7 @@ def test_from_an_empty_database_to_a_retraining_that_drift_asks_for(
             "nothing was ingested yet",
             "nothing was promoted yet",
             "ingest ratings first",
-            "no feedback is waiting",
+            "no new feedback",
         )
         log = client.read_log(dag_id, run["dag_run_id"], first, attempt=tasks[first]["try_number"])
         assert any(reason in line for line in log for reason in reasons), log
