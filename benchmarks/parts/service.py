@@ -20,7 +20,7 @@ from urllib.error import URLError
 
 from app.native_pools import VARIABLES, pin_native_pools
 
-READY_SECONDS = 120.0
+READY_SECONDS = 300.0
 DEAD = "postgresql://nobody@127.0.0.1:1/nothing"  # a database that is not there
 
 
