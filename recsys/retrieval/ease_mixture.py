@@ -14,6 +14,7 @@ from recsys.exceptions import NotFittedError
 from recsys.retrieval.base import State, find_nth_best, map_values, sparse_from_state, sparse_to_state
 from recsys.retrieval.content_prior import compute_resemblance, extend_weights
 from recsys.retrieval.item_item import (
+    CHUNK,
     EVIDENCE,
     Ease,
     FoldedSum,
@@ -25,8 +26,6 @@ from recsys.retrieval.item_item import (
 from recsys.retrieval.leave_one_out import Folded, find_places
 from recsys.types import Floats, Mask, Positions, RatingMatrix
 
-# Columns of the sparse form that are solved together: bounds the memory of a fit.
-CHUNK: Final = 256
 # A score counts in units of that of the title which would stand in this place.
 PLACE: Final = 10
 _PARTS: Final = ("short", "sparse")
@@ -77,16 +76,15 @@ class EaseMixture(Ease):
         """Solve the regression twice as a whole, and once for the largest weights of every title."""
         regression = build_regression(self, ratings, catalog)
         popularity = np.maximum(regression.n_ratings, 1) ** self.exponent
-        scales = popularity[None, :] / popularity[:, None]
-        scaled = regression.solve(self.regularisation, self.dropout) * scales
-        short = regression.solve(self.regularisation, self.short_dropout)
+        scaled = regression.solve(self.regularisation, self.dropout)
+        for start in range(0, len(scaled), CHUNK):
+            rows = slice(start, start + CHUNK)
+            scaled[rows] *= popularity[None, :] / popularity[rows, None]
         self.weights_ = regression.expand(keep_largest(scaled, self.n_kept))
-        self.parts_ = {
-            "short": regression.expand(keep_largest(short, self.short_kept)),
-            "sparse": regression.expand(
-                csr_matrix((self._solve_again(regression, scaled) * scales).astype(np.float32))
-            ),
-        }
+        sparse = regression.expand(self._solve_again(regression, scaled, popularity))
+        del scaled  # as large as all weights of the next form
+        short = keep_largest(regression.solve(self.regularisation, self.short_dropout), self.short_kept)
+        self.parts_ = {"short": regression.expand(short), "sparse": sparse}
         self._extend(regression, ratings, catalog)
         self._set_means(_compute_mean_evidence(ratings))
         return self
@@ -101,21 +99,27 @@ class EaseMixture(Ease):
         self.weights_ = extend_weights(self.weights_, *how)
         self.parts_ = {name: extend_weights(weights, *how) for name, weights in self.parts_.items()}
 
-    def _solve_again(self, regression: Regression, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Solve for each title the regression on those of the largest weights alone, `(n_frequent, n_frequent)`."""
+    def _solve_again(
+        self, regression: Regression, weights: npt.NDArray[np.float64], popularity: npt.NDArray[np.float64]
+    ) -> RatingMatrix:
+        """Solve for each title the regression on those of the largest weights alone, CSR `(n_frequent, n_frequent)`."""
         n_titles = len(weights)
+        if not n_titles:
+            return csr_matrix((0, 0), dtype=np.float32)
         n_kept = min(self.sparse_kept, n_titles)
         penalised = regression.penalise(self.sparse_regularisation, self.sparse_dropout)
-        chosen = np.argpartition(-np.abs(weights), n_kept - 1, axis=0)[:n_kept].T
-        solution = np.zeros_like(weights)
+        entries = []
         for start in range(0, n_titles, CHUNK):
-            rows = chosen[start : start + CHUNK]
-            columns = np.arange(start, start + len(rows))
+            columns = np.arange(start, min(start + CHUNK, n_titles))
+            rows = np.argpartition(-np.abs(weights[:, columns]), n_kept - 1, axis=0)[:n_kept].T
             values = regression.targets[rows, columns[:, None]]
-            solved = np.linalg.solve(penalised[rows[:, :, None], rows[:, None, :]], values[..., None])
-            solution[rows, columns[:, None]] = solved[..., 0]
-        np.fill_diagonal(solution, 0.0)
-        return solution
+            solved = np.linalg.solve(penalised[rows[:, :, None], rows[:, None, :]], values[..., None])[..., 0]
+            solved *= popularity[columns][:, None] / popularity[rows]
+            solved[rows == columns[:, None]] = 0.0
+            entries.append((solved.astype(np.float32).ravel(), rows.ravel(), np.repeat(columns, n_kept)))
+        values, rows, columns = (np.concatenate(part) for part in zip(*entries, strict=True))
+        held = values != 0
+        return csr_matrix((values[held], (rows[held], columns[held])), shape=(n_titles, n_titles))
 
     def _set_means(self, evidence: Floats) -> None:
         """Keep the mean history, and what it scores in the forms that are compared with it."""

@@ -6,8 +6,8 @@ from typing import ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse import coo_matrix, csr_matrix, diags
+from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.sparse import coo_matrix, csr_matrix, diags, hstack
 
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING
@@ -19,6 +19,8 @@ from recsys.types import Floats, Positions, RatingMatrix
 
 # Weight of a rating in the history: a disliked title is evidence of what a user watches too, but less.
 EVIDENCE = np.clip((np.arange(11) - 3) / 5, 0.1, 1.4).astype(np.float32)
+# Columns that are worked on together: bounds the memory of a fit.
+CHUNK: Final = 256
 LIKED = (np.arange(11) >= POSITIVE_RATING).astype(np.float32)
 
 
@@ -153,9 +155,10 @@ class Regression:
         Positions of the titles that take part, `(n_frequent,)`.
     n_ratings
         Their ratings, `(n_frequent,)`.
-    gram, related, targets
-        Products of the inputs, what franchises add to them, and products of inputs and outputs, franchises included;
-        `(n_frequent, n_frequent)` each.
+    gram, targets
+        Products of the inputs, and of inputs and outputs, franchises included; `(n_frequent, n_frequent)` each.
+    relatives, relation
+        Pairs of titles of one franchise, and what that adds to the products of the inputs.
     franchises
         Number of each title's franchise, of all titles of the catalog, `(n_items,)`.
     """
@@ -163,23 +166,28 @@ class Regression:
     frequent: Positions
     n_ratings: Positions
     gram: npt.NDArray[np.float64]
-    related: npt.NDArray[np.float64]
     targets: npt.NDArray[np.float64]
+    relatives: tuple[Positions, Positions]
+    relation: float
     franchises: npt.NDArray[np.int64]
 
     def penalise(self, regularisation: float, dropout: float) -> npt.NDArray[np.float64]:
         """Return the matrix of the normal equations, `(n_frequent, n_frequent)`."""
-        penalised = self.gram + self.related
+        penalised = self.gram.copy()
+        penalised[self.relatives] += self.relation
         penalised[np.diag_indices_from(penalised)] += regularisation + dropout / (1 - dropout) * np.diag(self.gram)
         return penalised
 
     def solve(self, regularisation: float, dropout: float) -> npt.NDArray[np.float64]:
-        """Compute all weights, `(n_frequent, n_frequent)`, zero on the diagonal: no title may explain itself."""
-        penalised = self.penalise(regularisation, dropout)
-        inverse = cho_solve(cho_factor(penalised, overwrite_a=True), np.eye(len(penalised)), overwrite_b=True)
+        """Compute all weights, `(n_frequent, n_frequent)`, zero on the diagonal: no title may explain itself.
+
+        Besides the result one matrix of that size is taken.
+        """
+        inverse = invert(self.penalise(regularisation, dropout))
         solution = inverse @ self.targets
         # The Lagrange multipliers of that constraint.
-        solution -= inverse * (np.diag(solution) / np.diag(inverse))
+        inverse *= np.diag(solution) / np.diag(inverse)
+        solution -= inverse
         np.fill_diagonal(solution, 0.0)
         return np.asarray(solution, dtype=np.float64)
 
@@ -190,6 +198,29 @@ class Regression:
         return csr_matrix((entries.data, places), shape=(len(self.franchises), len(self.franchises)))
 
 
+def invert(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Invert a symmetric positive definite matrix in its own memory, by Cholesky's method.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If it is not positive definite.
+    """
+    if not len(matrix):
+        return matrix
+    # LAPACK reads columns: of a symmetric matrix they are the rows, so that nothing is copied.
+    factor, info = dpotrf(matrix.T, lower=1, overwrite_a=1)
+    inverse, info = dpotri(factor, lower=1, overwrite_c=1) if not info else (factor, info)
+    if info:
+        raise np.linalg.LinAlgError("the matrix is not positive definite")
+    for start in range(0, len(inverse), CHUNK):  # one half of it is set
+        rows = slice(start, start + CHUNK)
+        square = np.tril(inverse[rows, rows])
+        inverse[rows, rows] = square + np.tril(square, -1).T
+        inverse[rows, rows.stop :] = inverse[rows.stop :, rows].T
+    return np.asarray(inverse)
+
+
 def build_regression(model: Ease, ratings: RatingMatrix, catalog: Catalog) -> Regression:
     """Build the regression that a model's titles, user weights and franchises make."""
     n_ratings = np.bincount(ratings.indices, minlength=ratings.shape[1])
@@ -198,10 +229,13 @@ def build_regression(model: Ease, ratings: RatingMatrix, catalog: Catalog) -> Re
     outputs = map_values(ratings, LIKED)[:, frequent]
     weighted = (diags(compute_user_weights(ratings, model.discount)) @ inputs).T
     franchises = compute_franchises(catalog, ratings).numbers
-    related = model.franchise_weight * (franchises[frequent][:, None] == franchises[frequent][None, :])
+    shape = (len(frequent), int(franchises.max(initial=0)) + 1)
+    members = csr_matrix((np.ones(len(frequent)), (np.arange(len(frequent)), franchises[frequent])), shape=shape)
+    relatives = (members @ members.T).nonzero()
     gram = (weighted @ inputs).toarray().astype(np.float64)
-    targets = (weighted @ outputs).toarray() + related
-    return Regression(frequent, n_ratings[frequent], gram, related, targets, franchises)
+    targets = (weighted @ outputs).toarray().astype(np.float64)
+    targets[relatives] += model.franchise_weight
+    return Regression(frequent, n_ratings[frequent], gram, targets, relatives, model.franchise_weight, franchises)
 
 
 def compute_user_weights(ratings: RatingMatrix, discount: float) -> Floats:
@@ -248,11 +282,15 @@ class ItemKnn(ItemItem):
 
 def keep_largest(weights: npt.NDArray[np.float64], n_kept: int) -> RatingMatrix:
     """Set all but the n weights of largest magnitude of each column to zero."""
-    if n_kept < len(weights):
-        sizes = np.abs(weights)
+    if n_kept >= len(weights):
+        return csr_matrix(weights.astype(np.float32))
+    parts = []
+    for start in range(0, weights.shape[1], CHUNK):
+        columns = weights[:, start : start + CHUNK]
+        sizes = np.abs(columns)
         threshold = np.partition(sizes, len(weights) - n_kept, axis=0)[len(weights) - n_kept]
-        weights = np.where(sizes >= threshold, weights, 0.0)
-    return csr_matrix(weights.astype(np.float32))
+        parts.append(csr_matrix(np.where(sizes >= threshold, columns, 0.0).astype(np.float32)))
+    return hstack(parts, format="csr")
 
 
 def keep_largest_by_column(

@@ -1,0 +1,48 @@
+"""The closed form of EASE, solved in the memory of its matrices."""
+
+import numpy as np
+import pytest
+
+from recsys.retrieval.item_item import CHUNK, Ease, build_regression, invert, keep_largest
+from tests.factories import tiny_world
+
+
+@pytest.mark.parametrize("n", [1, 7, CHUNK, 2 * CHUNK + 3])
+def test_a_matrix_is_inverted_in_its_own_memory(n: int) -> None:
+    factors = np.random.default_rng(n).normal(size=(n, n + 5))
+    matrix = factors @ factors.T + np.eye(n)
+    expected, inverse = np.linalg.inv(matrix), invert(matrix)
+    assert np.shares_memory(inverse, matrix)
+    np.testing.assert_allclose(inverse, expected, rtol=1e-7, atol=1e-10)
+    assert np.array_equal(inverse, inverse.T)
+
+
+def test_what_is_not_positive_definite_is_refused() -> None:
+    with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
+        invert(-np.eye(3))
+
+
+def test_weights_are_those_of_the_formula() -> None:
+    catalog, interactions = tiny_world()
+    model = Ease(franchise_weight=3.0)
+    regression = build_regression(model, interactions.to_matrix(catalog), catalog)
+    found = regression.solve(model.regularisation, model.dropout)
+    franchises = regression.franchises[regression.frequent]
+    penalised = regression.gram + 3.0 * (franchises[:, None] == franchises[None, :])
+    penalised += np.diag(model.regularisation + model.dropout / (1 - model.dropout) * np.diag(regression.gram))
+    assert np.allclose(penalised, regression.penalise(model.regularisation, model.dropout))
+    inverse = np.linalg.inv(penalised)
+    expected = inverse @ regression.targets
+    expected -= inverse * (np.diag(expected) / np.diag(inverse))
+    np.fill_diagonal(expected, 0.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_the_largest_weights_of_a_column_are_kept_across_parts() -> None:
+    weights = np.random.default_rng(0).normal(size=(40, CHUNK + 9))
+    kept = keep_largest(weights, 5).toarray()
+    assert ((kept != 0).sum(axis=0) == 5).all()
+    for column in range(weights.shape[1]):
+        best = np.sort(np.argsort(-np.abs(weights[:, column]))[:5])
+        assert np.flatnonzero(kept[:, column]).tolist() == best.tolist()
+    assert np.array_equal(kept[kept != 0], weights[kept != 0].astype(np.float32))
