@@ -108,7 +108,7 @@ def create_app(settings: Settings, *, source: ModelSource | None = None, watch_s
     guarded: dict[str, list[APIRouter]] = {
         "recommend": [operations.router, recommendations.router, items.router, imports.router],
         "write": [users.router],
-        "admin": [operations.admin_router],
+        "metrics": [operations.metrics_router],
     }
     for scope, routers in guarded.items():
         for router in routers:

@@ -10,7 +10,7 @@ from app.service import ModelDep, ServiceDep
 
 public_router = APIRouter(prefix="/health", tags=["operations"])
 router = APIRouter(tags=["operations"], route_class=GuardedRoute)
-admin_router = APIRouter(tags=["operations"], route_class=GuardedRoute)
+metrics_router = APIRouter(tags=["operations"], route_class=GuardedRoute)
 
 
 @public_router.get("/live", operation_id="read_liveness")
@@ -38,7 +38,7 @@ async def get_model_info(model: ModelDep) -> ModelInfo:
     )
 
 
-@admin_router.get(
+@metrics_router.get(
     "/metrics",
     operation_id="read_metrics",
     response_class=Response,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from recsys.exceptions import ConfigurationError
 from recsys.storage.tables import api_keys
 
-SCOPES = ("recommend", "write", "admin")
+SCOPES = ("recommend", "write", "metrics", "admin")
 _PREFIX = "otaku_"
 
 

@@ -21,7 +21,14 @@ from tests.app.harness import FolderSource, RedisServer, TestClient, open_client
 
 HASHED = hashlib.sha256(b"hashed-key").hexdigest()
 # Limits are by the day wherever they are used up: their windows begin on the clock, and a minute may end meanwhile.
-KEYS = ("reader:recommend", "writer:write", "both:recommend+write:2/day", "boss", f"sha256={HASHED}:recommend")
+KEYS = (
+    "reader:recommend",
+    "writer:write",
+    "both:recommend+write:2/day",
+    "boss",
+    "scraper:metrics",
+    f"sha256={HASHED}:recommend",
+)
 
 
 def with_keys(settings: Settings, *keys: str, **values: Any) -> Settings:
@@ -44,7 +51,7 @@ def test_a_key_opens_what_its_scopes_say(offline_settings: Settings, source: Fol
                 ask(client, "POST", "/feedback", key),
                 ask(client, "GET", "/metrics", key),
             ]
-            for key in ("reader", "writer", "boss", "hashed-key", HASHED, "stranger")
+            for key in ("reader", "writer", "boss", "scraper", "hashed-key", HASHED, "stranger")
         }
 
     # 503: past the guard, and there is no database here.
@@ -52,6 +59,7 @@ def test_a_key_opens_what_its_scopes_say(offline_settings: Settings, source: Fol
         "reader": [200, 403, 403],
         "writer": [403, 503, 403],
         "boss": [200, 503, 200],
+        "scraper": [403, 403, 200],
         "hashed-key": [200, 403, 403],
         HASHED: [401, 401, 401],
         "stranger": [401, 401, 401],
@@ -139,7 +147,10 @@ def test_a_service_whose_keys_stand_in_a_database_that_is_away_stays_shut(
 def test_a_key_needs_scopes_that_exist(database_url: str) -> None:
     engine = create_database_engine(database_url)
     for scopes in ([], ["everything"]):
-        with pytest.raises(ConfigurationError, match="use recommend, write, admin"), engine.begin() as connection:
+        with (
+            pytest.raises(ConfigurationError, match="use recommend, write, metrics, admin"),
+            engine.begin() as connection,
+        ):
             create_api_key(connection, "a test", scopes)
     engine.dispose()
 
