@@ -29,7 +29,7 @@ def _open() -> Iterator["Connection"]:
 @app.command("create")
 def create_key(
     name: Name,
-    scope: Annotated[list[str] | None, typer.Option(help="recommend, write, metrics or admin; can be repeated.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="recommend, write, metrics, admin; can be repeated.")] = None,
     limit: Annotated[str | None, typer.Option(help="Rate limit, such as 600/minute.")] = None,
 ) -> None:
     """Create a key and print it once; only its digest is stored."""
