@@ -4,6 +4,7 @@
 
 MODEL is the folder of a stored version; without it a small one is trained on an invented world. One service with one
 worker thread is asked in turn by one client for lists of new users with 50 ratings, all of whom are different.
+Single calls also predict the ratings of watched titles, which a batch leaves out unless it is asked for them.
 
 Exits with 1 if a batch makes fewer than four times the lists of single calls.
 """
