@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import APIRouter, FastAPI, Security
 from fastapi.concurrency import run_in_threadpool
@@ -22,7 +23,7 @@ from app.guard.keys import ApiKeys, require_scopes
 from app.guard.limits import Quota, RateLimiter, parse_rate_limit
 from app.guard.middleware import AllowedHosts, RequestContext, RequestLimits
 from app.guard.workers import Workers
-from app.metrics import ServiceMetrics
+from app.metrics import PipelineMetrics, ServiceMetrics
 from app.models.authority import Champion, ModelSource
 from app.models.challenger import Challenger
 from app.models.learned_users import LearnedUsers
@@ -33,6 +34,7 @@ from app.pages.install import UPLOAD_PATHS, install_pages
 from app.pages.problem_pages import render_for_middleware
 from app.service import Service
 from app.stores.database import N_THREADS, Database
+from app.stores.pipeline import PipelineReader
 from app.stores.response_cache import MemoryCache, RedisCache, ResponseCache
 from app.stores.user_history import read_ratings
 from recsys.connections import open_registry
@@ -148,20 +150,32 @@ def _build_service(settings: Settings, source: ModelSource, *, with_ledger: bool
         learned=learned,
         database=Database(engine, settings.database_seconds),
         cache=cache,
-        workers=Workers(settings.work_threads, settings.max_waiting, settings.wait_seconds),
+        workers=Workers(
+            settings.work_threads,
+            settings.max_waiting,
+            settings.wait_seconds,
+            on_rejected=partial(metrics.count_rejection, "work"),
+        ),
         # A lane of its own: lists with reasons take several times as long, and must not stand before all others.
         explainers=Workers(
-            EXPLAIN_THREADS, max(2, settings.max_waiting // EXPLAIN_SHARE), settings.wait_seconds, name="explain"
+            EXPLAIN_THREADS,
+            max(2, settings.max_waiting // EXPLAIN_SHARE),
+            settings.wait_seconds,
+            name="explain",
+            on_rejected=partial(metrics.count_rejection, "explain"),
         ),
         metrics=metrics,
         api_keys=ApiKeys(settings),
         limiter=limiter,
         rate_limit=_parse(settings.rate_limit),
-        feedback_quota=Quota(limiter, _parse(settings.feedback_limit), "events"),
-        registration_quota=Quota(limiter, _parse(settings.registration_limit), "registrations"),
+        feedback_quota=Quota(limiter, _parse(settings.feedback_limit), "events", metrics.count_limited),
+        registration_quota=Quota(limiter, _parse(settings.registration_limit), "registrations", metrics.count_limited),
+        pipeline=PipelineReader(PipelineMetrics(metrics.registry), name),
         shows_adult=settings.adult,
     )
     metrics.watch_degraded(lambda: bool(service.problems))
+    for queue, workers in (("work", service.workers), ("explain", service.explainers)):
+        metrics.watch_queue(queue, partial(getattr, workers, "n_waiting"), workers.max_waiting)
     return service
 
 

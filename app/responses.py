@@ -18,6 +18,7 @@ from app.stores.response_cache import build_key
 from app.stores.user_history import History, read_histories, read_history
 from recsys.exceptions import UnknownTitleError
 from recsys.recommender.model import BATCH_LISTS
+from recsys.tracing import start_span
 from recsys.types import Ids
 
 _NO_ID: Final = b'"request_id":""}'
@@ -53,7 +54,8 @@ async def build_response(
         query = query.model_copy(update={"adult": service.shows_adult})
     user_id = query.user_input if isinstance(query.user_input, int) else None
     model = service.challenger.choose(production, user_id)
-    stored = await read_history(service.database, user_id) if user_id is not None else None
+    with start_span("read history"):
+        stored = await read_history(service.database, user_id) if user_id is not None else None
     seen = "" if shows_history else "without history"
     key = build_key(
         model.name, str(model.version), model.run_id, stored.digest if stored else "", _canonical_json(query), seen
@@ -62,13 +64,15 @@ async def build_response(
     service.metrics.count_cache("miss" if cached is None else "hit")
     if cached is None:
         lane = service.explainers if query.explain else service.workers
-        response = await lane.run(lambda: _compute(service, production, model, query, stored, shows_history))
+        with start_span("compute recommendations", otaku_model_version=model.version, otaku_algorithm=query.algorithm):
+            response = await lane.run(lambda: _compute(service, production, model, query, stored, shows_history))
         kind, body = response.kind.encode(), response.model_dump_json().encode()
         await service.cache.put(key, kind + b"\n" + body, str(user_id) if stored is not None else "")
         if model is production:
             _shadow(request_id, service, query, stored, response)
     else:
         kind, _, body = cached.partition(b"\n")
+    service.metrics.count_recommendation(kind.decode(), query.algorithm)
     service.metrics.count_response(model.version, "production" if model is production else "challenger")
     return SerializedResponse(model, kind.decode(), body)
 
@@ -107,6 +111,8 @@ async def build_batch(
             together = _Together(model, shows_history, batch.watched)
             outcomes = await _build_together(service, together, [queries[place] for place in part], request_id)
             found |= zip(part, outcomes, strict=True)
+            for place in part:
+                service.metrics.count_recommendation("batch", queries[place].algorithm)
             service.metrics.count_response(
                 model.version, "production" if model is production else "challenger", len(part)
             )

@@ -6,9 +6,13 @@ from ipaddress import ip_network
 import uvicorn
 
 from app.guard.connections import bound_connections
-from app.logs import configure_logs
 from app.main import MAX_UPLOAD_BYTES, create_app
+from recsys.connections import open_engine
+from recsys.exceptions import NothingIngestedError, ServiceUnavailableError
+from recsys.logs import configure_logs
 from recsys.settings import Settings, find_unknown_variables
+from recsys.storage.schema_state import require_schema
+from recsys.tracing import configure_tracing
 
 logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 10
@@ -22,10 +26,13 @@ def serve(settings: Settings) -> None:
     Raises
     ------
     ConfigurationError
-        If the settings name no database or no registry, or would open the service without keys to other machines.
+        If the settings name no database or no registry, or would open the service without keys to other machines, or
+        if the tables of the database are too old, or too new, for this code.
     """
     settings.check_access()
     configure_logs(settings.log_level, settings.log_format)
+    configure_tracing("otaku-service")
+    _check_schema(settings)
     for name, meant in find_unknown_variables().items():
         logger.warning("unknown variable %s%s", name, f"; did you mean {meant}?" if meant else "")
     uvicorn.run(
@@ -47,3 +54,12 @@ def serve(settings: Settings) -> None:
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
+
+
+def _check_schema(settings: Settings) -> None:
+    """Refuse tables that this code cannot read; a database that is away may come back, and one may be filled later."""
+    try:
+        with open_engine(settings) as engine:
+            require_schema(engine)
+    except (NothingIngestedError, ServiceUnavailableError) as error:
+        logger.warning("%s", error)

@@ -16,6 +16,7 @@ from app.models.learned_users import LearnedUsers
 from app.models.production import ProductionModel
 from app.models.serving import ServingModel
 from app.stores.database import Database
+from app.stores.pipeline import PipelineReader
 from app.stores.response_cache import ResponseCache
 
 
@@ -43,6 +44,7 @@ class Service:
     rate_limit: RateLimitItem | None
     feedback_quota: Quota
     registration_quota: Quota
+    pipeline: PipelineReader
     shows_adult: bool = False
 
     @property

@@ -16,7 +16,8 @@ from sqlalchemy import Engine, text
 from otaku.platform import postgres
 from otaku.platform.local import LocalPlatform
 from recsys.settings import Settings
-from recsys.storage.database import create_database_engine, migrate
+from recsys.storage.database import create_database_engine
+from recsys.storage.migration import migrate
 from recsys.storage.users import read_user
 
 HEAVY, LIGHT, N_ITEMS, N_READS = 1, 2, 2_000, 50

@@ -40,7 +40,8 @@ from recsys.columns import Columns, ItemColumns
 from recsys.ranking.forest import Forest
 from recsys.recommender import Recommender, UserProfile
 from recsys.settings import Settings
-from recsys.storage.database import create_database_engine, migrate, upsert_rows
+from recsys.storage.database import create_database_engine, upsert_rows
+from recsys.storage.migration import migrate
 from recsys.storage.tables import items as items_table
 from recsys.storage.tables import ratings as ratings_table
 from recsys.storage.tables import users as users_table

@@ -5,6 +5,7 @@ needs none of the packages of the platform. Services come from the environment; 
 server, from the Airflow connections `otaku_db` and `otaku_s3`.
 """
 
+import hashlib
 import importlib
 import json
 import logging
@@ -13,7 +14,7 @@ import subprocess
 import tempfile
 from typing import Any
 
-from airflow.sdk import Connection
+from airflow.sdk import Connection, get_current_context
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -36,9 +37,17 @@ def run_job(module: str, *arguments: object) -> Any:
         Nothing to work on yet: nothing was ingested, or nothing promoted.
     """
     os.environ.update(read_connections())
+    os.environ["TRACEPARENT"] = find_traceparent()
     words = [str(argument) for argument in arguments]
     python = os.environ.get(TASK_PYTHON)
     return _run_subprocess(python, module, words) if python else _run_in_process(module, words)
+
+
+def find_traceparent() -> str:
+    """Find the trace of the DAG run: the one that asked for it, or one that all its tasks derive from its id."""
+    run = get_current_context()["dag_run"]
+    digest = hashlib.sha256(f"{run.dag_id} {run.run_id}".encode()).hexdigest()
+    return str((run.conf or {}).get("traceparent") or f"00-{digest[:32]}-{digest[32:48]}-01")
 
 
 def read_connections() -> dict[str, str]:

@@ -7,6 +7,7 @@ import typer
 
 from otaku.commands import (
     approvals,
+    backup,
     demo,
     doctor,
     drift,
@@ -15,6 +16,7 @@ from otaku.commands import (
     import_list,
     ingest,
     keys,
+    migrate,
     platform,
     retrain,
     sample,
@@ -65,6 +67,9 @@ app.command(rich_help_panel=_SERVICE)(history.ledger)
 app.add_typer(approvals.app, name="models", rich_help_panel=_SERVICE)
 app.command(rich_help_panel=_SERVICE)(serve.serve)
 app.add_typer(keys.app, name="keys", rich_help_panel=_SERVICE)
+app.add_typer(migrate.app, name="migrate", rich_help_panel=_PLATFORM)
+app.command(rich_help_panel=_PLATFORM)(backup.backup)
+app.command(rich_help_panel=_PLATFORM)(backup.restore)
 
 
 def main() -> None:

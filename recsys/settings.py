@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(None, validation_alias=AliasChoices("MLFLOW_TRACKING_URI"))
     mlflow_tracking_username: str | None = Field(None, validation_alias=AliasChoices("MLFLOW_TRACKING_USERNAME"))
     mlflow_tracking_password: SecretStr | None = Field(None, validation_alias=AliasChoices("MLFLOW_TRACKING_PASSWORD"))
+    mlflow_database_url: SecretStr | None = None
     airflow_url: HttpUrl | None = None
     airflow_user: str = "admin"
     airflow_password: SecretStr | None = None
@@ -102,7 +103,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
 
-    @field_validator("database_url")
+    @field_validator("database_url", "mlflow_database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         schemes = ("postgresql://", "postgresql+psycopg2://")

@@ -20,8 +20,8 @@ from recsys.progress import OnProgress, ignore_progress, track_stage
 from recsys.ranking.params import Preset, get_preset
 from recsys.retrieval.standalone import select_standalone
 from recsys.settings import Settings, load_settings
-from recsys.storage.database import migrate
-from recsys.storage.schema_state import require_newest_schema
+from recsys.storage.migration import migrate
+from recsys.storage.schema_state import require_schema
 from retrain_model import steps
 from retrain_model.attempts import find_verdict
 from retrain_model.context import Answer, RetrainContext
@@ -148,7 +148,7 @@ def open_context(
     select_standalone(settings.algorithms)
     registry, store = open_registry(settings), open_store(settings)
     with open_engine(settings) as engine:
-        (require_newest_schema if dry_run else migrate)(engine)
+        (require_schema if dry_run else migrate)(engine)
         store.ensure_bucket()
         yield RetrainContext(
             as_of=as_of,

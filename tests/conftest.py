@@ -165,7 +165,8 @@ def _create_experiment(uri: str, settings: Settings) -> None:
 def _migrated_template(server_url: str) -> str | None:
     """Create the database with all tables that the others are copied from; None before there are migrations."""
     try:
-        from recsys.storage.database import create_database_engine, migrate
+        from recsys.storage.database import create_database_engine
+        from recsys.storage.migration import migrate
     except ImportError:
         return None
     name = "template_migrated"

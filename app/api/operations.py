@@ -1,6 +1,7 @@
 """Health, the served model version, metrics."""
 
 from fastapi import APIRouter, Response
+from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.api.openapi import document_problems
@@ -44,6 +45,7 @@ async def get_model_info(model: ModelDep) -> ModelInfo:
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}}, **document_problems(401, 403, 429)},
 )
-def get_metrics(service: ServiceDep) -> Response:
-    """Metrics in the text format of Prometheus."""
-    return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+async def get_metrics(service: ServiceDep) -> Response:
+    """Metrics in the text format of Prometheus: of this process, and of jobs and data from the database."""
+    await service.pipeline.refresh(service.database)
+    return Response(await run_in_threadpool(service.metrics.render), media_type=CONTENT_TYPE_LATEST)

@@ -163,6 +163,7 @@ async def _count(request: Request, client: Client | None, cost: int) -> None:
     status = await service.limiter.count(limit, name, cost)
     request.state.headers = status.headers
     if not status.allowed:
+        service.metrics.count_limited("requests")
         raise ProblemError(429, "too-many-requests", f"no more than {limit} for one client")
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,11 +109,14 @@ class Quota:
     ----------
     things
         What is counted, in the plural; part of the message.
+    on_refused
+        Called with `things` for each request beyond the limit.
     """
 
     limiter: RateLimiter
     limit: RateLimitItem | None
     things: str
+    on_refused: Callable[[str], None] = lambda _things: None
 
     async def take(self, owner: str, cost: int = 1) -> None:
         """Count things of an owner.
@@ -126,6 +130,7 @@ class Quota:
             return
         status = await self.limiter.count(self.limit, f"{self.things} of {owner}", cost)
         if not status.allowed:
+            self.on_refused(self.things)
             detail = f"no more than {self.limit} {self.things} for {owner}"
             raise ProblemError(429, "too-many-requests", detail, headers=status.headers)
 

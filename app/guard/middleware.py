@@ -6,16 +6,19 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any
 
+from opentelemetry.trace import INVALID_SPAN, Span
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.logs import REQUEST_FIELDS
 from app.metrics import ServiceMetrics
 from app.schemas.problems import build_problem
+from recsys.logs import REQUEST_FIELDS, log_context
+from recsys.tracing import read_parent, start_span
 
 logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1 << 20
@@ -69,19 +72,22 @@ class RequestContext:
                 _complete_headers(MutableHeaders(scope=message), state)
             await send(message)
 
-        try:
-            await self._app(scope, receive, send_with_id)
-        except ClientDisconnectedError:
-            status = 499
-        finally:
-            self._note(scope, status, time.perf_counter() - started)
+        with self._metrics.track_request(), log_context(request_id=request_id), _start_span(scope) as span:
+            try:
+                await self._app(scope, receive, send_with_id)
+            except ClientDisconnectedError:
+                status = 499
+            finally:
+                self._note(scope, status, time.perf_counter() - started, span)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float, span: Span) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         state = scope["state"]
         kind, milliseconds = state.get("kind", ""), round(seconds * 1000, 1)
         self._metrics.count_request(route, method, status, kind, seconds)
+        span.update_name(f"{method} {route}")
+        span.set_attributes({"http.route": route, "http.request.method": method, "http.response.status_code": status})
         fields = (state["request_id"], method, route, status, milliseconds)
         logger.info("%s %s %s %d %.1f ms", *fields, extra=dict(zip(REQUEST_FIELDS, (*fields, kind), strict=True)))
 
@@ -189,6 +195,16 @@ class AllowedHosts:
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def _start_span(scope: Scope) -> AbstractContextManager[Span]:
+    """Trace a request, as part of the client's trace where its headers name one; health is asked too often."""
+    if scope["path"].startswith("/health/") or scope["path"] == "/metrics":
+        return nullcontext(INVALID_SPAN)
+    headers = Headers(scope=scope)
+    carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
+    identified = {"otaku_request_id": scope["state"]["request_id"]}
+    return start_span(scope["method"], parent=read_parent(carrier), is_server=True, **identified)
 
 
 def _complete_headers(headers: MutableHeaders, state: dict[str, Any]) -> None:

@@ -33,14 +33,23 @@ class Workers:
         Longest time in the queue.
     name
         Of the threads.
+    on_rejected
+        Called for each request that is turned away.
     """
 
     def __init__(
-        self, n_threads: int | None = None, max_waiting: int = 64, wait_seconds: float = 2.0, *, name: str = "work"
+        self,
+        n_threads: int | None = None,
+        max_waiting: int = 64,
+        wait_seconds: float = 2.0,
+        *,
+        name: str = "work",
+        on_rejected: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
+        self._on_rejected = on_rejected
         self._n_threads = n_threads or min(count_cpus(), _MOST_THREADS)
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._wait_seconds = wait_seconds
         self._waiting = 0
         self._threads: ThreadPoolExecutor | None = None
@@ -56,6 +65,11 @@ class Workers:
             self._threads.shutdown(cancel_futures=True)
         self._threads = None
 
+    @property
+    def n_waiting(self) -> int:
+        """Requests that wait or run."""
+        return self._waiting
+
     async def run(self, work: Callable[[], T]) -> T:
         """Run a function in one of the threads.
 
@@ -64,7 +78,8 @@ class Workers:
         OverloadedError
             If the queue is full, or the wait is too long.
         """
-        if self._threads is None or self._waiting >= self._max_waiting:
+        if self._threads is None or self._waiting >= self.max_waiting:
+            self._on_rejected()
             raise OverloadedError("too many requests are waiting")
         self._waiting += 1
         try:
@@ -73,6 +88,7 @@ class Workers:
             await asyncio.wait({future}, timeout=self._wait_seconds)
             # Only work that has not started can be cancelled.
             if not future.done() and job.cancel():
+                self._on_rejected()
                 raise OverloadedError("the request waited too long")
             return await future
         finally:

@@ -50,7 +50,7 @@ def drift(
     from otaku.console import running_settings, show_progress
     from recsys.connections import open_engine, open_registry, open_store
     from recsys.progress import track_stage
-    from recsys.storage.schema_state import require_newest_schema
+    from recsys.storage.schema_state import require_schema
     from retrain_model.drift.job import monitor_drift
 
     rules = build_rules(window_days, rest_days, psi, unknown_share, age_days)
@@ -61,7 +61,7 @@ def drift(
         show_progress() as on_progress,
         track_stage(on_progress, f"drift of {day:%Y-%m-%d}"),
     ):
-        require_newest_schema(engine)
+        require_schema(engine)
         row = monitor_drift(engine, store, registry, day.date(), rules, dry_run=True)
     if as_json:
         typer.echo(json.dumps(row.to_dict(), indent=2))

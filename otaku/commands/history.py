@@ -22,10 +22,10 @@ MAX_TEXT: Final = 100
 def _connect() -> Iterator["Connection"]:
     from otaku.console import running_settings
     from recsys.connections import open_engine
-    from recsys.storage.schema_state import require_newest_schema
+    from recsys.storage.schema_state import require_schema
 
     with open_engine(running_settings()) as engine:
-        require_newest_schema(engine)
+        require_schema(engine)
         with engine.connect() as connection:
             yield connection
 

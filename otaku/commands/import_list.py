@@ -65,7 +65,8 @@ def _import(
     from recsys.data.lists.formats import parse_watch_list
     from recsys.data.lists.matching import match_watch_list
     from recsys.data.titles import TitleIndex
-    from recsys.storage.database import migrate, read_catalog
+    from recsys.storage.database import read_catalog
+    from recsys.storage.migration import migrate
     from recsys.storage.watch_statuses import store_list
 
     read = parse_watch_list(content, score_format=scores)

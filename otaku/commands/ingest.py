@@ -83,8 +83,8 @@ def ingest(
     from otaku.outlook import choose_first_day, describe_next
     from otaku.platform import airflow
     from recsys.connections import open_engine, open_store
-    from recsys.storage.database import migrate
     from recsys.storage.ingestion import ingest_directory
+    from recsys.storage.migration import migrate
 
     settings, now = running_settings(), datetime.now(UTC)
     store = open_store(settings)

@@ -67,8 +67,8 @@ class DemoReport:
 
 def ingest(settings: Settings, directory: Path, demo: DemoReport, output: Output, on_progress: OnProgress) -> None:
     """Load the files, with the default share of users held back."""
-    from recsys.storage.database import migrate
     from recsys.storage.ingestion import ingest_directory
+    from recsys.storage.migration import migrate
 
     store = open_store(settings)
     store.ensure_bucket()

@@ -140,11 +140,11 @@ def check_ledger(settings: Settings) -> Check:
     """
     from recsys.connections import open_engine, open_registry
     from recsys.storage.consistency import find_inconsistencies
-    from recsys.storage.schema_state import require_newest_schema
+    from recsys.storage.schema_state import require_schema
 
     try:
         with open_engine(settings) as engine:
-            require_newest_schema(engine)
+            require_schema(engine)
             differences = find_inconsistencies(engine, open_registry(settings))
     except NothingIngestedError:
         return Check(LEDGER, True, "nothing was decided yet")

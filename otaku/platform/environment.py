@@ -16,6 +16,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
     named: Mapping[str, str | None] = {
         "OTAKU_HOME": str(settings.home),
         "OTAKU_DATABASE_URL": _reveal(settings.database_url),
+        "OTAKU_MLFLOW_DATABASE_URL": _reveal(settings.mlflow_database_url),
         "OTAKU_S3_ENDPOINT_URL": endpoint,
         "OTAKU_S3_BUCKET": settings.s3_bucket,
         "OTAKU_MODEL_NAME": settings.model_name,

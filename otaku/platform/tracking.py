@@ -23,13 +23,21 @@ DATABASE = "mlflow"
 
 def _describe(site: Site, port: int) -> Service:
     given = site.settings.database_url
-    database_url = given.get_secret_value() if given else ""
-    if database_url.startswith(f"postgresql://{postgres.USER}:{site.credentials.database_password}@"):
-        # On our own server MLflow gets a database of its own; on an outside one we may not create any.
-        server, database_url = database_url, postgres.sibling_database(database_url, DATABASE)
+    server = given.get_secret_value() if given else ""
+    database_url = find_backend_url(server, site.credentials)
+    if database_url != server:
         postgres.create_database(server, DATABASE)
     settings = site.settings.model_copy(update=_fill(site, port))
     return service(database_url, site.settings.s3_bucket, port, settings_environment(settings))
+
+
+def find_backend_url(database_url: str, credentials: Credentials) -> str:
+    """Find the database of the embedded MLflow.
+
+    On our own server MLflow gets a database of its own; on an outside one we may not create any.
+    """
+    own = database_url.startswith(f"postgresql://{postgres.USER}:{credentials.database_password}@")
+    return postgres.sibling_database(database_url, DATABASE) if own else database_url
 
 
 def _fill(site: Site, port: int) -> dict[str, object]:

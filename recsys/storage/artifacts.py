@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError, ResponseStreamingError
 
@@ -22,16 +23,19 @@ from recsys.exceptions import ArtifactError, ServiceUnavailableError
 
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
+# One request takes at most 5 GB.
+_PARTS = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 28, max_concurrency=2)
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object as the store lists it: bytes, and when it was written last."""
+    """An object as the store lists it: bytes, when it was written last, and the store's own mark of its content."""
 
     key: str
     size: int
     written_at: datetime
+    etag: str = ""
 
 
 class ArtifactStore:
@@ -119,6 +123,26 @@ class ArtifactStore:
             content: bytes = self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         return content
 
+    def upload_file(self, key: str, path: Path) -> None:
+        """Write a file of any size, in parts where it is large."""
+        with _translate_errors(self.uri(key)):
+            self._client.upload_file(str(path), self.bucket, key, Config=_PARTS)
+
+    def download_file(self, key: str, path: Path) -> tuple[str, int]:
+        """Fetch one object into a file and return the SHA-256 and the size of what came."""
+        hasher = hashlib.sha256()
+        with path.open("wb") as handle, _translate_errors(self.uri(key)):
+            body = self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
+            for chunk in body.iter_chunks(_CHUNK_BYTES):
+                hasher.update(chunk)
+                handle.write(chunk)
+            return hasher.hexdigest(), handle.tell()
+
+    def delete_object(self, key: str) -> None:
+        """Delete one object; one that is missing is no error."""
+        with _translate_errors(self.uri(key)):
+            self._client.delete_object(Bucket=self.bucket, Key=key)
+
     def exists(self, key: str) -> bool:
         """Tell whether an object exists under this key."""
         with _translate_errors(self.uri(key)):
@@ -135,7 +159,10 @@ class ArtifactStore:
         with _translate_errors(self.uri(prefix)):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
             entries = [entry for page in pages for entry in page.get("Contents", ())]
-        listed = [StoredObject(entry["Key"], entry["Size"], entry["LastModified"]) for entry in entries]
+        listed = [
+            StoredObject(entry["Key"], entry["Size"], entry["LastModified"], entry.get("ETag", "").strip('"'))
+            for entry in entries
+        ]
         return sorted(listed, key=lambda stored: stored.key)
 
     def list_keys(self, prefix: str) -> list[str]:
@@ -205,16 +232,10 @@ class ArtifactStore:
         return entries
 
     def _fetch(self, key: str, target: Path, *, digest: str, size: int) -> None:
-        hasher = hashlib.sha256()
-        with target.open("wb") as handle, _translate_errors(self.uri(key)):
-            body = self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
-            for chunk in body.iter_chunks(_CHUNK_BYTES):
-                hasher.update(chunk)
-                handle.write(chunk)
-            read = handle.tell()
-        if read != size or hasher.hexdigest() != digest:
+        found, read = self.download_file(key, target)
+        if read != size or found != digest:
             raise ArtifactError(
-                f"{self.uri(key)} was truncated or altered: {read} of {size} bytes, digest {hasher.hexdigest()[:12]} "
+                f"{self.uri(key)} was truncated or altered: {read} of {size} bytes, digest {found[:12]} "
                 f"instead of {digest[:12]}; publish the directory again"
             )
 

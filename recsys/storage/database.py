@@ -1,14 +1,13 @@
-"""PostgreSQL: connections, migrations, locks, bulk loading, and the reads that the jobs and the service share."""
+"""PostgreSQL: connections, locks, bulk loading, and the reads that the jobs and the service share."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from io import BytesIO
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,6 @@ from recsys.exceptions import NothingIngestedError, ServiceUnavailableError
 from recsys.storage.tables import SCHEMA, items, ratings, user_preferences, users
 from recsys.types import Genre, Ids, UserId
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
 _COPIED_ROWS = 250_000  # of a frame at a time
 
 
@@ -71,25 +69,6 @@ def _translate_disconnect(context: ExceptionContext) -> None:
         raise ServiceUnavailableError(
             f"PostgreSQL does not answer: {str(context.original_exception).strip()}"
         ) from context.original_exception
-
-
-def migrate(source: Engine | Connection) -> None:
-    """Bring the schema `otaku` to the newest migration; two at once wait for each other.
-
-    An engine gives it a transaction of its own, with a connection it belongs to the open one.
-    """
-    # The service only reads tables and runs without Alembic.
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    opened = source.begin() if isinstance(source, Engine) else nullcontext(source)
-    with opened as connection, advisory_lock(connection, "migrate"):
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
 
 
 @contextmanager

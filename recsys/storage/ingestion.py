@@ -28,13 +28,13 @@ from recsys.storage.database import (
     advisory_lock,
     copy_rows,
     merge_rows,
-    migrate,
     read_catalog,
     read_ratings,
     read_user_ids,
     upsert_rows,
 )
 from recsys.storage.ingest_report import IngestReport, summarise_file
+from recsys.storage.migration import migrate
 from recsys.storage.snapshots import write_snapshot
 from recsys.storage.sourced_rows import upsert_sourced
 from recsys.types import EntrySource, Ids, Mask

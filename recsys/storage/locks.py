@@ -15,6 +15,8 @@ from recsys.storage.database import compute_lock_key
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 1.0
+# Held by who copies objects of S3 and by who deletes some.
+COPYING: Final = "copying"
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from recsys.exceptions import ArtifactError, DataContractError
 from recsys.storage.artifacts import ArtifactStore
-from recsys.storage.locks import hold_lock
+from recsys.storage.locks import COPYING, hold_lock
 from recsys.storage.promotion import LOCK, MOVES, LedgerEntry, read_ledger
 from recsys.storage.registry import ModelVersion, Registry
 
@@ -135,12 +135,14 @@ def prune(
 ) -> PruningPlan:
     """Delete what a plan made under the lock of promotions names, and return that plan; killed, it can run again.
 
+    It waits for the end of a backup, which copies what could be deleted here.
+
     Parameters
     ----------
     on_progress
         Called with versions and runs deleted, and their number in total.
     """
-    with hold_lock(engine, LOCK):
+    with hold_lock(engine, COPYING), hold_lock(engine, LOCK):
         plan = plan_pruning(engine, registry, store, keep=keep)
         n_things = len(plan.versions) + len(plan.prefixes)
         for done, number in enumerate(plan.versions, start=1):

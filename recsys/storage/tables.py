@@ -290,3 +290,23 @@ drift_reports = Table(
     Column("report_uri", Text, nullable=False),
     _created_at(),
 )
+
+# One row per run of a job that has ended, dry runs left out; what the metrics of the jobs are computed from.
+JOB_OUTCOMES = ("succeeded", "failed", "skipped")
+job_runs = Table(
+    "job_runs",
+    metadata,
+    Column("job_run_id", BigInteger, Identity(), primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("day", Date),
+    Column("outcome", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("trace_id", Text),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint(f"outcome IN ({', '.join(map(repr, JOB_OUTCOMES))})", name="outcome"),
+    Index("ix_job_runs_job", "job", "ended_at"),
+)
+
+# One row: the newest migration that the oldest code knows which can work with these tables; see `schema_state`.
+schema_compatibility = Table("schema_compatibility", metadata, Column("oldest_code", Text, primary_key=True))

@@ -35,8 +35,8 @@ def measure_drift(
     from recsys.connections import open_engine, open_registry, open_store
     from recsys.progress import log_progress, track_stage
     from recsys.settings import load_settings
-    from recsys.storage.database import migrate
-    from recsys.storage.schema_state import require_newest_schema
+    from recsys.storage.migration import migrate
+    from recsys.storage.schema_state import require_schema
     from retrain_model.drift.job import monitor_drift
 
     rules = build_rules(window_days, rest_days, psi, unknown_share, age_days)
@@ -47,7 +47,7 @@ def measure_drift(
         log_progress() as on_progress,
         track_stage(on_progress, f"drift of {day:%Y-%m-%d}"),
     ):
-        (require_newest_schema if dry_run else migrate)(engine)
+        (require_schema if dry_run else migrate)(engine)
         store.ensure_bucket()
         row = monitor_drift(engine, store, registry, day.date(), rules, dry_run=dry_run)
     return row.to_dict()

@@ -28,16 +28,16 @@ def ingest_feedback(
     from recsys.connections import open_engine
     from recsys.progress import log_progress, track_stage
     from recsys.settings import load_settings
-    from recsys.storage.database import migrate
     from recsys.storage.feedback_folds import fold_feedback
-    from recsys.storage.schema_state import require_newest_schema
+    from recsys.storage.migration import migrate
+    from recsys.storage.schema_state import require_schema
 
     with (
         open_engine(load_settings()) as engine,
         log_progress() as on_progress,
         track_stage(on_progress, f"feedback of {day:%Y-%m-%d}"),
     ):
-        (require_newest_schema if dry_run else migrate)(engine)
+        (require_schema if dry_run else migrate)(engine)
         report = fold_feedback(engine, day.date(), dry_run=dry_run)
         last_fold = None if report.n_feedback else _read_last_fold(engine)
     return {**asdict(report), "day": report.day.isoformat(), "last_fold": last_fold, "sentence": _describe(report)}

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from app.logs import JsonFormatter
+from recsys.logs import JsonFormatter
 from tests.app.harness import TestClient
 
 

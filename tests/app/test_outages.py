@@ -15,7 +15,7 @@ from otaku.platform import object_store, postgres, supervisor, tracking
 from otaku.platform.local import LocalPlatform
 from recsys.connections import open_engine, open_registry, open_store
 from recsys.settings import Settings
-from recsys.storage.database import migrate
+from recsys.storage.migration import migrate
 from tests.app.harness import RedisServer, wait_for
 from tests.app.live import Ledger, Load, Server, fill_database, register, run_server
 from tests.conftest import build_settings

@@ -17,7 +17,8 @@ from otaku.platform.airflow_client import AirflowClient
 from otaku.platform.local import PARTS, LocalPlatform
 from recsys.connections import open_store
 from recsys.settings import Settings
-from recsys.storage.database import create_database_engine, migrate
+from recsys.storage.database import create_database_engine
+from recsys.storage.migration import migrate
 from recsys.storage.tables import arrivals, ratings, user_preferences, users
 
 DAGS = ("ingest_feedback", "add_new_users", "monitor_drift", "retrain_model")

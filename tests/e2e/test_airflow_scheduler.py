@@ -13,8 +13,9 @@ from sqlalchemy import Engine, select
 from otaku.platform import postgres
 from recsys.connections import open_store
 from recsys.data.sample_world import write_sample_world
-from recsys.storage.database import create_database_engine, migrate
+from recsys.storage.database import create_database_engine
 from recsys.storage.ingestion import ingest_directory
+from recsys.storage.migration import migrate
 from recsys.storage.tables import decisions, users
 from simulate_new_users.job import add_new_users
 from tests.e2e.conftest import World

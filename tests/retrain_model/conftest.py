@@ -23,8 +23,8 @@ from otaku.platform import postgres
 from recsys.connections import open_engine, open_registry, open_store
 from recsys.settings import Settings
 from recsys.storage import promotion
-from recsys.storage.database import migrate
 from recsys.storage.ingestion import ingest_directory
+from recsys.storage.migration import migrate
 from simulate_new_users.arrivals import EPOCH
 from simulate_new_users.job import add_new_users
 from tests.retrain_model.forks import Jobs

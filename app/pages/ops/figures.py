@@ -55,7 +55,7 @@ def read_figures(registry: CollectorRegistry) -> ServiceFigures:
                     kinds[sample.labels["kind"]] += sample.value
             elif sample.name == "otaku_request_duration_seconds_bucket" and sample.labels["kind"]:
                 buckets[float(sample.labels["le"])] += sample.value
-            elif sample.name == "otaku_cache_total":
+            elif sample.name == "otaku_cache_requests_total":
                 cache[sample.labels["result"]] += sample.value
             elif not sample.labels:
                 single[sample.name] += sample.value

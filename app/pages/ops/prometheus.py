@@ -40,7 +40,9 @@ QUERIES: Final = {
     "p95": _quantile(0.95),
     "p99": _quantile(0.99),
     "fallback_share": _divide('otaku_requests_total{kind="new_user"}', 'otaku_requests_total{kind!=""}'),
-    "cache_share": _divide('otaku_cache_total{result="hit"}', 'otaku_cache_total{result=~"hit|miss"}'),
+    "cache_share": _divide(
+        'otaku_cache_requests_total{result="hit"}', 'otaku_cache_requests_total{result=~"hit|miss"}'
+    ),
     "shadow_overlap": _divide("otaku_shadow_overlap_at_10_sum", "otaku_shadow_overlap_at_10_count"),
     "n_swaps": _count("otaku_model_swaps_total"),
     "n_refusals": _count("otaku_model_refusals_total"),

@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from app.pages.ops.json_client import send_json
 from recsys.exceptions import ServiceUnavailableError
 from recsys.settings import Settings
+from recsys.tracing import write_parent
 
 logger = logging.getLogger(__name__)
 RETRAIN: Final = "retrain_model"
@@ -60,7 +61,7 @@ class Scheduler:
         ]
 
     async def trigger_retraining(self, note: str) -> str:
-        """Trigger `retrain_model` and return the id of the run.
+        """Trigger `retrain_model`, as part of the trace of this request, and return the id of the run.
 
         Raises
         ------
@@ -69,7 +70,7 @@ class Scheduler:
         """
         if not self.is_set:
             raise ServiceUnavailableError("no Airflow is set")
-        body: dict[str, Any] = {"logical_date": None, "conf": {}, "note": note}
+        body: dict[str, Any] = {"logical_date": None, "conf": write_parent(), "note": note}
         run = await run_in_threadpool(lambda: self._call(f"/api/v2/dags/{RETRAIN}/dagRuns", body))
         return str(run["dag_run_id"])
 

@@ -10,6 +10,8 @@ revision: str = ${repr(up_revision)}
 down_revision: str | Sequence[str] | None = ${repr(down_revision)}
 branch_labels: str | Sequence[str] | None = ${repr(branch_labels)}
 depends_on: str | Sequence[str] | None = ${repr(depends_on)}
+# Code that knows the migrations up to this one works with the tables still.
+oldest_code: str = ""
 
 
 def upgrade() -> None:

@@ -206,7 +206,7 @@ def test_an_answer_is_given_again_from_the_cache_until_the_user_changes(client: 
         response = client.post("/recommend/", json={"user_input": USER})
         body: dict[str, Any] = response.json()
         assert body.pop("request_id") == response.headers["x-request-id"]
-        hits = re.search(r'otaku_cache_total{result="hit"} (\S+)', client.get("/metrics").text)
+        hits = re.search(r'otaku_cache_requests_total{result="hit"} (\S+)', client.get("/metrics").text)
         return body, hits[1] if hits else "0.0"
 
     first, _ = ask()
@@ -228,7 +228,7 @@ def test_instances_share_answers_in_redis_and_do_without_it(
     with open_client(shared, source) as one, open_client(shared, source) as other:
         expected = recommend(one, USER)
         assert recommend(other, USER) == expected
-        assert 'otaku_cache_total{result="hit"} 1.0' in other.get("/metrics").text
+        assert 'otaku_cache_requests_total{result="hit"} 1.0' in other.get("/metrics").text
         redis_server.stop()
         assert recommend(other, USER) == expected
         assert other.get("/health/ready").status_code == 200

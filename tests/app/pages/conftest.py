@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from app.main import create_app
 from otaku.platform import postgres
 from recsys.settings import Settings
-from recsys.storage.database import create_database_engine, migrate
+from recsys.storage.database import create_database_engine
+from recsys.storage.migration import migrate
 from tests.app.harness import FolderSource, wait_for
 from tests.app.live import fill_database
 

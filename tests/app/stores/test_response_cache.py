@@ -84,7 +84,7 @@ def test_redis_that_is_down_is_no_cache_and_back_is_one_again(
         await cache.close()
 
     asyncio.run(scenario())
-    assert b'otaku_cache_total{result="error"} 3.0' in metrics.render()
+    assert b'otaku_cache_requests_total{result="error"} 3.0' in metrics.render()
 
 
 def test_redis_that_is_down_is_left_alone_for_a_moment(redis_server: RedisServer) -> None:
@@ -98,7 +98,7 @@ def test_redis_that_is_down_is_left_alone_for_a_moment(redis_server: RedisServer
         await cache.close()
 
     asyncio.run(scenario())
-    assert b'otaku_cache_total{result="error"} 1.0' in metrics.render()
+    assert b'otaku_cache_requests_total{result="error"} 1.0' in metrics.render()
 
 
 def test_a_key_differs_with_every_part_and_tells_none() -> None:

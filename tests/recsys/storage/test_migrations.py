@@ -1,3 +1,5 @@
+import ast
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +13,9 @@ from sqlalchemy import Connection, inspect, text
 
 from recsys.exceptions import ServiceUnavailableError
 from recsys.storage import database
-from recsys.storage.database import create_database_engine, migrate
+from recsys.storage.database import create_database_engine
+from recsys.storage.migration import migrate
+from recsys.storage.schema_state import FIRST_WITH_OLDEST_CODE, read_schema_state
 from recsys.storage.tables import SCHEMA, metadata
 
 MIGRATIONS = Path(database.__file__).parent / "migrations"
@@ -88,3 +92,71 @@ def test_two_migrations_at_once_wait_for_each_other(empty_database_url: str) -> 
 def test_a_server_that_does_not_answer_is_named() -> None:
     with pytest.raises(ServiceUnavailableError, match="PostgreSQL does not answer"):
         migrate(create_database_engine("postgresql://nobody@127.0.0.1:1/nothing"))
+
+
+CONTRACTING_CALLS = {"drop_table", "drop_column", "rename_table"}
+CONTRACTING_SQL = re.compile(r"\b(DROP (TABLE|COLUMN)|RENAME)\b", re.IGNORECASE)
+CONTRACTING_CHANGES = {"nullable", "type_", "new_column_name"}
+
+
+def contracts(source: str) -> bool:
+    """Whether `upgrade` removes or changes what older code may need."""
+    (upgrade,) = [
+        node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "upgrade"
+    ]
+    for call in (node for node in ast.walk(upgrade) if isinstance(node, ast.Call)):
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        changed = {keyword.arg for keyword in call.keywords}
+        if name in CONTRACTING_CALLS or (name == "alter_column" and changed & CONTRACTING_CHANGES):
+            return True
+        if name == "execute" and CONTRACTING_SQL.search(ast.unparse(call)):
+            return True
+    return False
+
+
+def find_broken_rules(sources: dict[str, str]) -> list[str]:
+    """Name the migrations that break the rule of expansion and contraction; `sources` by number, oldest first."""
+    broken, before = [], "0010"
+    for number, source in sources.items():
+        named = re.search(r'^oldest_code: str = "(\d{4})"$', source, re.MULTILINE)
+        oldest = named[1] if named else ""
+        if not before <= oldest <= number or (contracts(source) and oldest == before):
+            broken.append(number)
+        before = max(before, oldest)
+    return broken
+
+
+def test_migrations_expand_or_say_which_code_they_leave_behind() -> None:
+    paths = sorted(path for path in MIGRATIONS.glob("versions/[0-9]*.py") if path.name[:4] >= FIRST_WITH_OLDEST_CODE)
+    assert paths
+    assert find_broken_rules({path.name[:4]: path.read_text() for path in paths}) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "oldest", "is_broken"),
+    [
+        ('op.add_column("users", column)', "0011", False),
+        ('op.drop_column("users", "batch_id")', "0011", True),
+        ('op.drop_column("users", "batch_id")', "0012", False),
+        ('op.execute("ALTER TABLE otaku.users RENAME COLUMN a TO b")', "0011", True),
+        ('op.alter_column("users", "a", nullable=False)', "0011", True),
+        ('op.add_column("users", column)', "0013", True),
+        ('op.add_column("users", column)', "0009", True),
+    ],
+)
+def test_the_rule_of_expansion_and_contraction(change: str, oldest: str, is_broken: bool) -> None:
+    first = 'oldest_code: str = "0011"\ndef upgrade():\n    pass\n'
+    second = f'oldest_code: str = "{oldest}"\ndef upgrade():\n    {change}\n'
+    assert find_broken_rules({"0011": first, "0012": second}) == (["0012"] if is_broken else [])
+
+
+def test_what_was_migrated_is_told(empty_database_url: str) -> None:
+    engine = create_database_engine(empty_database_url)
+    assert read_schema_state(engine).applied is None
+    assert migrate(engine, "0010")[-1] == "0010 keep the latest opinions"
+    state = read_schema_state(engine)
+    assert (state.applied, state.is_usable) == ("0010", False)
+    assert migrate(engine) == state.list_pending()
+    assert read_schema_state(engine).is_usable
+    assert migrate(engine) == []
+    engine.dispose()

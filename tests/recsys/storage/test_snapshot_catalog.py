@@ -15,8 +15,9 @@ from recsys.data.watch_statuses import WatchStatuses
 from recsys.exceptions import ArtifactError
 from recsys.storage import snapshot_catalog, tables
 from recsys.storage.artifacts import ArtifactStore
-from recsys.storage.database import create_database_engine, migrate, upsert_rows
+from recsys.storage.database import create_database_engine, upsert_rows
 from recsys.storage.ingestion import ingest_directory
+from recsys.storage.migration import migrate
 from recsys.storage.snapshot_catalog import (
     compare_snapshots,
     find_snapshot,

@@ -1,11 +1,24 @@
-"""Prometheus metrics of the service; no label identifies a user."""
+"""Metrics of one process of the service."""
 
+import platform
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+import recsys
+from recsys.revision import find_revision
+
+# Up to the time after which a response is given up.
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+_FALLBACK = "new_user"
+
+
+@cache
+def _find_revision() -> str:
+    return find_revision() or "unknown"
 
 
 class ServiceMetrics:
@@ -27,6 +40,37 @@ class ServiceMetrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._in_flight = Gauge(
+            "otaku_requests_in_flight", "Requests without a complete response.", registry=self.registry
+        )
+        self._waiting = Gauge(
+            "otaku_queue_requests",
+            "Requests that wait for a thread or are computed.",
+            ["queue"],
+            registry=self.registry,
+        )
+        self._most_waiting = Gauge(
+            "otaku_queue_limit_requests",
+            "Requests beyond which more are turned away.",
+            ["queue"],
+            registry=self.registry,
+        )
+        self._turned_away = Counter(
+            "otaku_queue_rejected", "Requests that were turned away.", ["queue"], registry=self.registry
+        )
+        self._limited = Counter(
+            "otaku_rate_limited", "Requests beyond a limit, by what is limited.", ["limit"], registry=self.registry
+        )
+        self._recommendations = Counter(
+            "otaku_recommendations", "Lists by kind and algorithm.", ["kind", "algorithm"], registry=self.registry
+        )
+        self._fallbacks = Counter(
+            "otaku_fallbacks", "Lists by popularity, for users without a history.", registry=self.registry
+        )
+        build = Info("otaku_build", "The release that runs.", registry=self.registry)
+        build.info({"version": recsys.__version__, "revision": _find_revision(), "python": platform.python_version()})
+        self._version = Gauge("otaku_model_version", "Number of the served version.", registry=self.registry)
+        self._loaded = Gauge("otaku_model_loaded_timestamp_seconds", "Since when it is served.", registry=self.registry)
         self._model = Info("otaku_model", "The model version that is served.", registry=self.registry)
         self._swaps = Counter("otaku_model_swaps", "Model versions that took over.", registry=self.registry)
         self._refusals = Counter("otaku_model_refusals", "Model versions that were refused.", registry=self.registry)
@@ -42,7 +86,9 @@ class ServiceMetrics:
         self._degraded = Gauge(
             "otaku_degraded", "1 while a part is away or a promoted version is refused.", registry=self.registry
         )
-        self._cache = Counter("otaku_cache", "Lookups in the response cache.", ["result"], registry=self.registry)
+        self._cache = Counter(
+            "otaku_cache_requests", "Lookups in the response cache.", ["result"], registry=self.registry
+        )
         self._requests_by_version = Counter(
             "otaku_answers", "Recommendations by model version.", ["version", "role"], registry=self.registry
         )
@@ -72,9 +118,35 @@ class ServiceMetrics:
         self._requests.labels(route, method, str(status), kind).inc()
         self._seconds.labels(route, kind).observe(seconds)
 
+    def track_request(self) -> AbstractContextManager[None]:
+        """Count a request as in flight while the block runs."""
+        return self._in_flight.track_inprogress()
+
+    def watch_queue(self, name: str, count: Callable[[], int], limit: int) -> None:
+        """Read how many requests a queue holds at every scrape."""
+        self._waiting.labels(name).set_function(count)
+        self._most_waiting.labels(name).set(limit)
+        self._turned_away.labels(name)
+
+    def count_rejection(self, queue: str) -> None:
+        """Count a request that a full or slow queue turned away."""
+        self._turned_away.labels(queue).inc()
+
+    def count_limited(self, limit: str) -> None:
+        """Count a request beyond a limit: `requests`, `events` or `registrations`."""
+        self._limited.labels(limit).inc()
+
+    def count_recommendation(self, kind: str, algorithm: str) -> None:
+        """Count a list, computed or from the cache."""
+        self._recommendations.labels(kind, algorithm).inc()
+        if kind == _FALLBACK:
+            self._fallbacks.inc()
+
     def count_swap(self, name: str, version: int, run_id: str) -> None:
         """Record the model version that serves now."""
         self._model.info({"name": name, "version": str(version), "run_id": run_id})
+        self._version.set(version)
+        self._loaded.set_to_current_time()
         self._swaps.inc()
 
     def count_refusal(self) -> None:
