@@ -54,8 +54,7 @@ async def build_response(
         query = query.model_copy(update={"adult": service.shows_adult})
     user_id = query.user_input if isinstance(query.user_input, int) else None
     model = service.challenger.choose(production, user_id)
-    with start_span("read history"):
-        stored = await read_history(service.database, user_id) if user_id is not None else None
+    stored = await _read_history(service, user_id) if user_id is not None else None
     seen = "" if shows_history else "without history"
     key = build_key(
         model.name, str(model.version), model.run_id, stored.digest if stored else "", _canonical_json(query), seen
@@ -77,6 +76,9 @@ async def build_response(
     return SerializedResponse(model, kind.decode(), body)
 
 
+async def _read_history(service: Service, user_id: int) -> History | None:
+    with start_span("read history"):
+        return await read_history(service.database, user_id)
 async def build_batch(
     service: Service,
     production: ServingModel,

@@ -113,6 +113,15 @@ class ServiceMetrics:
             registry=self.registry,
         )
 
+        # A series that exists from the start has a rate from the first event on.
+        for counter, values in (
+            (self._cache, ("hit", "miss", "error")),
+            (self._limited, ("requests", "events", "registrations")),
+            (self._shadow, ("compared", "failed", "skipped")),
+        ):
+            for value in values:
+                counter.labels(value)
+
     def count_request(self, route: str, method: str, status: int, kind: str, seconds: float) -> None:
         """Count one answered request; `route` is a template, `kind` the kind of recommendation or empty."""
         self._requests.labels(route, method, str(status), kind).inc()

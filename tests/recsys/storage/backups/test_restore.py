@@ -38,7 +38,7 @@ from tests.app.live import Ledger, fill_database, register
 from tests.conftest import build_settings
 from tests.factories import N_USERS, tiny_recommender
 
-pytestmark = [pytest.mark.local, pytest.mark.e2e]
+pytestmark = [pytest.mark.local, pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 TITLES = ("Monster", "Trigun", "Naruto", "cowboy bebob", "Revolutionary Girl Utena")
 
@@ -89,7 +89,10 @@ def ask_golden_requests(settings: Settings) -> list[dict[str, Any]]:
     assert len(requests) == 100
     assert requests[69]["user_input"] <= N_USERS
     answers = []
-    service = create_app(settings.model_copy(update={"home": settings.home / "service"}), watch_seconds=0.02)
+    patience = {"wait_seconds": 20.0, "database_seconds": 20.0, "max_waiting": 1000}
+    service = create_app(
+        settings.model_copy(update={"home": settings.home / "service", **patience}), watch_seconds=0.02
+    )
     with TestClient(service, BASE_URL) as client:
         wait_for(lambda: client.get("/health/ready").status_code == 200)
         for request in requests:
