@@ -39,6 +39,7 @@ __all__ = [
     "LOCK",
     "MOVES",
     "LedgerEntry",
+    "complete_all",
     "describe_pending",
     "promote",
     "read_ledger",
@@ -177,6 +178,22 @@ def reconcile(engine: Engine, registry: Registry) -> int | None:
     """
     with engine.begin() as connection, advisory_lock(connection, LOCK):
         return _follow(registry, last_move(connection, registry.model_name))
+
+
+def complete_all(engine: Engine, registry: Registry) -> int | None:
+    """Carry out what the ledger says about every version, for a registry that may lag behind it in anything.
+
+    Returns
+    -------
+    int or None
+        The version in Production; raises as `reconcile`.
+    """
+    with engine.begin() as connection, advisory_lock(connection, LOCK):
+        production = _follow(registry, last_move(connection, registry.model_name))
+        for found in registry.list_versions():
+            if read_entries_about(connection, registry.model_name, found.version):
+                _annotate(connection, registry, found.version)
+    return production
 
 
 def _follow(registry: Registry, last: LedgerEntry | None) -> int | None:

@@ -17,7 +17,7 @@ from recsys.storage.backups.pg_tools import run_tool
 from recsys.storage.backups.sources import REGISTRY_SCHEMA, Sources, count_rows, url_of
 from recsys.storage.backups.targets import BACKUPS, Target, list_backups, object_name
 from recsys.storage.migration import grant_roles, migrate
-from recsys.storage.promotion import reconcile
+from recsys.storage.promotion import complete_all
 from recsys.storage.registry.backend import list_backend_tables, upgrade_backend
 from recsys.storage.schema_state import list_migrations
 from recsys.storage.tables import SCHEMA
@@ -81,7 +81,8 @@ def restore(
             migrate(tables)
             with tables.begin() as connection:
                 grant_roles(connection)
-    production = reconcile(sources.engine, sources.registry)
+    # A promotion may have been between the ledger and the registry when the backup was made.
+    production = complete_all(sources.engine, sources.registry)
     if manifest.production_version is not None and production != manifest.production_version:
         raise ArtifactError(
             f"version {production} is in Production after the restore, in the backup it was "
