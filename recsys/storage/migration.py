@@ -62,7 +62,7 @@ def migrate(source: Engine | Connection, revision: str = HEAD) -> list[str]:
             if revision == HEAD or revision >= FIRST_WITH_OLDEST_CODE:
                 connection.execute(delete(schema_compatibility))
                 connection.execute(insert(schema_compatibility).values(oldest_code=read_oldest_code()))
-            grant_roles(connection)
+                grant_roles(connection)
     return applied
 
 
