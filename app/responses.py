@@ -79,6 +79,8 @@ async def build_response(
 async def _read_history(service: Service, user_id: int) -> History | None:
     with start_span("read history"):
         return await read_history(service.database, user_id)
+
+
 async def build_batch(
     service: Service,
     production: ServingModel,
