@@ -32,11 +32,12 @@ def serve(settings: Settings) -> None:
     settings.check_access()
     configure_logs(settings.log_level, settings.log_format)
     configure_tracing("otaku-service")
-    _check_schema(settings)
     for name, meant in find_unknown_variables().items():
         logger.warning("unknown variable %s%s", name, f"; did you mean {meant}?" if meant else "")
+    app = create_app(settings)
+    _check_schema(settings)
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         access_log=False,
