@@ -31,7 +31,9 @@ AsOf = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day of 
 OptionalAsOf = Annotated[
     datetime | None,
     typer.Option(
-        formats=["%Y-%m-%d"], help="Last day of arrivals to train on, YYYY-MM-DD. [default: the last finished day]"
+        formats=["%Y-%m-%d"],
+        help="Last day of arrivals to train on, YYYY-MM-DD.",
+        show_default="the last finished day",
     ),
 ]
 Preset = Annotated[PresetName, typer.Option(help="Hyper-parameters and features of the ranker.")]

@@ -1,5 +1,6 @@
 """From a stored user to a list, as the service makes it for a request that names the user and nothing else."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from recsys.data.catalog import Catalog
 from recsys.recommender import Recommendations, Recommender, UserProfile
 from recsys.recommender.list_rules import ListOptions
+from recsys.recommender.model import WantedList
 from recsys.storage.users import StoredUser
 from recsys.types import Ids, ItemId, Mask, WatchStatus
 
@@ -30,8 +32,10 @@ def build_stored_profile(catalog: Catalog, user: StoredUser) -> UserProfile:
     )
 
 
-def recommend_to_stored_user(recommender: Recommender, user: StoredUser, *, k: int, allowed: Mask) -> Recommendations:
-    """Recommend without what a user rated, listed or dismissed.
+def recommend_to_stored_users(
+    recommender: Recommender, users: Sequence[StoredUser], *, k: int, allowed: Mask
+) -> list[Recommendations]:
+    """Recommend to each user without what they rated, listed or dismissed.
 
     Parameters
     ----------
@@ -39,9 +43,12 @@ def recommend_to_stored_user(recommender: Recommender, user: StoredUser, *, k: i
         `(n_items,)`; False for titles that are listed for nobody.
     """
     catalog = recommender.catalog
-    left = allowed.copy()
-    left[catalog.positions(_keep_known(catalog, [*user.dismissed_item_ids, *user.statuses]))] = False
-    return recommender.recommend(build_stored_profile(catalog, user), k=k, allowed=left, options=SERVED)
+    wanted = []
+    for user in users:
+        left = allowed.copy()
+        left[catalog.positions(_keep_known(catalog, [*user.dismissed_item_ids, *user.statuses]))] = False
+        wanted.append(WantedList(build_stored_profile(catalog, user), k, left, SERVED))
+    return recommender.recommend_many(wanted)
 
 
 def _keep_known(catalog: Catalog, item_ids: list[ItemId]) -> Ids:

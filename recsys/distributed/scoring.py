@@ -27,7 +27,7 @@ from recsys.columns import Columns
 from recsys.connections import open_engine, open_registry, open_store
 from recsys.data.splits import hash_ids
 from recsys.data.titles.names import find_adult
-from recsys.distributed.profiles import recommend_to_stored_user
+from recsys.distributed.profiles import recommend_to_stored_users
 from recsys.exceptions import ConfigurationError, ServiceUnavailableError
 from recsys.progress import OnProgress, ignore_progress
 from recsys.recommender import Recommendations, Recommender
@@ -231,9 +231,9 @@ def score_partition(scoring: Scoring, number: int, user_ids: Sequence[UserId]) -
         tables = []
         with open_engine(scoring.settings) as engine, engine.connect() as connection:
             for start in range(0, len(user_ids), READ_USERS):
-                for user in read_users(connection, user_ids[start : start + READ_USERS]):
-                    found = recommend_to_stored_user(recommender, user, k=scoring.k, allowed=allowed)
-                    tables.append(_to_table(user.user_id, found))
+                users = read_users(connection, user_ids[start : start + READ_USERS])
+                lists = recommend_to_stored_users(recommender, users, k=scoring.k, allowed=allowed)
+                tables += [_to_table(user.user_id, found) for user, found in zip(users, lists, strict=True)]
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     buffer = io.BytesIO()
     pq.write_table(table, buffer)

@@ -146,7 +146,7 @@ def test_wrong_usage_exits_with_2_before_anything_starts(arguments: tuple[str, .
     ("command", "options"),
     [
         ("demo", ("--data", "--weeks", "--json", "--keep", "--airflow", "--algorithms", "[default: 3]")),
-        ("retrain", ("--as-of", "--preset", "--dry-run", "--json", "default|original", "[required]")),
+        ("retrain", ("--as-of", "--preset", "--dry-run", "--json", "default|original", "the last finished day")),
     ],
 )
 def test_help_is_complete(command: str, options: tuple[str, ...], home: Path) -> None:
