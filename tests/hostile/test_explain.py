@@ -36,16 +36,16 @@ def test_while_reasons_are_computed_other_lists_are_and_too_many_are_refused(cli
     held = lane._threads.submit(hold)
     assert begun.wait(60)
     try:
-        with ThreadPoolExecutor(lane._max_waiting) as clients:
-            bodies = [{"ratings": RATINGS, "k": k + 1, "explain": True} for k in range(lane._max_waiting)]
+        with ThreadPoolExecutor(lane.max_waiting) as clients:
+            bodies = [{"ratings": RATINGS, "k": k + 1, "explain": True} for k in range(lane.max_waiting)]
             asked = [clients.submit(client.post, "/recommend/", json=body) for body in bodies]
-            wait_for(lambda: lane._waiting == lane._max_waiting)
+            wait_for(lambda: lane._waiting == lane.max_waiting)
             refused = client.post("/recommend/", json={"ratings": RATINGS, "k": 40, "explain": True})
             assert refused.status_code == 503
             assert "Retry-After" in refused.headers
             for k in range(1, 20):
                 assert client.post("/recommend/", json={"ratings": RATINGS, "k": k}).status_code == 200
-            assert lane._waiting == lane._max_waiting, "all of them waited meanwhile"
+            assert lane._waiting == lane.max_waiting, "all of them waited meanwhile"
             go_on.set()
             assert {future.result().status_code for future in asked} == {200}
     finally:
