@@ -68,9 +68,13 @@ class Running:
         """Find the guard of the service; None when it is gone, or the process is another or none of a platform."""
         with suppress(psutil.Error):
             found = psutil.Process(self.pid)
-            if identify_start(self.pid) == self.started and _is_alive(found) and MARKER in found.environ():
+            if identify_start(self.pid) == self.started and _is_alive(found) and self._is_marked(found):
                 return found
         return None
+
+    def _is_marked(self, found: psutil.Process) -> bool:
+        """Whether a process is one of a platform; the kernel shows no environment of one that has just begun."""
+        return self.pid in _children or MARKER in found.environ()
 
 
 def identify_start(pid: int) -> str:

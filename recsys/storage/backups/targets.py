@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -48,10 +49,16 @@ class FolderTarget:
         target = self._folder / name
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = target.with_name(f"{target.name}.partial")
-        shutil.copyfile(path, draft)
-        draft.chmod(0o600)
-        draft.replace(target)
+        # Two objects of one content are copied to one place, perhaps at once: each draft has a name of its own.
+        with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".partial", delete=False) as draft:
+            try:
+                with path.open("rb") as source:
+                    shutil.copyfileobj(source, draft)
+                draft.flush()
+                Path(draft.name).replace(target)
+            except BaseException:
+                Path(draft.name).unlink(missing_ok=True)
+                raise
 
     def fetch(self, name: str, path: Path) -> tuple[str, int]:
         """Copy a file out and return its SHA-256 and size."""
