@@ -19,7 +19,7 @@ from tests.app.harness import wait_for
 from tests.images.conftest import RESTRICTED, Engine
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
-LIMITS = {"app": 850_000_000, "jobs": 2_200_000_000}
+LIMITS = {"app": 700_000_000, "jobs": 2_200_000_000}
 
 
 @pytest.mark.parametrize("target", LIMITS)
