@@ -223,8 +223,9 @@ def publish_once(
         if step in FITTED:
             _refuse_other_inputs(context)
         with tempfile.TemporaryDirectory(prefix="otaku-") as folder:
-            # Sums over other threads round otherwise: what is fitted depends on the recipe, not on the environment.
-            with threadpool_limits(context.n_threads):
+            # Threads of OpenBLAS wait for each other in busy loops: beside another process a small system of equations
+            # takes a hundred times as long on two as on one. Users and folds are what the steps divide among threads.
+            with threadpool_limits({"blas": 1, "openmp": context.n_threads}):
                 build(Path(folder))
             (Path(folder) / INPUTS).write_text(json.dumps(wanted, indent=1, sort_keys=True))
             context.store.delete_prefix(f"{prefix}/")

@@ -9,6 +9,8 @@ os.environ.pop("FORCE_COLOR", None)
 os.environ.pop("PY_COLORS", None)
 os.environ.pop("GITHUB_ACTIONS", None)
 os.environ.pop("TTY_COMPATIBLE", None)
+# Workers share the cores: native libraries, loaded later, compute on the thread that calls them.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 import itertools
 import signal

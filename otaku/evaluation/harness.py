@@ -133,7 +133,15 @@ class EvaluationHarness:
             kept = read_training_data(folder, build_retriever(full, titles, self.preset, self.training))
             if kept is not None:
                 return kept
-        built = build_training_data(full, folds, world.interactions, titles, self.preset, on_progress=self.on_progress)
+        built = build_training_data(
+            full,
+            folds,
+            world.interactions,
+            titles,
+            self.preset,
+            n_threads=self.inputs.n_threads,
+            on_progress=self.on_progress,
+        )
         if folder is not None:
             write_training_data(built, folder)
         return built

@@ -146,7 +146,7 @@ def train_recommender(
         What is known besides ratings; looked at where the preset has a rating for dropped titles.
     """
     training_data = build_training_data(
-        full, folds, interactions, titles, preset, statuses=statuses, on_progress=on_progress
+        full, folds, interactions, titles, preset, n_threads=n_threads, statuses=statuses, on_progress=on_progress
     )
     return train_heads(training_data, preset, seed=seed, n_threads=n_threads, on_progress=on_progress)
 
@@ -171,6 +171,7 @@ def build_training_data(
     titles: tuple[Catalog, Floats, RatingMatrix],
     preset: Preset,
     *,
+    n_threads: int = 1,
     statuses: WatchStatuses | None = None,
     on_progress: OnProgress = lambda _stage, _done, _total: None,
 ) -> TrainingData:
@@ -191,9 +192,9 @@ def build_training_data(
             yield Retriever(first_stage, side, preset.n_per_model), users.select(np.flatnonzero(places == fold))
             on_progress("featurise", fold + 1, N_FOLDS + 1)
 
-    train = build_tables(parts(), preset.groups, negative_share=preset.negative_share)
+    train = build_tables(parts(), preset.groups, negative_share=preset.negative_share, n_threads=n_threads)
     validators = build_users(select_group(interactions, VALIDATION), catalog)
-    validation = build_tables([(final, validators)], preset.groups)
+    validation = build_tables([(final, validators)], preset.groups, n_threads=n_threads)
     on_progress("featurise", N_FOLDS + 1, N_FOLDS + 1)
     return TrainingData(final, train, validation, len(users.user_ids))
 

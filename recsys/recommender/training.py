@@ -5,6 +5,7 @@ feature from the history, so the ranker never sees a label twice.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -76,7 +77,11 @@ def build_training_users(interactions: Interactions, catalog: Catalog, n_splits:
 
 
 def build_tables(
-    parts: Iterable[tuple[Retriever, Users]], groups: Sequence[str], *, negative_share: float = 1.0
+    parts: Iterable[tuple[Retriever, Users]],
+    groups: Sequence[str],
+    *,
+    negative_share: float = 1.0,
+    n_threads: int = 1,
 ) -> HeadTables:
     """Featurise candidates with labels, and rated targets with ratings.
 
@@ -86,22 +91,34 @@ def build_tables(
         Users together with a retriever that was not fitted on them.
     negative_share
         Share 0..1 of the candidates without a liked target that are kept.
+    n_threads
+        Batches of users that are featurised at once; the rows do not depend on it.
     """
     schema = None
     ranked: list[tuple[Floats, Floats, Positions]] = []
     rated: list[tuple[Floats, Floats]] = []
-    for retriever, users in parts:
-        for batch in users.batches():
-            retrieved = retriever.retrieve(batch.history, batch.tastes)
-            pairs, labels = _choose(retrieved, batch, negative_share)
-            schema, features = compute_ranking_features(pairs, groups)
-            ranked.append((features, labels, pairs.counts[pairs.counts > 0]))
-            rated.append(_rate(retrieved, batch.targets, groups))
+    with ThreadPoolExecutor(n_threads) as pool:
+        for retriever, users in parts:
+            describe = partial(_describe, retriever, groups=groups, negative_share=negative_share)
+            for described in pool.map(describe, users.batches()):
+                schema, relevance, rating = described
+                ranked.append(relevance)
+                rated.append(rating)
     if schema is None:
         raise RetrainError("there are too few users to train and validate on; ingest more, or let more arrive")
     features, labels, sizes = (np.concatenate(column) for column in zip(*ranked, strict=True))
     rating_features, ratings = (np.concatenate(column) for column in zip(*rated, strict=True))
     return HeadTables(schema, TrainingTable(features, labels, sizes), TrainingTable(rating_features, ratings))
+
+
+def _describe(
+    retriever: Retriever, batch: Users, *, groups: Sequence[str], negative_share: float
+) -> tuple[FeatureSchema, tuple[Floats, Floats, Positions], tuple[Floats, Floats]]:
+    """Featurise a batch: features, labels and list lengths of candidates; features and ratings of rated targets."""
+    retrieved = retriever.retrieve(batch.history, batch.tastes)
+    pairs, labels = _choose(retrieved, batch, negative_share)
+    schema, features = compute_ranking_features(pairs, groups)
+    return schema, (features, labels, pairs.counts[pairs.counts > 0]), _rate(retrieved, batch.targets, groups)
 
 
 def _choose(pairs: Pairs, users: Users, negative_share: float) -> tuple[Pairs, Floats]:

@@ -92,6 +92,11 @@ def serve(dags: Path) -> None:
     """Fork for each request until stdin ends."""
     import airflow.dag_processing.dagbag  # noqa: F401 - most of what a run takes
 
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from tests.warm_imports import import_heavy_modules
+
+    import_heavy_modules()
+    sys.path.pop(0)
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.warm_imports import import_heavy_modules
+
 RUNNING, FAILED = 999, 70
 STEP_MANIFEST = "manifest.json"
 PLACES = {"snapshots": "data frozen", "embeddings": "text vectors kept", "mlflow": "model files stored"}
@@ -140,12 +142,7 @@ def run(order: dict[str, Any]) -> None:
 
 def serve() -> None:
     """Answer orders until stdin ends."""
-    import implicit.als  # noqa: F401
-
-    from recsys.features import lightfm_embeddings  # noqa: F401
-    from recsys.storage.registry import packaging  # noqa: F401
-    from retrain_model import job  # noqa: F401
-
+    import_heavy_modules()
     for line in sys.stdin:
         order = json.loads(line)
         if "poll" in order:

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.warm_imports import import_heavy_modules
+
 PACK = 30
 
 
@@ -56,10 +58,8 @@ def run(order: dict[str, Any]) -> int:
 
 def serve() -> None:
     """Answer orders until stdin ends."""
-    import sentence_transformers  # noqa: F401 - the slowest import
-
-    from recsys.storage.registry import packaging  # noqa: F401
-    from retrain_model import job, steps, text_cache  # noqa: F401
+    import_heavy_modules()
+    from retrain_model import text_cache
 
     text_cache.PACK = PACK  # type: ignore[misc]
     for line in sys.stdin:

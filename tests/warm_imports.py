@@ -1,0 +1,26 @@
+"""What a process imports before it forks retrainings, so that each fork need not: imports and compiled kernels."""
+
+import importlib
+
+# What a retraining takes seconds to import, the kernels of forests, compiled when they are imported, among it.
+HEAVY = (
+    "implicit.als",
+    "lightfm",
+    "matplotlib.pyplot",
+    "mlflow.pyfunc",
+    "recsys.evaluation.plots",
+    "recsys.evaluation.training_plots",
+    "recsys.features.lightfm_embeddings",
+    "recsys.ranking.forest",
+    "recsys.storage.registry.packaging",
+    "retrain_model.job",
+    "retrain_model.steps",
+    "retrain_model.text_cache",
+    "sentence_transformers",
+)
+
+
+def import_heavy_modules() -> None:
+    """Import them all, in the order of their names."""
+    for name in HEAVY:
+        importlib.import_module(name)
