@@ -84,9 +84,11 @@ LABEL org.opencontainers.image.title="My Otaku Friend" \
 FROM runtime AS jobs
 ENV AIRFLOW_HOME=/tmp/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/otaku/dags \
+    AIRFLOW__CORE__PLUGINS_FOLDER=/opt/otaku/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=false
 COPY --from=jobs-builder /opt/otaku /opt/otaku
 COPY dags/ /opt/otaku/dags/
+COPY plugins/ /opt/otaku/plugins/
 # Any command: `otaku …`, `python -m retrain_model …`, `airflow scheduler`, and what the KubernetesExecutor asks for.
 ENTRYPOINT ["tini", "--"]
 CMD ["otaku", "--help"]

@@ -87,7 +87,7 @@ lint: install
 
 types: install
 	$(BIN)/mypy
-	$(BIN)/mypy dags
+	$(BIN)/mypy dags plugins
 
 imports: install
 	$(BIN)/lint-imports

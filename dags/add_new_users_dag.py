@@ -6,7 +6,7 @@ from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_conte
 
 from otaku_assets import announce, is_of_this_run
 from otaku_jobs import run_job
-from otaku_policy import CATCH_UP, DAG_POLICY, RATINGS, day_of_run
+from otaku_policy import CATCH_UP, DAG_POLICY, RATINGS, build_deadline, day_of_run
 
 DOC = """
 ### What
@@ -27,6 +27,7 @@ concurrent runs and a run after a crash end with the same tables.
 * *cohort size*: `OTAKU_COHORT_MIN` and `OTAKU_COHORT_MAX`, the same for all days;
 * *the queue starts later*: scheduled days before the first ingest are skipped; backfills and triggers replay the past
   as long as nobody has arrived;
+* *late*: an alert tells of a scheduled run that has not ended at 23:00 UTC;
 * *preview*: trigger with `dry_run` and read the return value of the task.
 """
 
@@ -35,6 +36,7 @@ concurrent runs and a run after a crash end with the same tables.
     **{**DAG_POLICY, "catchup": CATCH_UP},
     schedule=CronDataIntervalTimetable("50 21 * * *", timezone="UTC"),
     params={"dry_run": Param(False, type="boolean", description="report who would arrive, write nothing")},
+    deadline=build_deadline("EndOfArrivals", "the arrivals of the day should have ended by 23:00 UTC"),
     tags=["otaku", "daily", "arrivals"],
     description="Add a cohort of new users",
     doc_md=DOC,

@@ -6,6 +6,7 @@ from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_conte
 
 from otaku_assets import announce, is_of_this_run
 from otaku_jobs import run_job
+from otaku_notify import notify
 from otaku_policy import DAG_POLICY, DRIFT, finished_day_of_run
 
 DOC = """
@@ -68,6 +69,7 @@ def monitor_drift() -> None:
         context = get_current_context()
         wanted = row["retraining_wanted"] and row["is_new"] and not context["params"]["dry_run"]
         announce(context, DRIFT, n_rows=int(wanted), result=None, unchanged=row["reason"], day=row["day"])
+        notify(context, "drift", f"drift of {row['day']}: a retraining is requested", row["reason"])
 
     request_retraining(measure())
 

@@ -7,6 +7,8 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Context, Param
 
+from otaku_notify import ApprovalNotifier
+
 # Without an answer until then the champion stays.
 RESPONSE_TIMEOUT = timedelta(days=2)
 NO_ANSWER = f"nobody answered within {RESPONSE_TIMEOUT.days} days"
@@ -51,5 +53,6 @@ def build_approval(task_id: str) -> ApprovalBranchOperator:
         # A task is started with its params: a reason that must be there would fail it before anybody could give one.
         params={"reason": Param(None, type=["null", "string"], minLength=MIN_REASON, description=REASON)},
         response_timeout=RESPONSE_TIMEOUT,
+        notifiers=[ApprovalNotifier()],
         doc_md="Wait for a person to promote or keep; without an answer the champion stays.",
     )

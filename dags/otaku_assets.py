@@ -1,12 +1,13 @@
 """Asset events that mean something: rows changed in this run, and the event says how many."""
 
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from airflow.sdk import Asset, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 T = TypeVar("T")
+SKIP_REASON = "skip_reason"
 # Clocks of Airflow and of the database may differ by as much.
 _TOLERANCE = timedelta(minutes=1)
 
@@ -20,6 +21,18 @@ def is_of_this_run(context: Context, *, is_new: bool, changed_at: str | None) ->
         return is_new
     started = context["dag_run"].start_date
     return started is not None and datetime.fromisoformat(changed_at) >= started - _TOLERANCE
+
+
+def skip(context: Context, reason: str) -> NoReturn:
+    """Skip the task; the reason stands in its log and in its XCom `skip_reason`.
+
+    Raises
+    ------
+    AirflowSkipException
+        Always.
+    """
+    context["ti"].xcom_push(key=SKIP_REASON, value=reason)
+    raise AirflowSkipException(reason)
 
 
 def announce(context: Context, asset: Asset, *, n_rows: int, result: T, unchanged: str, **extra: Any) -> T:
@@ -39,6 +52,6 @@ def announce(context: Context, asset: Asset, *, n_rows: int, result: T, unchange
     """
     if not n_rows:
         context["ti"].xcom_push(key="return_value", value=result)
-        raise AirflowSkipException(unchanged)
+        skip(context, unchanged)
     context["outlet_events"][asset].extra = {"n_rows": n_rows, **extra}
     return result

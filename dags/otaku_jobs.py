@@ -19,8 +19,9 @@ from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
-    AirflowSkipException,
 )
+
+from otaku_assets import skip
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def _run_in_process(module: str, arguments: list[str]) -> Any:
         raise AirflowFailException(f"wrong usage of {module}: {' '.join(arguments)}") from stopped
     except RecsysError as error:
         if compute_exit_code(error) == NOTHING_TO_DO:
-            raise AirflowSkipException(str(error)) from error
+            skip(get_current_context(), str(error))
         raise
 
 
@@ -107,5 +108,5 @@ def _run_subprocess(python: str, module: str, arguments: list[str]) -> Any:
     if code == 0:
         return json.loads(result)
     if code == NOTHING_TO_DO:
-        raise AirflowSkipException(last)
+        skip(get_current_context(), last)
     raise (AirflowFailException if code == WRONG_USAGE else AirflowException)(last or f"{module} ended with {code}")

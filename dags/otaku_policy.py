@@ -6,6 +6,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Asset, Context, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert
+
+from otaku_notify import list_notifiers, notify_failure, notify_quiet_week
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +29,9 @@ DRIFT = Asset("otaku.drift")
 
 # Limits concurrent training tasks: `airflow pools set training 1 "heavy steps"`.
 TRAINING_POOL = "training"
+
+# Of the tasks before a verdict, one may be skipped.
+AFTER_ANY = "none_failed_min_one_success"
 
 # A retry helps while a service is down, not against wrong data or settings. With another interpreter, errors arrive
 # without their class, and Airflow's own environment need not hold these classes.
@@ -71,6 +78,26 @@ def log_failure(context: Context) -> None:
     log.error("%s.%s failed for %s: %s: %s", instance.dag_id, instance.task_id, day, type(error).__name__, error)
 
 
+def build_deadline(reference: str, text: str) -> DeadlineAlert | None:
+    """Build the alert of a DAG; None where Airflow does not have the plugin with the references.
+
+    Parameters
+    ----------
+    reference
+        Name of a class in `plugins/otaku_deadlines.py`.
+    text
+        What should have ended by when, for those who are told.
+    """
+    try:
+        import otaku_deadlines
+    except ModuleNotFoundError:
+        return None
+    callback = AsyncCallback(
+        "otaku_deadlines.report_miss", kwargs={"text": text, "notifiers": [list(told) for told in list_notifiers()]}
+    )
+    return DeadlineAlert(getattr(otaku_deadlines, reference)(), timedelta(0), callback, name=text)
+
+
 DAG_POLICY: dict[str, Any] = {
     "start_date": START_DATE,
     "catchup": False,
@@ -84,6 +111,7 @@ DAG_POLICY: dict[str, Any] = {
         "retry_policy": RETRY_POLICY,
         "execution_timeout": timedelta(minutes=30),
         "on_retry_callback": log_failure,
-        "on_failure_callback": log_failure,
+        "on_failure_callback": [log_failure, notify_failure],
+        "on_skipped_callback": notify_quiet_week,
     },
 }

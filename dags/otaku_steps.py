@@ -1,16 +1,15 @@
 """Run a step of the weekly job for the run that a task belongs to."""
 
 import json
-import logging
 from typing import Any
 
 from airflow.sdk import Context, get_current_context
 
 from otaku_assets import announce, is_of_this_run
+from otaku_decision import log_decision
 from otaku_jobs import run_job
+from otaku_notify import notify
 from otaku_policy import PRODUCTION_MODEL, finished_day_of_run
-
-log = logging.getLogger(__name__)
 
 
 def run_step(name: str) -> Any:
@@ -29,13 +28,19 @@ def run_step(name: str) -> Any:
     attempt = ["--run-key", begun.split("/")[-3]] if begun else []
     dry_run = ["--dry-run"] if params["dry_run"] else []
     result = run_job("retrain_model", name, "--as-of", finished_day_of_run(context), *words, *attempt, *dry_run)
-    return _tell_of_promotion(context, result) if name == "promote" else result
+    if name not in ("promote", "keep"):
+        return result
+    mine = is_of_this_run(context, is_new=result["is_new"], changed_at=result["decided_at"])
+    if mine:
+        _notify_of_verdict(context, result)
+    return _tell_of_promotion(context, result, mine) if name == "promote" else result
 
 
 def decide() -> str | None:
     """Let the gate decide and return the task that follows: none in a dry run, `approve` where a person is asked."""
     context, decision = get_current_context(), run_step("gate")
-    log.info("the gate decided %s: %s", decision["action"], decision["reason"])
+    context["ti"].xcom_push(key="decision", value=decision)
+    log_decision(decision)
     if context["params"]["dry_run"]:
         return None
     asked = run_step("request_approval")
@@ -46,9 +51,15 @@ def decide() -> str | None:
     return "approve"
 
 
-def _tell_of_promotion(context: Context, done: dict[str, Any]) -> Any:
+def _notify_of_verdict(context: Context, done: dict[str, Any]) -> None:
+    decision = context["ti"].xcom_pull(task_ids="gate", key="decision") or {}
+    verdict = {"promote": "promoted", "keep": "kept the champion instead of"}[done["action"]]
+    subject = f"retrain_model {verdict} {done['model']}"
+    notify(context, "verdict", subject, f"{decision.get('reason', '')}\n{context['ti'].log_url}")
+
+
+def _tell_of_promotion(context: Context, done: dict[str, Any], mine: bool) -> Any:
     """Update the asset where this run, and no earlier one, moved the alias."""
-    mine = is_of_this_run(context, is_new=done["is_new"], changed_at=done["decided_at"])
     n_rows = int(mine and done["action"] == "promote")
     unchanged = f"nothing moved: {done['model']} was decided before ({done['action']})"
     told = {"model": done["model"], "decided_at": done["decided_at"]}

@@ -6,7 +6,7 @@ from typing import Any
 from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, chain, dag, task
 
 from otaku_approval import build_approval
-from otaku_policy import DAG_POLICY, DRIFT, PRODUCTION_MODEL, TRAINING_POOL
+from otaku_policy import AFTER_ANY, DAG_POLICY, DRIFT, PRODUCTION_MODEL, TRAINING_POOL, build_deadline
 from otaku_steps import decide, run_step
 
 DOC = """
@@ -25,12 +25,11 @@ Every step reads and writes under `retrain/<run key>/` and skips finished work; 
 * *approve waits*: answer under Required Actions, or `otaku models approve RUN`; after 2 days the champion stays;
 * *all tasks are skipped*: nothing was ingested yet (`otaku ingest DIR`);
 * *a service is down*: the task is retried and continues where it stopped;
+* *late*: an alert tells of a run that takes more than twice the mean of its last runs;
 * *another version was promoted meanwhile*: `promote` or `keep` fails at once; clear `evaluate` and all that follows;
 * *the version in Production was deleted*: `otaku models rollback` or `promote VERSION`, then clear `evaluate`;
 * *the decision was wrong*: `otaku models rollback --reason TEXT` restores the previous version.
 """
-
-AFTER_ANY = "none_failed_min_one_success"  # of gate and approve, one may be skipped
 
 
 @dag(
@@ -45,6 +44,7 @@ AFTER_ANY = "none_failed_min_one_success"  # of gate and approve, one may be ski
         "threads": Param(None, type=["null", "integer"], minimum=1, description="instead of OTAKU_TRAIN_THREADS"),
         "dry_run": Param(False, type="boolean", description="train and evaluate, but write below dry-run/ alone"),
     },
+    deadline=build_deadline("TwiceTheMean", "the retraining takes more than twice the mean of its last runs"),
     tags=["otaku", "weekly", "training"],
     description="Train a challenger; promote it if it passes the gate",
     doc_md=DOC,

@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     cohort_min: int = Field(10, ge=1, le=1000)
     cohort_max: int = Field(25, ge=1, le=1000)
     approval: Literal["none", "always", "if_close"] = "none"
+    notify: Annotated[tuple[str, ...], NoDecode] = ()
+    lineage_file: Path | None = None
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -127,6 +129,7 @@ class Settings(BaseSettings):
         "algorithms",
         "hybrid_weights",
         "relevance_losses",
+        "notify",
         mode="before",
     )
     @classmethod
@@ -143,6 +146,15 @@ class Settings(BaseSettings):
                 ipaddress.ip_network(text)
             except ValueError:
                 raise ValueError(f"{text!r} is no address or network such as 10.0.0.0/8") from None
+        return value
+
+    @field_validator("notify")
+    @classmethod
+    def _are_targets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            kind, _, target = text.partition(":")
+            if kind not in ("mailto", "slack", "webhook") or not target:
+                raise ValueError(f"{text!r} is none of mailto:ADDRESS, slack:CONNECTION and webhook:CONNECTION")
         return value
 
     @field_validator("algorithms")

@@ -108,6 +108,7 @@ def environment_of(site: Site, port: int, *, clock: bool = True) -> dict[str, st
             "executor": "LocalExecutor",
             "parallelism": max(2, (os.cpu_count() or 2) // 2),
             "dags_folder": find_dags(),
+            "plugins_folder": find_dags().parent / "plugins",
             "load_examples": False,
             "dags_are_paused_at_creation": False,
             "execution_api_server_url": f"{url}/execution/",

@@ -32,6 +32,8 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         "OTAKU_RELEVANCE_LOSSES": ",".join(settings.relevance_losses or ()) or None,
         "OTAKU_RELEVANCE_BOOSTERS": str(settings.relevance_boosters or "") or None,
         "OTAKU_TRAIN_THREADS": str(settings.train_threads),
+        "OTAKU_NOTIFY": ",".join(settings.notify) or None,
+        "OTAKU_LINEAGE_FILE": str(settings.lineage_file or "") or None,
         **_list_changes(settings),
         "AWS_ACCESS_KEY_ID": _reveal(settings.aws_access_key_id),
         "AWS_SECRET_ACCESS_KEY": _reveal(settings.aws_secret_access_key),

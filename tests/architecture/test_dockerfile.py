@@ -72,7 +72,7 @@ def test_image_is_made_from_its_lock_and_by_an_unprivileged_user(target: str, lo
 def test_images_hold_the_packages_they_need() -> None:
     assert PACKAGES & set(copied("app-builder")) == {"recsys", "app"}
     assert set(copied("jobs-builder")) >= PACKAGES
-    assert "dags" in copied("jobs")
+    assert {"dags", "plugins"} <= set(copied("jobs"))
 
 
 @pytest.mark.parametrize("target", ["app", "jobs"])

@@ -21,6 +21,7 @@ def build_environment(home: Path) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "OTAKU"))},
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
     }

@@ -15,7 +15,8 @@ from typing import Any
 
 
 def run_once(dag: Any, logical_date: str, conf: dict[str, Any]) -> dict[str, Any]:
-    """Run one DAG run to its end."""
+    """Run one DAG run to its end, without deadlines, which `dag.test()` cannot read (apache/airflow#73428)."""
+    dag.deadline = None
     run = dag.test(logical_date=datetime.fromisoformat(logical_date), run_conf=conf)
     instances = run.get_task_instances()
     return {
@@ -23,6 +24,11 @@ def run_once(dag: Any, logical_date: str, conf: dict[str, Any]) -> dict[str, Any
         "tasks": {instance.task_id: str(instance.state) for instance in instances},
         "tries": {instance.task_id: instance.try_number for instance in instances},
         "events": read_events(run.run_id, dag.dag_id),
+        "skipped": {
+            instance.task_id: instance.xcom_pull(task_ids=instance.task_id, key="skip_reason")
+            for instance in instances
+            if instance.state == "skipped"
+        },
         "returned": {instance.task_id: instance.xcom_pull(task_ids=instance.task_id) for instance in instances},
     }
 

@@ -84,8 +84,14 @@ def test_task_policy(bag: dict[str, Any], dag_id: str, task_id: str) -> None:
     assert task["exponential_backoff"]
     assert task["fails_fast"]
     assert 0 < task["timeout_seconds"] <= 3 * 3600
-    assert task["logs_failure"] == task["logs_retry"] == ["log_failure"]
+    assert task["on_failure"] == ["log_failure", "notify_failure"]
+    assert (task["on_retry"], task["on_skipped"]) == (["log_failure"], ["notify_quiet_week"])
     assert task["doc"]
+
+
+def test_arrivals_and_retrainings_have_a_deadline(bag: dict[str, Any]) -> None:
+    deadlines = {dag_id: dag["deadlines"] for dag_id, dag in bag["dags"].items() if dag["deadlines"]}
+    assert deadlines == {"add_new_users": ["EndOfArrivals"], "retrain_model": ["TwiceTheMean"]}
 
 
 def test_training_shares_one_pool(bag: dict[str, Any]) -> None:

@@ -75,6 +75,7 @@ def test_users_arrive_once_however_often_and_in_whatever_order_the_days_run(
     # An event means that rows changed, and says how many.
     assert [run["tasks"] for run in (rehearsal, *again)] == [{"add_cohort": "skipped"}] * 3
     assert [run["events"] for run in (rehearsal, *again)] == [{}] * 3
+    assert again[0]["skipped"]["add_cohort"] == again[0]["returned"]["add_cohort"]["sentence"]
     told = [run["events"]["otaku.ratings"] for run in (later, earlier)]
     assert sum(found["n_rows"] for found in told) == len(after["ratings"])
     assert [(found["day"], found["n_users"]) for found in told] == [
