@@ -131,19 +131,41 @@ def test_a_user_is_learned_on_request_kept_over_a_restart_and_forgotten(settings
         assert service.learned.user_ids == []
 
 
-@pytest.mark.parametrize("suffix", [".hnsw", ".json"])
-def test_a_version_with_a_damaged_index_is_refused_and_the_last_good_one_serves(
-    suffix: str, settings: Settings, folder: Path, tmp_path: Path
-) -> None:
-    broken = shutil.copytree(folder, tmp_path / "broken")
-    path = broken / FOLDER / f"user_user{suffix}"
+def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
-    source = FolderSource({1: folder, 2: broken})
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def test_a_version_with_a_damaged_tower_index_or_id_map_is_refused_and_the_last_good_one_serves(
+    settings: Settings, folder: Path, tmp_path: Path
+) -> None:
+    damages = {"altered": flip, "cut": cut, "missing": Path.unlink}
+    parts = [path.name for path in (folder / FOLDER).iterdir() if path.suffix in (".onnx", ".hnsw", ".json")]
+    parts = [name for name in parts if not name.endswith(".training.json")]
+    assert {"two_tower.user.onnx", "two_tower.cold_start.onnx", "user_user.hnsw", "user_user.json"} <= set(parts)
+    folders = {1: folder}
+    broken = {}
+    for number, name in enumerate(sorted(parts), start=2):
+        damage = list(damages)[number % len(damages)]
+        folders[number] = shutil.copytree(folder, tmp_path / f"broken-{number}")
+        damages[damage](folders[number] / FOLDER / name)
+        broken[number] = f"{name} {damage}"
+    whole = len(folders) + 1
+    source = FolderSource(folders | {whole: shutil.copytree(folder, tmp_path / "whole")})
     with open_client(settings, source) as client:
-        source.production = 2
+        before = ask(client, user_input=USER, algorithm="two-tower")
         service = client.app.state.service  # type: ignore[attr-defined]
-        wait_for(lambda: service.production.problems)
-        assert "version 2" in service.production.problems[0]
-        assert ask(client, user_input=USER, algorithm="user-user")["model"]["version"] == 1
+        for number, what in broken.items():
+            source.production = number
+            wait_for(lambda: service.production.problems == [f"version {number} is refused"])  # noqa: B023
+            for name in ("two-tower", "user-user", "hybrid"):
+                assert ask(client, user_input=USER, algorithm=name)["model"]["version"] == 1, what
+        after = ask(client, user_input=USER, algorithm="two-tower")
+        source.production = whole
+        wait_for(lambda: service.production.current.version == whole)
+    assert after["recommendations"] == before["recommendations"]
