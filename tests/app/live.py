@@ -93,8 +93,10 @@ def fill_database(settings: Settings) -> None:
 
 
 @contextmanager
-def run_server(settings: Settings, model_name: str, **more: str) -> Iterator[Server]:
-    """Run the service over the services of complete settings until the block ends, then see it end well."""
+def run_server(
+    settings: Settings, model_name: str, *, codes: Sequence[int] = (0, -signal.SIGTERM), **more: str
+) -> Iterator[Server]:
+    """Run the service over the services of complete settings until the block ends, then see it end by these codes."""
     assert settings.database_url is not None
     assert settings.aws_access_key_id is not None
     assert settings.aws_secret_access_key is not None
@@ -122,7 +124,7 @@ def run_server(settings: Settings, model_name: str, **more: str) -> Iterator[Ser
         yield running
     finally:
         code = running.stop()
-    assert code in (0, -signal.SIGTERM), running.lines
+    assert code in codes, running.lines
 
 
 def register(registry: Registry, folder: Path, run_key: str) -> int:
