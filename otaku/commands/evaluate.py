@@ -53,7 +53,9 @@ def evaluate(
         typer.Option(help="Comma-separated; see --help."),
     ] = None,
     version: Annotated[list[int] | None, typer.Option(min=1, help="A registered version; may be repeated.")] = None,
-    reference: Annotated[str | None, typer.Option(help="Pair the others with this model. [default: ease]")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Pair the others with this model. [default: ease, else popular, else the first]")
+    ] = None,
     as_of: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day of arrivals in the snapshot.")
     ] = None,
@@ -117,7 +119,7 @@ def _evaluate_models(
     from otaku.evaluation.harness import build_harness
     from otaku.evaluation.leaky import evaluate_leaky
     from otaku.evaluation.run import evaluate_heldout
-    from otaku.evaluation.sources import choose_models, open_database, open_folder, open_version
+    from otaku.evaluation.sources import choose_models, choose_reference, open_database, open_folder, open_version
     from recsys.evaluation.tuning import read_best_params
     from recsys.retrieval.spec import ModelInputs
 
@@ -137,8 +139,9 @@ def _evaluate_models(
             "group": eval_set["group"],
             "params": dict(tuned),
         }
-        against = wanted[2] or ("ease" if "ease" in names else names[0])
-        evaluation = evaluate_heldout(harness, names, against, cold=cold, describe=described)
+        evaluation = evaluate_heldout(
+            harness, names, wanted[2] or choose_reference(names), cold=cold, describe=described
+        )
         if leaky:
             evaluation.leaky = evaluate_leaky(harness)
     return evaluation

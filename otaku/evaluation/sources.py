@@ -13,10 +13,13 @@ from recsys.data.sources.reports import OnProgress
 from recsys.evaluation.evaluation_set import EvaluationData
 from recsys.features.text_embeddings import select_synopses
 from recsys.recommender import Recommender
+from recsys.retrieval.spec import normalise_name
 from recsys.types import Floats
 from retrain_model import text_cache
 
 BASELINES = ("popular", "item-knn", "als", "ease")
+# What other models are paired with by default: the first of these that is evaluated.
+REFERENCES = ("ease", "popular")
 
 
 @dataclass(frozen=True)
@@ -80,3 +83,9 @@ def choose_models(models: str | None, versions: Sequence[int], *, from_database:
         production = open_registry(running_settings()).production_version() if from_database else None
         versions = [] if production is None else [production]
     return list(dict.fromkeys([*names, *(f"v{version}" for version in versions)]))
+
+
+def choose_reference(names: Sequence[str]) -> str:
+    """Choose the model that the others are paired with: the strongest usual baseline among them, else the first."""
+    spelled = {normalise_name(name): name for name in names}
+    return next((spelled[name] for name in REFERENCES if name in spelled), names[0])

@@ -1,4 +1,4 @@
-"""A service that learns users while it serves, under load and after SIGKILL: the journal, the database and lists agree."""
+"""A service that learns users while it serves: under load and after SIGKILL journal, database and lists agree."""
 
 import signal
 import threading

@@ -88,8 +88,9 @@ def test_leaky_protocols_stand_under_the_honest_table(
 
 
 def test_cold_start_slices_are_shown_on_request(runner: CliRunner, world: Path) -> None:
-    told = evaluate(runner, "--data", str(world), "--models", "popular,genre", "--cold")
+    told = evaluate(runner, "--data", str(world), "--models", "genre,popular", "--cold")
     assert "Cold start" in told
+    assert "model minus popular" in told
     assert "Titles without a rating" in told
 
 
