@@ -76,6 +76,9 @@ def evaluate(
     threads: Annotated[int, typer.Option(min=1, help="Threads of a fit.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write all numbers here.")] = None,
     plots: Annotated[Path | None, typer.Option(file_okay=False, help="Write the plots to this folder.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Write the fitted models to this folder, one folder each.")
+    ] = None,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Log numbers and plots to MLflow.")] = False,
 ) -> None:
     """Evaluate models on held-out users: their hidden ratings, the same ones for every model.
@@ -92,6 +95,7 @@ def evaluate(
         data if data is not None else as_of,
         {"group": group.value, "preset": preset, "max_users": max_users},
         (params, seed, threads),
+        save,
         cold=cold,
         leaky=protocol is Protocol.SEED004,
     )
@@ -110,6 +114,7 @@ def _evaluate_models(
     source: Path | datetime | None,
     eval_set: Mapping[str, Any],
     making: tuple[Path | None, int, int],
+    save: Path | None,
     *,
     cold: bool,
     leaky: bool,
@@ -139,9 +144,8 @@ def _evaluate_models(
             "group": eval_set["group"],
             "params": dict(tuned),
         }
-        evaluation = evaluate_heldout(
-            harness, names, wanted[2] or choose_reference(names), cold=cold, describe=described
-        )
+        against = wanted[2] or choose_reference(names)
+        evaluation = evaluate_heldout(harness, names, against, cold=cold, describe=described, save=save)
         if leaky:
             evaluation.leaky = evaluate_leaky(harness)
     return evaluation

@@ -61,7 +61,13 @@ class Evaluation:
 
 
 def evaluate_heldout(
-    harness: EvaluationHarness, names: Sequence[str], reference: str, *, cold: bool, describe: Mapping[str, Any]
+    harness: EvaluationHarness,
+    names: Sequence[str],
+    reference: str,
+    *,
+    cold: bool,
+    describe: Mapping[str, Any],
+    save: Path | None = None,
 ) -> Evaluation:
     """Evaluate models one after another; only one is in memory at a time.
 
@@ -69,6 +75,8 @@ def evaluate_heldout(
     ----------
     describe
         Facts about the data that belong into the report.
+    save
+        Where each model is stored as soon as it is fitted, in a folder of its name; None to store none.
 
     Raises
     ------
@@ -92,6 +100,9 @@ def evaluate_heldout(
         start = time.perf_counter()
         model = harness.make(name)
         made = time.perf_counter()
+        if save is not None:
+            (save / name).mkdir(parents=True, exist_ok=True)
+            model.save(save / name)
         result = harness.evaluate(name, model)
         seconds = {"fit_seconds": made - start, "evaluate_seconds": time.perf_counter() - made}
         evaluation.results.append(Result.of(result, harness.eval_set, seconds))

@@ -141,7 +141,7 @@ def measure(arguments: argparse.Namespace) -> None:
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     facts |= {"fit_peak_bytes": 1024.0 * after, "fit_added_bytes": 1024.0 * (after - before)}
     with tempfile.TemporaryDirectory() as folder:
-        model.save(Path(folder))  # type: ignore[arg-type]
+        model.save(Path(folder))
         facts["artifact_bytes"] = float(sum(path.stat().st_size for path in Path(folder).iterdir()))
     facts |= time_lists(list_ten(model), harness.eval_set)  # type: ignore[arg-type]
     facts |= read_curves(model)  # type: ignore[arg-type]

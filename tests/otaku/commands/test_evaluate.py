@@ -17,6 +17,7 @@ from otaku.platform.environment import settings_environment
 from recsys.connections import open_registry
 from recsys.data.sample_world import write_sample_world
 from recsys.exceptions import EvaluationError
+from recsys.retrieval.item_item import ItemKnn
 from recsys.settings import Settings
 from recsys.storage.registry import PRODUCTION
 from recsys.types import Floats
@@ -53,8 +54,10 @@ def test_a_folder_needs_no_service(runner: CliRunner, world: Path, tmp_path: Pat
     told = evaluate(
         runner,
         *("--data", str(world), "--models", "popular,item-kNN,ease", "--reference", "item-knn", "--max-users", "9"),
-        *("--json", str(numbers), "--plots", str(plots)),
+        *("--json", str(numbers), "--plots", str(plots), "--save", str(tmp_path / "models")),
     )
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {"popular", "item-knn", "ease"}
+    assert ItemKnn.load(tmp_path / "models" / "item-knn").supporters is not None
     assert "9 held-out users" in told
     assert "model minus item-knn" in told
     assert "LEAKY" not in told
