@@ -11,7 +11,7 @@ TORCH_BACKEND ?= $(if $(wildcard $(PIP_FIND_LINKS)/torch-*.whl),,cpu)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test coverage e2e images deploy-checks audit bench bench-batches bench-gate bench-neighbours bench-pages bench-serving bench-titles profile check format lint types imports fix lock clean
+.PHONY: help install demo up down test coverage e2e images deploy-checks audit bench bench-algorithms bench-batches bench-gate bench-neighbours bench-pages bench-serving bench-titles profile check format lint types imports fix lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -64,6 +64,9 @@ bench-pages: install ## Measure latency and weight of the pages: ARGS="MODEL-FOL
 
 bench-serving: install ## Measure the service beside the original's way: ARGS="--model FOLDER --output FILE"
 	$(BIN)/python benchmarks/serving.py $(ARGS)
+
+bench-algorithms: install ## Measure what the models that answer alone cost: ARGS="MODEL-FOLDER --data DIR --output FILE"
+	$(BIN)/python benchmarks/algorithms.py $(ARGS)
 
 bench-batches: install ## Measure lists per second of batches beside single calls: ARGS="MODEL-FOLDER --output FILE"
 	$(BIN)/python benchmarks/batches.py $(ARGS)

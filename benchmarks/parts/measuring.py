@@ -3,7 +3,7 @@
 import ctypes
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ def measure(calls: Sequence[Callable[[], Any]], *, seconds: float, warm_up: int 
 
 
 def measure_in_turn(
-    ways: dict[str, Sequence[Callable[[], Any]]],
+    ways: Mapping[str, Sequence[Callable[[], Any]]],
     *,
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
@@ -84,7 +84,21 @@ def release_memory() -> None:
 
 def read_memory(pid: int | str = "self") -> float:
     """Return the resident memory of a process in MiB."""
+    return _read_status("VmRSS", pid)
+
+
+def reset_peak() -> None:
+    """Let `read_peak` begin again from what is resident now."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def read_peak() -> float:
+    """Return the most memory that was resident in this process since `reset_peak`, in MiB."""
+    return _read_status("VmHWM", "self")
+
+
+def _read_status(name: str, pid: int | str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
-    raise LookupError(f"process {pid} reports no VmRSS")
+    raise LookupError(f"process {pid} reports no {name}")

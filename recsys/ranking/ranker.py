@@ -89,12 +89,15 @@ def train_head(
     *,
     seed: int,
     n_threads: int,
+    histogram_mib: float | None = None,
     on_iteration: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> TrainedHead:
     """Train one head with early stopping on validation users.
 
     Parameters
     ----------
+    histogram_mib
+        Memory for the histograms of leaves, MiB; beyond it they are computed again. None for as much as there are.
     on_iteration
         Called with trees grown and trees at most; after an early stop with trees grown twice.
     """
@@ -103,6 +106,8 @@ def train_head(
     # Threads that share few rows wait for one another more than they work.
     n_threads = min(n_threads, 1 + len(train.labels) // ROWS_PER_THREAD)
     settings = params.to_lightgbm(seed=seed, n_threads=n_threads) | metric
+    if histogram_mib is not None:
+        settings["histogram_pool_size"] = histogram_mib
     data = lgb.Dataset(
         train.features, train.labels, group=train.group_sizes, feature_name=list(schema.names), params=settings
     )

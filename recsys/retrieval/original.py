@@ -36,6 +36,8 @@ N_BEST: Final = 1000
 N_SHOWN: Final = 10
 VALIDATION_SHARE: Final = 0.15
 LIGHTFM_LEARNING_RATE: Final = 0.05
+# Of 493 features a leaf's take 2 MB, and a tree has up to 255 leaves; less than all takes no longer.
+HISTOGRAM_MIB: Final = 128.0
 
 
 @dataclass
@@ -264,7 +266,7 @@ def fit_regressor(
         for side in (False, True)
     ]
     params = replace(get_preset("original").rating, n_estimators=n_estimators, learning_rate=learning_rate)
-    return train_head(params, schema, *tables, seed=seed, n_threads=n_threads).booster
+    return train_head(params, schema, *tables, seed=seed, n_threads=n_threads, histogram_mib=HISTOGRAM_MIB).booster
 
 
 def _build_table(entries: RatingMatrix, chosen: Positions, profiles: Floats, vectors: Floats) -> TrainingTable:

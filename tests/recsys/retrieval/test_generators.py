@@ -175,6 +175,45 @@ def test_a_history_of_the_whole_catalog_and_of_ten_thousand_entries_is_scored(
     np.testing.assert_allclose(scores, np.repeat(fitted.score(whole), many.shape[0], axis=0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def wide_world() -> tuple[RatingMatrix, Catalog]:
+    """10,080 titles with the content of the tiny world and names of their own, and 60 users with 100 ratings each."""
+    tiny = tiny_catalog().items
+    copies = [tiny.assign(item_id=tiny["item_id"] + 20_000 * number) for number in range(210)]
+    items = pd.concat(copies, ignore_index=True).sort_values("item_id", ignore_index=True)
+    rng = np.random.default_rng(5)
+    letters = rng.choice(list("abcdefghijklmnopqrstuvwxyz"), (len(items), 12))
+    items["title"] = ["".join(word) for word in letters]
+    items["title_english"] = items["title_japanese"] = None
+    columns = np.concatenate([rng.choice(len(items), 100, replace=False) for _ in range(60)])
+    values = rng.integers(4, 11, len(columns)).astype(np.float32)
+    ratings = csr_matrix((values, (np.repeat(np.arange(60), 100), columns)), shape=(60, len(items)))
+    return ratings, Catalog(items)
+
+
+@pytest.mark.e2e
+def test_one_history_of_ten_thousand_titles_is_scored(
+    spec: ModelSpec, wide_world: tuple[RatingMatrix, Catalog]
+) -> None:
+    """A history as long as the service takes, in a catalog that holds it: finite scores, again the same."""
+    ratings, catalog = wide_world
+    inputs = replace(INPUTS, text_vectors=lambda: np.pad(catalog.genre_matrix, ((0, 0), (0, 4))))
+    model = spec.make(inputs).fit(ratings, catalog)
+    given = np.zeros((1, len(catalog)), dtype=np.float32)
+    watched = np.random.default_rng(6).permutation(len(catalog))[:10_000]
+    given[0, watched] = np.random.default_rng(7).integers(1, 11, 10_000)
+    history = csr_matrix(given)
+    assert history.nnz == 10_000
+    scores = model.score(history)
+    assert scores.shape == (1, len(catalog))
+    assert np.isfinite(scores).all()
+    assert np.array_equal(model.score(history), scores)
+    left = given == 0
+    shown = select_top(scores, left, 10)[0]
+    assert len(set(shown.tolist())) == 10
+    assert left[0, shown].all()
+
+
 def test_titles_that_nobody_rated_are_scored_as_a_history(spec: ModelSpec, world: tuple[RatingMatrix, Catalog]) -> None:
     """What is unknown to the fit is no error: scores are finite, of the right shape, and may all be zero."""
     ratings, catalog = world
