@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.schema import FeatureSchema
+from recsys.ranking.ranker import Ranker
 from recsys.types import Floats, ItemId
+
+Doubles = npt.NDArray[np.float64]
 
 Kind = Literal["liked_title", "disliked_title", "genres", "collaborative", "popularity", "audience", "synopsis"]
 
@@ -38,15 +39,25 @@ class Reason:
     item_id: ItemId | None = None
 
 
-def compute_contributions(
-    booster: lgb.Booster, schema: FeatureSchema, features: Floats, families: Sequence[Sequence[str]]
-) -> npt.NDArray[np.float64]:
+def compute_contributions(ranker: Ranker, features: Floats, families: Sequence[Sequence[str]]) -> Doubles:
     """Attribute the scores of rows to families of features, `(n_rows, n_families)`.
 
-    Shapley values of the trees (Lundberg et al., "From local explanations to global understanding with explainable AI
-    for trees", Nature Machine Intelligence 2020), summed over the features of a family: how far they move the score
-    from the mean.
+    Shapley values of the families as players (`forest_attribution`): how far each moves the score from the mean. Where
+    only LightGBM can evaluate the trees, the values of a family's features (Lundberg et al., "From local explanations
+    to global understanding with explainable AI for trees", Nature Machine Intelligence 2020) are summed.
+
+    Parameters
+    ----------
+    families
+        Beginnings of the names of features; a feature belongs to the first family that has one of its name.
     """
-    values = np.asarray(booster.predict(features, pred_contrib=True, num_threads=1))[:, :-1]
-    members = np.array([[name.startswith(tuple(family)) for family in families] for name in schema.names])
+    names = ranker.schema.names
+    places = [
+        next((place for place, family in enumerate(families) if name.startswith(tuple(family))), len(families))
+        for name in names
+    ]
+    if "relevance" in ranker.forests:
+        return ranker.forests["relevance"].attribute(features, places)[:, : len(families)]
+    values = np.asarray(ranker.relevance.predict(features, pred_contrib=True, num_threads=1))[:, :-1]
+    members = np.array(places)[:, None] == np.arange(len(families))
     return np.asarray(values @ members.astype(np.float64), dtype=np.float64)

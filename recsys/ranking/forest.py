@@ -68,6 +68,8 @@ class Forest:
         How values become bytes.
     roots, splits, leaf_values
         As `forest_kernels.resolve` describes them.
+    left_shares
+        Of each split: the share of the training rows that went left, `(n_splits,)`.
     """
 
     n_features: int
@@ -75,6 +77,7 @@ class Forest:
     roots: Integers
     splits: Integers
     leaf_values: Doubles
+    left_shares: Doubles
 
     @classmethod
     def from_booster(cls, booster: lgb.Booster, fixed: Sequence[int] = ()) -> "Forest":
@@ -113,6 +116,7 @@ class Forest:
                 ]
             ),
             leaf_values=np.concatenate([np.zeros(0), *(tree.leaf_values for tree in trees)]),
+            left_shares=np.concatenate([np.zeros(0), *(tree.left_shares for tree in trees)]),
         )
 
     def score(self, table: Floats) -> Doubles:
@@ -158,6 +162,45 @@ class Forest:
         scores = np.zeros(codes.fixed.codes.shape[1])
         replay(columns, steps, starts, leaf_values, codes.fixed.codes, codes.fresh, self.columns.n_fixed, scores)
         return scores[: codes.fixed.n_rows]
+
+    def attribute(self, table: Floats, groups: Sequence[int]) -> Doubles:
+        """Divide the scores of rows among groups of features by their Shapley values, `(n_rows, n_groups)`.
+
+        What the groups contribute adds up to the score less what the forest says on average.
+
+        Parameters
+        ----------
+        table
+            As for `score`.
+        groups
+            The group of each feature, from 0 on, `(n_features,)`; at most eight.
+
+        Raises
+        ------
+        ValueError
+            If there is not one group a feature, or there are more than eight.
+        """
+        from recsys.ranking.forest_attribution import MAX_GROUPS, divide_among_groups, expect
+
+        if len(groups) != self.n_features or not 0 <= min(groups) <= max(groups) < MAX_GROUPS:
+            raise ValueError(
+                f"groups must name one of {MAX_GROUPS} groups, from 0 on, for each of {self.n_features} features"
+            )
+        of_splits = np.array(groups, dtype=np.uint8)[self.columns.features[self.splits[:, 0]]]
+        codes = self.encode(table)
+        values = np.zeros((len(table), 2 << max(groups)))
+        expect(
+            self.roots,
+            self.splits,
+            self.leaf_values,
+            self.left_shares,
+            of_splits,
+            codes.fixed.codes,
+            codes.fresh,
+            self.columns.n_fixed,
+            values,
+        )
+        return divide_among_groups(values)
 
     def _check(self, table: Floats) -> Floats:
         if table.ndim != 2 or table.shape[1] != self.n_features or table.dtype != np.float32:

@@ -31,6 +31,8 @@ class Tree:
         Of the n - 1 splits; for a categorical one the number of its set.
     leaf_values
         `(n,)`.
+    left_shares
+        Of the n - 1 splits: the share of the training rows that went left.
     category_starts, category_words
         Set number s is the bits of `category_words[category_starts[s] : category_starts[s + 1]]`, 32 a word.
     """
@@ -41,6 +43,7 @@ class Tree:
     left: npt.NDArray[np.int64]
     right: npt.NDArray[np.int64]
     leaf_values: npt.NDArray[np.float64]
+    left_shares: npt.NDArray[np.float64]
     category_starts: npt.NDArray[np.int64]
     category_words: npt.NDArray[np.int64]
 
@@ -94,9 +97,20 @@ def _read_tree(block: str) -> Tree:
         left=left,
         right=right,
         leaf_values=_to_numbers(fields["leaf_value"], np.float64),
+        left_shares=_compute_left_shares(fields, left),
         category_starts=category_starts,
         category_words=category_words,
     )
+
+
+def _compute_left_shares(fields: dict[str, str], left: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Divide the rows of each left child by those of its split."""
+    in_splits = _to_numbers(fields.get("internal_count", ""), np.int64)
+    in_leaves = _to_numbers(fields.get("leaf_count", ""), np.int64)
+    if len(in_splits) != len(left) or (len(left) and len(in_leaves) != len(left) + 1):
+        raise UnsupportedForestError("the rows of leaves and splits are not counted")
+    n_left = np.where(left >= 0, in_splits[np.maximum(left, 0)], in_leaves[np.maximum(~left, 0)]) if len(left) else left
+    return np.asarray(n_left / np.maximum(in_splits, 1), dtype=np.float64)
 
 
 def _read_fields(block: str) -> Iterator[tuple[str, str]]:

@@ -176,9 +176,7 @@ def _split_scores(recommender: Recommender, pairs: Pairs) -> tuple[npt.NDArray[n
         return genres, np.zeros_like(genres), popularity
     ranker = recommender.ranker
     collaborative = tuple(f"{name}_" for name in recommender.retriever.first_stage.collaborative)
-    contributions = compute_contributions(
-        ranker.relevance, ranker.schema, recommender.featurise(pairs), (GENRES, collaborative)
-    )
+    contributions = compute_contributions(ranker, recommender.featurise(pairs), (GENRES, collaborative))
     return contributions[:, 0], contributions[:, 1], np.zeros(len(contributions))
 
 
@@ -193,7 +191,7 @@ def _name_carriers(recommender: Recommender, user: FoldedUser, positions: Positi
     ranker, stage = recommender.ranker, recommender.retriever.first_stage
     collaborative = (*(f"{name}_" for name in stage.collaborative), "lightfm_", "neighbour")
     families = (collaborative, GENRES, (f"{stage.fallback}_", "item_log_members", "item_favorites"))
-    found = compute_contributions(ranker.relevance, ranker.schema, recommender.featurise(pairs), families)
+    found = compute_contributions(ranker, recommender.featurise(pairs), families)
     named: tuple[tuple[Kind, str], ...] = (
         ("collaborative", "Carried by what users with a similar history like."),
         ("genres", "Carried by its genres."),
