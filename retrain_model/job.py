@@ -84,10 +84,13 @@ def build_gate(settings: Settings, changes: Mapping[str, float] | None = None) -
 
 def build_params(settings: Settings) -> dict[str, dict[str, Any]]:
     """Take the hyper-parameters of models from the settings."""
-    if settings.hybrid_weights is None:
-        return {}
-    names = ("user_weight", "title_weight", "content_weight")
-    return {"hybrid": dict(zip(names, settings.hybrid_weights, strict=True))}
+    params: dict[str, dict[str, Any]] = {}
+    if settings.hybrid_weights is not None:
+        names = ("user_weight", "title_weight", "content_weight")
+        params["hybrid"] = dict(zip(names, settings.hybrid_weights, strict=True))
+    if settings.mf_min_ratings is not None:
+        params["mf"] = {"min_ratings": settings.mf_min_ratings}
+    return params
 
 
 def build_preset(name: str, settings: Settings) -> Preset:

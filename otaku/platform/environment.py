@@ -29,6 +29,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         "OTAKU_CORS_ORIGINS": ",".join(settings.cors_origins) or None,
         "OTAKU_ALGORITHMS": None if settings.algorithms is None else ",".join(settings.algorithms) or "none",
         "OTAKU_HYBRID_WEIGHTS": ",".join(map(str, settings.hybrid_weights or ())) or None,
+        "OTAKU_MF_MIN_RATINGS": str(settings.mf_min_ratings or "") or None,
         "OTAKU_RELEVANCE_LOSSES": ",".join(settings.relevance_losses or ()) or None,
         "OTAKU_RELEVANCE_BOOSTERS": str(settings.relevance_boosters or "") or None,
         "OTAKU_TRAIN_THREADS": str(settings.train_threads),

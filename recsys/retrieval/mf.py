@@ -30,7 +30,8 @@ class MatrixFactorisation(ArrayModel):
     n_factors
         Length of the vectors.
     min_ratings
-        Users with fewer ratings are not trained on; if nobody has so many, all are.
+        Users with fewer ratings are not trained on; if nobody has so many, all are. `OTAKU_MF_MIN_RATINGS` sets it for
+        the weekly training.
     n_epochs
         Passes over the ratings at most.
     batch_size

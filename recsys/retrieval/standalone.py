@@ -92,6 +92,16 @@ def load_standalone(directory: Path) -> dict[str, CandidateGenerator]:
 
 def read_training_curves(directory: Path) -> dict[str, Sequence[float]]:
     """Read what models that are trained in epochs noted of each, as `{key}.{curve}`."""
-    keys = sorted(path.name.split(".")[0] for path in (directory / FOLDER).glob("*.training.json"))
-    logs = {key: TrainingLog.load(directory / FOLDER, key) for key in keys}
+    logs = _read_training_logs(directory)
     return {f"{key}.{name}": values for key, log in logs.items() for name, values in log.curves.items()}
+
+
+def read_training_facts(directory: Path) -> dict[str, float]:
+    """Read what these models noted of their whole training, as `{key}.{fact}`: the epoch that was kept, ONNX parity."""
+    logs = _read_training_logs(directory)
+    return {f"{key}.{name}": value for key, log in logs.items() for name, value in log.facts.items()}
+
+
+def _read_training_logs(directory: Path) -> dict[str, TrainingLog]:
+    keys = sorted(path.name.split(".")[0] for path in (directory / FOLDER).glob("*.training.json"))
+    return {key: TrainingLog.load(directory / FOLDER, key) for key in keys}

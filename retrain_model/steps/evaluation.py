@@ -20,7 +20,7 @@ from recsys.gate.anchor import select_anchor
 from recsys.recommender import Recommender
 from recsys.recommender.cost import compute_list_cost
 from recsys.recommender.scoring_once import prepare_for_evaluation
-from recsys.retrieval.standalone import read_training_curves
+from recsys.retrieval.standalone import read_training_curves, read_training_facts
 from recsys.storage.promotion import (
     read_ledger,
     read_production_version,
@@ -157,7 +157,7 @@ def _register(
     registry.log(
         run_id,
         params=params | {"n_features": training["n_features"]},
-        metrics=metrics | counts,
+        metrics=metrics | counts | read_training_facts(output / "model"),
         curves=read_training_curves(output / "model"),
         tags={**to_tags(recipe), ATTEMPT_TAG: describe_attempt(context)},
         artifacts={TRAINING: (output / TRAINING).read_bytes(), RECIPE: json.dumps(recipe, indent=1).encode()},

@@ -6,6 +6,8 @@ from pydantic import ValidationError
 from recsys.exceptions import ConfigurationError
 from recsys.gate.gate import PromotionGate
 from recsys.ranking.params import get_preset
+from recsys.retrieval.registry import make_model
+from recsys.retrieval.spec import ModelInputs
 from recsys.settings import Settings
 from retrain_model.job import build_gate, build_params, build_preset
 
@@ -47,7 +49,13 @@ def test_models_beside_the_first_stage_are_chosen_and_weighed_by_settings(monkey
     monkeypatch.setenv("OTAKU_HYBRID_WEIGHTS", "2,0,0.5")
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
     assert settings.algorithms == ("hybrid", "content")
-    assert build_params(settings) == {"hybrid": {"user_weight": 2.0, "title_weight": 0.0, "content_weight": 0.5}}
+    weighed = {"hybrid": {"user_weight": 2.0, "title_weight": 0.0, "content_weight": 0.5}}
+    assert build_params(settings) == weighed
+    monkeypatch.setenv("OTAKU_MF_MIN_RATINGS", "400")
+    active = build_params(Settings(_env_file=None))  # type: ignore[call-arg]
+    assert active == weighed | {"mf": {"min_ratings": 400}}
+    assert make_model("mf", ModelInputs(params=active)).min_ratings == 400  # type: ignore[attr-defined]
+    monkeypatch.delenv("OTAKU_MF_MIN_RATINGS")
     monkeypatch.setenv("OTAKU_ALGORITHMS", "none")
     monkeypatch.delenv("OTAKU_HYBRID_WEIGHTS")
     settings = Settings(_env_file=None)  # type: ignore[call-arg]

@@ -9,7 +9,7 @@ import pytest
 
 from recsys.retrieval.embedding import fold_in
 from recsys.retrieval.mf import MatrixFactorisation
-from recsys.retrieval.standalone import read_training_curves, save_standalone
+from recsys.retrieval.standalone import read_training_curves, read_training_facts, save_standalone
 from recsys.types import RatingMatrix
 from tests.factories import tiny_world
 
@@ -106,3 +106,7 @@ def test_the_curves_of_a_version_are_read_by_model(tmp_path: Path) -> None:
     assert set(curves) == {f"mf.{name}" for name in fitted().training_.curves}
     assert curves["mf.validation_mae"] == fitted().training_.curves["validation_mae"]
     assert read_training_curves(tmp_path / "nowhere") == {}
+    facts = read_training_facts(tmp_path)
+    assert facts == {f"mf.{name}": value for name, value in fitted().training_.facts.items()}
+    assert facts["mf.best_epoch"] >= 1
+    assert read_training_facts(tmp_path / "nowhere") == {}
