@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -85,6 +86,12 @@ def release_memory() -> None:
 def read_memory(pid: int | str = "self") -> float:
     """Return the resident memory of a process in MiB."""
     return _read_status("VmRSS", pid)
+
+
+def read_processor_seconds(pid: int) -> float:
+    """Return the processor time that all threads of a process have taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def reset_peak() -> None:

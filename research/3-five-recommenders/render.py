@@ -170,7 +170,8 @@ evaluated on {facts["n_test_users"]:,} others whom nothing was fitted or tuned o
 [docs/evaluation.md](../../docs/evaluation.md): a fifth of each user's ratings is hidden, a hidden rating of 7 or more
 is a hit, the whole catalog minus the history is ranked. In brackets 95 % bootstrap intervals over users. The
 recommender of this platform, with EASE and ALS, is in
-[1-recommendation-quality](../1-recommendation-quality/README.md).
+[1-recommendation-quality](../1-recommendation-quality/README.md). What each of the five systems claims, and where that
+is here: [claims.md](claims.md).
 
 {findings}
 ## Accuracy
