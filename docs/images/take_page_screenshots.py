@@ -2,6 +2,7 @@
 
 Needs a running service, by default on http://127.0.0.1:8080 without keys, and Chromium on the machine
 (`apt-get install chromium`). Favourites are those of the examples; what the pictures show is what the service answers.
+A decision and a promotion that waits for approval are taken where the platform has one.
 """
 
 import io
@@ -37,9 +38,22 @@ def take(browser: Browser, url: str, width: int, scheme: str) -> None:
     for name, path in PAGES.items():
         page.goto(url + path)
         page.wait_for_load_state("networkidle")
-        picture = Image.open(io.BytesIO(page.screenshot()))
-        picture.convert("RGB").save(HERE / f"{name}-{width}-{scheme}.webp", quality=QUALITY, method=6)
+        save(page.screenshot(), f"{name}-{width}-{scheme}")
+    page.goto(f"{url}/ops")
+    if page.locator("#approvals form").count():
+        save(page.locator("#approvals").screenshot(), f"approval-{width}-{scheme}")
+    decision = page.locator('a[href^="/ops/decisions/"]').first
+    if decision.count():
+        page.goto(url + str(decision.get_attribute("href")))
+        page.wait_for_load_state("networkidle")
+        save(page.screenshot(), f"decision-{width}-{scheme}")
     context.close()
+
+
+def save(png: bytes, name: str) -> None:
+    """Keep a picture as WebP."""
+    picture = Image.open(io.BytesIO(png))
+    picture.convert("RGB").save(HERE / f"{name}.webp", quality=QUALITY, method=6)
 
 
 def main() -> None:
