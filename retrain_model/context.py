@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -23,6 +23,7 @@ from recsys.revision import describe_code
 from recsys.storage.artifacts import MANIFEST, ArtifactStore
 from recsys.storage.locks import hold_lock
 from recsys.storage.registry import Registry
+from recsys.usage import measure_usage
 from retrain_model.days import now_utc
 from retrain_model.environment import compute_lock_hash
 
@@ -53,6 +54,7 @@ COMMIT_POINTS: Final = (
 # One more where a person is asked; the decision and all that follows is then made by whoever answers.
 APPROVAL_POINT: Final = "approval requested"
 INPUTS = "inputs.json"
+USAGE: Final = ".usage.json"
 ROOT = "retrain"
 DRY_RUNS: Final = "dry-run"
 # Steps whose files a rebuild must give again, and that no other code may go on with.
@@ -225,11 +227,19 @@ def publish_once(
         with tempfile.TemporaryDirectory(prefix="otaku-") as folder:
             # Threads of OpenBLAS wait for each other in busy loops: beside another process a small system of equations
             # takes a hundred times as long on two as on one. Users and folds are what the steps divide among threads.
-            with threadpool_limits({"blas": 1, "openmp": context.n_threads}):
+            with threadpool_limits({"blas": 1, "openmp": context.n_threads}), measure_usage() as usage:
                 build(Path(folder))
             (Path(folder) / INPUTS).write_text(json.dumps(wanted, indent=1, sort_keys=True))
             context.store.delete_prefix(f"{prefix}/")
+            # Beside the output, whose digest must not depend on it.
+            context.store.write_bytes(f"{prefix}{USAGE}", json.dumps(asdict(usage)).encode())
             return context.store.write_directory(prefix, Path(folder))
+
+
+def read_usage(context: RetrainContext, steps: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Read what finished steps took, by step: `seconds`, `cpu_seconds` and `peak_mib` of `recsys.usage.Usage`."""
+    keys = {step: f"{context.prefix(step)}{USAGE}" for step in steps}
+    return {step: json.loads(context.store.read_bytes(key)) for step, key in keys.items() if context.store.exists(key)}
 
 
 def read_inputs(context: RetrainContext, step: str) -> dict[str, Any] | None:

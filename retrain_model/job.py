@@ -24,7 +24,7 @@ from recsys.storage.migration import migrate
 from recsys.storage.schema_state import require_schema
 from retrain_model import steps
 from retrain_model.attempts import find_verdict
-from retrain_model.context import Answer, RetrainContext
+from retrain_model.context import Answer, RetrainContext, read_usage
 
 log = logging.getLogger(__name__)
 
@@ -186,12 +186,15 @@ class RetrainReport:
     ----------
     action
         What happened: `promote`, `keep`, `wait` for approval, or `none` in a dry run.
+    usage
+        Seconds, seconds of processors and peak of memory of each step, as `read_usage` gives them.
     """
 
     run_key: str
     action: str
     decision: dict[str, Any]
     evaluation: dict[str, Any]
+    usage: dict[str, dict[str, float]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form."""
@@ -200,6 +203,7 @@ class RetrainReport:
             "action": self.action,
             "decision": self.decision,
             "evaluation": self.evaluation,
+            "usage": self.usage,
         }
 
 
@@ -243,4 +247,6 @@ def retrain(context: RetrainContext, *, dry_run: bool = False) -> RetrainReport:
     if not context.dry_run:
         is_waiting = run_step(context, "request_approval")["required"]
         action = "wait" if is_waiting else str(run_step(context, str(decision["action"]))["action"])
-    return RetrainReport(context.run_key, action, decision, steps.read_evaluation(context))
+    return RetrainReport(
+        context.run_key, action, decision, steps.read_evaluation(context), read_usage(context, steps.STEPS)
+    )

@@ -16,7 +16,7 @@ from recsys.progress import OnProgress
 from recsys.settings import Settings
 from recsys.storage.tables import drift_reports
 from retrain_model import steps
-from retrain_model.context import RetrainContext
+from retrain_model.context import RetrainContext, read_usage
 from retrain_model.job import RetrainReport, open_context
 from simulate_new_users.arrivals import EPOCH
 from simulate_new_users.job import add_new_users
@@ -124,4 +124,10 @@ def _read_drift(engine: Engine, day: date) -> str | None:
 def _read_report(context: RetrainContext) -> RetrainReport:
     """Read the results of the finished steps of a retraining."""
     decision: dict[str, Any] = steps.gate(context)
-    return RetrainReport(context.run_key, str(decision["action"]), decision, steps.read_evaluation(context))
+    return RetrainReport(
+        context.run_key,
+        str(decision["action"]),
+        decision,
+        steps.read_evaluation(context),
+        read_usage(context, steps.STEPS),
+    )

@@ -20,7 +20,7 @@ from recsys.storage.approvals import answer_request, find_request
 from recsys.storage.ledger import LedgerEntry
 from recsys.storage.promotion import describe_pending, record_decision
 from retrain_model.attempts import find_verdict
-from retrain_model.context import RetrainContext, fetch, publish_once, read_step_digest
+from retrain_model.context import FITTED, RetrainContext, fetch, publish_once, read_step_digest, read_usage
 from retrain_model.evidence import CARD, TRAINING, build_evidence
 from retrain_model.steps.evaluation import ANCHOR, CHALLENGER, CHAMPION, POPULAR, read_evaluation
 
@@ -111,9 +111,11 @@ def _explain(context: RetrainContext, decision: Decision, cards: dict[str, Score
         cards = {name: card.without_generated() for name, card in cards.items()}
     reference = cards.get(CHAMPION, cards[POPULAR]).arrange(cards[CHALLENGER].user_ids)
     differences = plot_differences(cards[CHALLENGER].ndcg, reference.ndcg, decision.criteria[0], decision=decision)
+    used = read_usage(context, (*FITTED, "evaluate"))
+    usage = {f"step.{step}.{name}": value for step, numbers in used.items() for name, value in numbers.items()}
     registry.log(
         run_id,
-        metrics=decision.to_metrics(),
+        metrics=decision.to_metrics() | usage,
         tags={"gate.action": decision.action, "gate.outcome": decision.outcome, "gate.reason": decision.reason},
         figures={"gate/differences.png": differences, **figures},
         artifacts={"gate/decision.json": json.dumps(decision.to_dict(), indent=1).encode(), **artifacts},

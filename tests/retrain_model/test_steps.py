@@ -138,6 +138,10 @@ def test_mlflow_has_one_run_with_params_metrics_and_figure(story: Story) -> None
     challenger = first.report.evaluation["models"]["challenger"]
     assert run.data.metrics["challenger.ndcg_at_10"] == pytest.approx(challenger["ndcg_at_10"])
     assert run.data.metrics["gate_promote"] == 1.0
+    for step in steps.STEPS[:-1]:
+        used = {name: run.data.metrics[f"step.{step}.{name}"] for name in ("seconds", "cpu_seconds", "peak_mib")}
+        assert used == first.report.usage[step]
+        assert used["peak_mib"] > 50
     assert run.data.tags["gate.reason"] == first.report.decision["reason"]
     (dataset,) = run.inputs.dataset_inputs
     assert json.loads(dataset.dataset.source)["sha256"] == first.report.evaluation["snapshot"]
