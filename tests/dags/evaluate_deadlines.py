@@ -11,8 +11,6 @@ from airflow.utils.session import create_session
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from otaku_deadlines import EndOfArrivals, TwiceTheMean
-
 NOW = datetime.now(UTC)
 TODAY = NOW.replace(hour=21, minute=50, second=0, microsecond=0)
 
@@ -34,6 +32,8 @@ def add_retraining(session: Session, run_id: str, seconds: float, *, gate: str =
 
 def main(output: Path) -> None:
     """Add runs and ask for their deadlines."""
+    from otaku_deadlines import EndOfArrivals, TwiceTheMean  # a plugin: importable where Airflow is configured
+
     arrivals: dict[str, str | None] = {}
     retraining: dict[str, float | None] = {}
     with create_session() as session:
