@@ -22,6 +22,8 @@ STAGE: Final = "train mf"
 POPULARITY_DAMPING: Final = 0.25
 # What a cosine is multiplied by, and what is added, before the first step.
 FIRST_SCALE: Final = (20.0, -4.0)
+# Vectors of so many pairs are 50 MB with what is computed from them; those of all would be the peak of a training.
+VALIDATED_AT_ONCE: Final = 16_384
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.users)
 
-    def select(self, chosen: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Pairs":
+    def select(self, chosen: npt.NDArray[np.integer] | npt.NDArray[np.bool_] | slice) -> "Pairs":
         """Keep some pairs."""
         return Pairs(self.users[chosen], self.items[chosen], self.ratings[chosen])
 
@@ -159,12 +161,14 @@ def _run_epoch(
 
 def _validate(factors: Factors, pairs: Pairs) -> dict[str, float]:
     """Compute loss, mean absolute and mean squared error of the held-out ratings and titles that were not rated."""
+    sums = torch.zeros(3, dtype=torch.float64)
     with torch.no_grad():
-        logits = factors(torch.from_numpy(pairs.users), torch.from_numpy(pairs.items))
-        ratings = torch.from_numpy(pairs.ratings)
-        errors = torch.sigmoid(logits) - ratings
-        return {
-            "validation_loss": float(binary_cross_entropy_with_logits(logits, ratings)),
-            "validation_mae": float(errors.abs().mean()),
-            "validation_mse": float(errors.square().mean()),
-        }
+        for start in range(0, len(pairs), VALIDATED_AT_ONCE):
+            part = pairs.select(slice(start, start + VALIDATED_AT_ONCE))
+            logits = factors(torch.from_numpy(part.users), torch.from_numpy(part.items))
+            ratings = torch.from_numpy(part.ratings)
+            errors = torch.sigmoid(logits) - ratings
+            loss = binary_cross_entropy_with_logits(logits, ratings, reduction="sum")
+            sums += torch.stack([loss, errors.abs().sum(), errors.square().sum()]).to(torch.float64)
+    names = ("validation_loss", "validation_mae", "validation_mse")
+    return dict(zip(names, (sums / len(pairs)).tolist(), strict=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
-from scipy.sparse import csr_matrix, diags, vstack
+from scipy.sparse import csr_matrix, vstack
 from scipy.sparse.linalg import svds
 
 from recsys.data.catalog import Catalog
@@ -85,7 +85,7 @@ class UserUser:
 
     def _prepare(self, ratings: RatingMatrix) -> None:
         self.ratings_ = ratings
-        self._rows, self._praise = self._describe(ratings)
+        self._rows, self._praise = self._weigh(ratings), map_values(ratings, PRAISE)
         likes = np.bincount(ratings.indices, weights=ratings.data >= POSITIVE_RATING, minlength=ratings.shape[1])
         self._prices = (np.maximum(likes, 1.0) ** -self.damping).astype(np.float32)
         self._known = {digest_row(ratings[row]) for row in range(ratings.shape[0])}
@@ -93,12 +93,15 @@ class UserUser:
         self._later: list[tuple[RatingMatrix, RatingMatrix]] = []
         self._lock = threading.Lock()
 
-    def _describe(self, ratings: RatingMatrix) -> tuple[RatingMatrix, RatingMatrix]:
-        """Return what similarity and what scores are computed from: rows of length 1, and praise."""
-        weighted = (map_values(ratings, EVIDENCE) @ diags(self._weights)).tocsr()
-        lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-        rows = (diags((1 / np.maximum(lengths, 1e-9)).astype(np.float32)) @ weighted).tocsr()
-        return rows, map_values(ratings, PRAISE)
+    def _weigh(self, ratings: RatingMatrix) -> RatingMatrix:
+        """Return what similarity is computed from: rows of length 1."""
+        # On the values themselves: for one row, products with diagonal matrices take as long as the rest of a list.
+        weighted = map_values(ratings, EVIDENCE)
+        weighted.data *= self._weights[weighted.indices]
+        rows = np.repeat(np.arange(weighted.shape[0]), np.diff(weighted.indptr))
+        squares = np.bincount(rows, weights=np.square(weighted.data, dtype=np.float64), minlength=weighted.shape[0])
+        weighted.data *= (1 / np.maximum(np.sqrt(squares), 1e-9)).astype(np.float32)[rows]
+        return weighted
 
     def _project(self, rows: RatingMatrix) -> Floats:
         return normalise_rows(np.asarray(rows @ self._projection, dtype=np.float32))
@@ -107,7 +110,7 @@ class UserUser:
         """Score the whole catalog for each row of a history, `(n_users, n_items)`."""
         if self.ratings_ is None:
             raise NotFittedError(self)
-        rows = self._describe(history)[0]
+        rows = self._weigh(history)
         scores = np.zeros(history.shape, dtype=np.float32)
         for row in np.flatnonzero(np.diff(rows.indptr)):
             places, similarities = self.find_neighbours(rows[row])
@@ -155,7 +158,7 @@ class UserUser:
             place = self._index.find(user_id)
             if place is not None and self._index.digests[place] == digest:
                 return False
-            described = self._describe(history)
+            described = self._weigh(history), map_values(history, PRAISE)
             if place is None:
                 self._later.append(described)
             else:
