@@ -160,8 +160,10 @@ def run(place: Place, seconds: float) -> dict[str, Any]:
     with context.Pool(1, maxtasksperchild=1) as pool:
         sys.stderr.write("fits\n")
         fitted = pool.apply(fit, (place, min(2, count_cpus())))
+        sys.stderr.write(f"{json.dumps(fitted)}\n")
         sys.stderr.write("lists in process\n")
         lists = pool.apply(time_lists, (place, seconds))
+        sys.stderr.write(f"{json.dumps(lists)}\n")
         bodies = pool.apply(build_bodies, (place,))
     algorithms = [str(spec.algorithm) for spec in select_standalone()]
     sys.stderr.write("lists over HTTP\n")
