@@ -1,13 +1,15 @@
-"""Take the pictures of the pages that the documents show: `python docs/images/take_page_screenshots.py [URL]`.
+"""Take the pictures of the pages that the documents show: `take_page_screenshots.py [URL [PAGE ...]]`.
 
-Needs a running service, by default on http://127.0.0.1:8080 without keys, and Chromium on the machine
-(`apt-get install chromium`). Favourites are those of the examples; what the pictures show is what the service answers.
-A decision and a promotion that waits for approval are taken where the platform has one.
+Needs a running service, by default on http://127.0.0.1:8080 without keys, and on the machine Chromium and a Japanese
+font (`apt-get install chromium fonts-noto-cjk`). Favourites are those of the examples; what the pictures show is what
+the service answers. A decision and a promotion that waits for approval are taken where the platform has one; PAGE takes
+some pages alone.
 """
 
 import io
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -26,27 +28,28 @@ PAGES = {
     "operations": "/ops",
     "compare": "/ops/compare?who=Monster",
 }
+APPROVAL, DECISION = "approval", "decision"
 WIDTHS = {1280: 900, 360: 740}
 SCHEMES = ("dark", "light")
 QUALITY = 72
 
 
-def take(browser: Browser, url: str, width: int, scheme: str) -> None:
-    """Take every page at one width in one scheme."""
+def take(browser: Browser, url: str, names: Sequence[str], width: int, scheme: str) -> None:
+    """Take pages at one width in one scheme."""
     context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
-    for name, path in PAGES.items():
-        page.goto(url + path)
+    for name in set(names) & set(PAGES):
+        page.goto(url + PAGES[name])
         page.wait_for_load_state("networkidle")
         save(page.screenshot(), f"{name}-{width}-{scheme}")
     page.goto(f"{url}/ops")
-    if page.locator("#approvals form").count():
-        save(page.locator("#approvals").screenshot(), f"approval-{width}-{scheme}")
+    if APPROVAL in names and page.locator("#approvals form").count():
+        save(page.locator("#approvals").screenshot(), f"{APPROVAL}-{width}-{scheme}")
     decision = page.locator('a[href^="/ops/decisions/"]').first
-    if decision.count():
+    if DECISION in names and decision.count():
         page.goto(url + str(decision.get_attribute("href")))
         page.wait_for_load_state("networkidle")
-        save(page.screenshot(), f"decision-{width}-{scheme}")
+        save(page.screenshot(), f"{DECISION}-{width}-{scheme}")
     context.close()
 
 
@@ -61,13 +64,13 @@ def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         sys.exit("there is no Chromium; install it, for example with apt-get install chromium")
-    url = sys.argv[1] if len(sys.argv) > 1 else URL
+    url, *names = sys.argv[1:] or [URL]
     HERE.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         for width in WIDTHS:
             for scheme in SCHEMES:
-                take(browser, url, width, scheme)
+                take(browser, url, names or (*PAGES, APPROVAL, DECISION), width, scheme)
         browser.close()
     sys.stdout.write(f"{len(list(HERE.glob('*.webp')))} pictures in {HERE}\n")
 
