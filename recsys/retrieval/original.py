@@ -301,7 +301,7 @@ def order_as_shown(
     predicted: Floats, seen: Positions, ratings: Floats, vectors: Floats, units: Floats
 ) -> npt.NDArray[np.intp]:
     """Order the whole catalog as the original shows it; what is predicted as minus infinity comes last."""
-    by_rating = np.lexsort((np.arange(len(predicted)), -predicted))
+    by_rating = np.argsort(-predicted, kind="stable")
     if ratings.max(initial=0) < POSITIVE_RATING:
         return by_rating
     query = vectors[seen[ratings == ratings.max()]].mean(axis=0)

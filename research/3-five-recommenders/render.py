@@ -153,6 +153,7 @@ def render_starts(results: Results) -> str:
             [f"{name}, {start}", f"{one['n_users']:,}", *(spell(one[metric]) for metric in STARTS)]
             for name, groups in results["starts"].items()
             for start, one in groups[group].items()
+            if name == "two-tower" or start in list(groups[group])[:2]  # others do not read the history
         ]
         parts.append(f"{group.capitalize()} users:\n\n{tabulate(['', 'users', *STARTS.values()], rows)}")
     return "\n\n".join(parts)
