@@ -7,6 +7,7 @@ from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_conte
 from otaku_assets import announce, is_of_this_run
 from otaku_jobs import run_job
 from otaku_policy import CATCH_UP, DAG_POLICY, RATINGS, build_deadline, day_of_run
+from otaku_references import keep_references
 
 DOC = """
 ### What
@@ -51,6 +52,7 @@ def add_new_users() -> None:
         options = ["--dry-run"] if context["params"]["dry_run"] else []
         options += ["--scheduled"] if context["dag_run"].run_type == "scheduled" else []
         report: dict[str, Any] = run_job("simulate_new_users", "--json", "--day", day_of_run(context), *options)
+        keep_references(context, report.pop("references"))
         mine = is_of_this_run(context, is_new=not report["already_arrived"], changed_at=report["arrived_at"])
         n_rows = report["n_ratings"] if mine and not report["dry_run"] else 0
         days = {"day": report["day"], "n_users": report["n_users"]}

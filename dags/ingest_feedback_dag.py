@@ -7,6 +7,7 @@ from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_conte
 from otaku_assets import announce, is_of_this_run
 from otaku_jobs import run_job
 from otaku_policy import DAG_POLICY, RATINGS, day_of_run
+from otaku_references import keep_references
 
 DOC = """
 ### What
@@ -44,6 +45,7 @@ def ingest_feedback() -> None:
         context = get_current_context()
         dry_run = ["--dry-run"] if context["params"]["dry_run"] else []
         report: dict[str, Any] = run_job("retrain_model.feedback", "--day", day_of_run(context), *dry_run)
+        keep_references(context, report.pop("references"))
         last = report["last_fold"] or {"at": None, "n_ratings": 0}
         mine = is_of_this_run(context, is_new=report["n_feedback"] > 0, changed_at=last["at"])
         changed = report["n_ratings"] + report["n_statuses"] if report["n_feedback"] else last["n_ratings"]

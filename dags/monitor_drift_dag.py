@@ -8,6 +8,7 @@ from otaku_assets import announce, is_of_this_run
 from otaku_jobs import run_job
 from otaku_notify import notify
 from otaku_policy import DAG_POLICY, DRIFT, finished_day_of_run
+from otaku_references import DRIFT_LINKS, add_links, keep_references
 
 DOC = """
 ### What
@@ -23,8 +24,7 @@ A day that has its row is left as it is. A retraining that is requested twice ru
 
 ### Triage
 * *measure is skipped*: nothing was ingested or promoted yet;
-* *request_retraining is skipped*: no limit is breached, a challenger was evaluated within `rest_days`, or the day was
-  measured before; see its log;
+* *request_retraining is skipped*: no limit is breached, or it was asked before, as its XCom `skip_reason` says;
 * *too many requests, or none*: change the params; an empty param takes the default of the job, shown by
   `otaku drift --help`. 0.1 and 0.25 are the usual limits of the population stability index.
 """
@@ -60,6 +60,7 @@ def monitor_drift() -> None:
         options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
         dry_run = ["--dry-run"] if context["params"]["dry_run"] else []
         row = run_job("retrain_model.drift", "--day", finished_day_of_run(context), *options, *dry_run)
+        keep_references(context, row.pop("references"))
         mine = is_of_this_run(context, is_new=row["is_new"], changed_at=row["measured_at"])
         return {name: row[name] for name in ("day", "retraining_wanted", "reason", "report_uri")} | {"is_new": mine}
 
@@ -71,7 +72,9 @@ def monitor_drift() -> None:
         announce(context, DRIFT, n_rows=int(wanted), result=None, unchanged=row["reason"], day=row["day"])
         notify(context, "drift", f"drift of {row['day']}: a retraining is requested", row["reason"])
 
-    request_retraining(measure())
+    measured: Any = measure()
+    request: Any = request_retraining(measured)
+    add_links((measured.operator, request.operator), DRIFT_LINKS)
 
 
 monitor_drift()

@@ -22,10 +22,14 @@ _FIRST_RUN = os.environ.get("OTAKU_START_DATE")
 START_DATE = datetime.fromisoformat(_FIRST_RUN).replace(tzinfo=UTC) - timedelta(days=1) if _FIRST_RUN else FIRST_DAY
 CATCH_UP = bool(_FIRST_RUN)
 
-# Users or ratings changed; another version is in Production; an early retraining is requested.
-RATINGS = Asset("otaku.ratings")
-PRODUCTION_MODEL = Asset("otaku.production_model")
-DRIFT = Asset("otaku.drift")
+
+def _build_asset(name: str, description: str) -> Asset:
+    return Asset(f"otaku.{name}", uri=f"x-otaku://{name}", group="otaku", extra={"description": description})
+
+
+RATINGS = _build_asset("ratings", "users or ratings have changed")
+PRODUCTION_MODEL = _build_asset("production_model", "another version is in Production")
+DRIFT = _build_asset("drift", "an early retraining is requested")
 
 # Limits concurrent training tasks: `airflow pools set training 1 "heavy steps"`.
 TRAINING_POOL = "training"

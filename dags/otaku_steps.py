@@ -10,6 +10,7 @@ from otaku_decision import log_decision
 from otaku_jobs import run_job
 from otaku_notify import notify
 from otaku_policy import PRODUCTION_MODEL, finished_day_of_run
+from otaku_references import keep_references
 
 
 def run_step(name: str) -> Any:
@@ -27,7 +28,10 @@ def run_step(name: str) -> Any:
         words += ["--reason", answer["reason"], *(["--responder", answer["responder"]] if answer["responder"] else [])]
     attempt = ["--run-key", begun.split("/")[-3]] if begun else []
     dry_run = ["--dry-run"] if params["dry_run"] else []
-    result = run_job("retrain_model", name, "--as-of", finished_day_of_run(context), *words, *attempt, *dry_run)
+    day = finished_day_of_run(context)
+    found = run_job("retrain_model", name, "--as-of", day, *words, *attempt, *dry_run, "--references")
+    keep_references(context, found)
+    result = found["result"]
     if name not in ("promote", "keep"):
         return result
     mine = is_of_this_run(context, is_new=result["is_new"], changed_at=result["decided_at"])
@@ -62,5 +66,7 @@ def _tell_of_promotion(context: Context, done: dict[str, Any], mine: bool) -> An
     """Update the asset where this run, and no earlier one, moved the alias."""
     n_rows = int(mine and done["action"] == "promote")
     unchanged = f"nothing moved: {done['model']} was decided before ({done['action']})"
-    told = {"model": done["model"], "decided_at": done["decided_at"]}
+    version = int(done["model"].rpartition("/")[2])
+    told = {"model": done["model"], "version": version, "day": str(finished_day_of_run(context))}
+    told["decided_at"] = done["decided_at"]
     return announce(context, PRODUCTION_MODEL, n_rows=n_rows, result=done, unchanged=unchanged, **told)

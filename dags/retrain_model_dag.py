@@ -7,6 +7,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, c
 
 from otaku_approval import build_approval
 from otaku_policy import AFTER_ANY, DAG_POLICY, DRIFT, PRODUCTION_MODEL, TRAINING_POOL, build_deadline
+from otaku_references import RETRAINING_LINKS, add_links
 from otaku_steps import decide, run_step
 
 DOC = """
@@ -24,8 +25,7 @@ Every step reads and writes under `retrain/<run key>/` and skips finished work; 
 * *promote is skipped*: the gate kept the champion, for the reason in the log of `gate`, or an earlier run promoted;
 * *approve waits*: answer under Required Actions, or `otaku models approve RUN`; after 2 days the champion stays;
 * *all tasks are skipped*: nothing was ingested yet (`otaku ingest DIR`);
-* *a service is down*: the task is retried and continues where it stopped;
-* *late*: an alert tells of a run that takes more than twice the mean of its last runs;
+* *a service is down*: the task is retried and goes on; an alert tells of a run that takes twice as long as the last;
 * *another version was promoted meanwhile*: `promote` or `keep` fails at once; clear `evaluate` and all that follows;
 * *the version in Production was deleted*: `otaku models rollback` or `promote VERSION`, then clear `evaluate`;
 * *the decision was wrong*: `otaku models rollback --reason TEXT` restores the previous version.
@@ -46,7 +46,7 @@ Every step reads and writes under `retrain/<run key>/` and skips finished work; 
     },
     deadline=build_deadline("TwiceTheMean", "the retraining takes more than twice the mean of its last runs"),
     tags=["otaku", "weekly", "training"],
-    description="Train a challenger; promote it if it passes the gate",
+    description="Sundays 22:30 UTC and on drift: train a challenger; promote it if it passes the gate",
     doc_md=DOC,
 )
 def retrain_model() -> None:
@@ -66,14 +66,15 @@ def retrain_model() -> None:
         step("keep", "Write to the ledger that the champion stays.", trigger_rule=AFTER_ANY),
     ]
     decided >> verdicts
-    chain(
+    fitted = [
         step("snapshot", "Write a snapshot of the tables as of the day of the run."),
         step("embed_text", "Encode new and changed synopses.", 3, pool=TRAINING_POOL),
         step("fit_retrieval", "Fit the candidate generators on the training users.", 3, pool=TRAINING_POOL),
         step("train_ranker", "Train both heads of the ranker.", 3, pool=TRAINING_POOL),
         step("evaluate", "Evaluate challenger and champion on the same held-out users."),
-        *(decided, approve, verdicts),
-    )
+    ]
+    chain(*fitted, decided, approve, verdicts)
+    add_links([*(found.operator for found in (*fitted, decided, *verdicts)), approve], RETRAINING_LINKS)
 
 
 retrain_model()

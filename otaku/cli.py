@@ -1,7 +1,9 @@
 """The command line: `otaku --help`. Commands are imported here, what they need only when they run."""
 
 import os
+import shutil
 import sys
+from contextlib import suppress
 
 import typer
 
@@ -25,7 +27,12 @@ from otaku.commands import (
     simulate,
     snapshots,
 )
-from recsys.exceptions import RecsysError
+from recsys.exceptions import MachineError, RecsysError, ServiceUnavailableError
+from recsys.failures import find_machine_error
+from recsys.settings import load_settings
+
+# Below this PostgreSQL cannot write its log any more, and ends.
+_FULL_BYTES = 16 << 20
 
 app = typer.Typer(
     name="otaku",
@@ -72,6 +79,19 @@ app.command(rich_help_panel=_PLATFORM)(backup.backup)
 app.command(rich_help_panel=_PLATFORM)(backup.restore)
 
 
+def _find_cause(error: Exception) -> MachineError | None:
+    """Find the cause in the error, or in a disk so full that the services of the home have ended with it."""
+    found = find_machine_error(error)
+    if found is None and (isinstance(error, ServiceUnavailableError) or not isinstance(error, RecsysError)):
+        with suppress(RecsysError, OSError):
+            home = load_settings().home.expanduser().absolute()
+            if (free := shutil.disk_usage(home).free) < _FULL_BYTES:
+                found = MachineError(
+                    f"the disk is full: {free >> 10} KiB are free at {home}; free some space and run it again"
+                )
+    return found
+
+
 def main() -> None:
     """Run the command line; an error of ours is one sentence on stderr and exit code 1."""
     try:
@@ -79,11 +99,17 @@ def main() -> None:
     except RecsysError as error:
         if os.environ.get("OTAKU_LOG_LEVEL") == "DEBUG":
             raise
-        sys.stderr.write(f"otaku: {error}\n")
+        sys.stderr.write(f"otaku: {_find_cause(error) or error}\n")
         sys.exit(1)
     except BrokenPipeError:  # whoever read our output, as `head` does, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:
+        cause = _find_cause(error)
+        if cause is None or os.environ.get("OTAKU_LOG_LEVEL") == "DEBUG":
+            raise
+        sys.stderr.write(f"otaku: {cause}\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

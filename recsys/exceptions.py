@@ -29,6 +29,7 @@ RecsysError
 │   ├── StaleChampionError  another version took over in the meantime
 │   └── UnfinishedDayError  a day to which users may still be added
 └── ServiceUnavailableError a part that is needed does not answer
+    └── MachineError        a disk is full, memory is short, or a right is missing
 """
 
 from collections.abc import Sequence
@@ -192,6 +193,10 @@ class UnfinishedDayError(RetrainError):
 
 class ServiceUnavailableError(RecsysError):
     """A part that is needed (database, object store, registry) does not answer."""
+
+
+class MachineError(ServiceUnavailableError):
+    """A disk is full, memory is short, or a right is missing; the same may succeed later."""
 
 
 def compute_exit_code(error: RecsysError) -> int:

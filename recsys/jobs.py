@@ -11,6 +11,7 @@ from typing import Any
 
 from recsys.connections import open_engine
 from recsys.exceptions import EXIT_NOT_YET, RecsysError, compute_exit_code
+from recsys.failures import find_machine_error
 from recsys.logs import configure_logs, log_context
 from recsys.settings import load_settings
 from recsys.tracing import configure_tracing, find_trace_id, flush_traces, read_environment_parent, start_span
@@ -43,7 +44,7 @@ def call_job(job: Job, arguments: Sequence[str] | None, *, prog: str) -> Any:
     @functools.wraps(job)
     def run(*given: Any, **options: Any) -> None:
         with _observe(name, options):
-            results.append(job(*given, **options))
+            results.append(_call(job, *given, **options))
 
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(run)
@@ -53,6 +54,23 @@ def call_job(job: Job, arguments: Sequence[str] | None, *, prog: str) -> Any:
         if stopped.code or not results:
             raise
     return results[0]
+
+
+def _call(job: Job, *given: Any, **options: Any) -> Any:
+    """Run the job; where the machine is the cause of a failure, one sentence says so.
+
+    Raises
+    ------
+    MachineError
+        A disk is full, memory is short, or a right is missing.
+    """
+    try:
+        return job(*given, **options)
+    except Exception as error:
+        cause = find_machine_error(error)
+        if cause is None or cause is error:
+            raise
+        raise cause from error
 
 
 def run_main(job: Job, arguments: Sequence[str] | None, *, prog: str, show: Callable[[Any], str] = json.dumps) -> int:

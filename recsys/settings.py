@@ -101,6 +101,7 @@ class Settings(BaseSettings):
     approval: Literal["none", "always", "if_close"] = "none"
     notify: Annotated[tuple[str, ...], NoDecode] = ()
     lineage_file: Path | None = None
+    airflow_keep_days: int | None = Field(None, ge=14, le=3650)
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -17,6 +17,7 @@ from retrain_model.options import (
     RunKey,
     Step,
     Threads,
+    WithReferences,
 )
 
 PROG = "retrain_model"
@@ -32,12 +33,14 @@ def retrain_model(
     responder: Responder = None,
     reason: AnswerReason = None,
     threads: Threads = None,
+    references: WithReferences = False,
     dry_run: DryRun = False,
 ) -> object:
     """Train a challenger on the data as of a day, evaluate it, and promote it if it passes the gate."""
     from recsys.progress import log_progress
     from retrain_model.context import Answer
     from retrain_model.job import open_context, parse_rules, retrain, run_step
+    from retrain_model.references import describe_references
 
     rules = parse_rules(gate)
     answer = None if reason is None else Answer(responder, reason)
@@ -57,7 +60,8 @@ def retrain_model(
     ):
         if step is None:
             return retrain(context).to_dict()
-        return run_step(context, step)
+        result = run_step(context, step)
+        return {"result": result, **describe_references(context, step).to_dict()} if references else result
 
 
 def run(arguments: Sequence[str] | None = None) -> object:

@@ -54,4 +54,8 @@ Threads = Annotated[
     int | None,
     typer.Option(min=1, max=256, help="Threads that every step computes with. [default: OTAKU_TRAIN_THREADS, else 2]"),
 ]
+WithReferences = Annotated[
+    bool,
+    typer.Option("--references", help="Of one step: return `result`, `links`, and the `inputs` and `outputs` it had."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Train and evaluate, but write below dry-run/ alone.")]

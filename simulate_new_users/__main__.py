@@ -29,7 +29,7 @@ def simulate_new_users(
     from recsys.progress import log_progress, track_stage
     from recsys.settings import load_settings
     from simulate_new_users.arrivals import select_positions
-    from simulate_new_users.job import add_new_users
+    from simulate_new_users.job import add_new_users, build_references
 
     settings = load_settings()
     try:
@@ -43,7 +43,8 @@ def simulate_new_users(
         track_stage(on_progress, f"arrivals of {day:%Y-%m-%d}"),
     ):
         report = add_new_users(engine, day.date(), cohort_size=size, dry_run=dry_run, scheduled=scheduled)
-    return to_dict(report) if as_json else describe(report)
+        references = {"references": build_references(engine).to_dict()}
+    return to_dict(report) | references if as_json else describe(report)
 
 
 def run(arguments: Sequence[str] | None = None) -> Any:

@@ -18,8 +18,9 @@ from recsys.data.users import is_generated
 from recsys.exceptions import ArrivalError, NothingIngestedError, QueueNotStartedError, ServiceUnavailableError
 from recsys.storage.arrival_queue import move_first_day, read_first_day
 from recsys.storage.database import advisory_lock, upsert_rows
+from recsys.storage.lineage import References, name_tables
 from recsys.storage.sourced_rows import upsert_sourced
-from recsys.storage.tables import arrivals, ratings, user_preferences, users, watch_statuses
+from recsys.storage.tables import arrivals, future_users, ratings, user_preferences, users, watch_statuses
 from recsys.storage.users import read_genres
 from recsys.types import EntrySource
 from simulate_new_users.arrivals import EPOCH, CohortSize, check_cohort_size, check_day, select_positions
@@ -211,3 +212,9 @@ def _plain_errors() -> Iterator[None]:
                 f"another process added the same users; nothing was written, run again ({reason})"
             ) from error
         raise ServiceUnavailableError(f"PostgreSQL gave up, nothing was written: {reason}") from error
+
+
+def build_references(engine: Engine) -> References:
+    """Name the tables that a cohort comes from and goes to."""
+    written = (users, ratings, watch_statuses, user_preferences, arrivals)
+    return References(inputs=name_tables(engine, (future_users,)), outputs=name_tables(engine, written))

@@ -83,10 +83,15 @@ def show_model(
 
     with open_ledger() as (engine, registry):
         found = registry.read_version(version)
+        metrics = _read_metrics(registry, found.run_id)
         lines = read_ledger(engine, registry.model_name)
         ledger = [line for line in lines if version in (line.challenger_version, line.champion_version)]
     if as_json:
-        typer.echo(json.dumps({**_describe(found), "ledger": [_to_json(line) for line in ledger]}, indent=2))
+        typer.echo(
+            json.dumps(
+                {**_describe(found), "metrics": metrics, "ledger": [_to_json(line) for line in ledger]}, indent=2
+            )
+        )
         return
     table = Table("", "", title=f"{registry.model_name} {version}", show_header=False)
     for name, value in _describe(found).items():
@@ -94,6 +99,8 @@ def show_model(
             table.add_row(name.replace("_", " "), escape(", ".join(value) if isinstance(value, list) else str(value)))
     for name, text in sorted(found.tags.items()):
         table.add_row(name, escape(text))
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.6g}")
     console.print(table)
     for line in ledger:
         who = escape(line.actor)
@@ -101,6 +108,13 @@ def show_model(
         console.print(f"  {escape(line.reason)}", soft_wrap=True)
         for guardrail in line.evidence.get("guardrails", []):
             console.print(f"  {'passed' if guardrail['passed'] else 'FAILED'}: {guardrail['sentence']}", soft_wrap=True)
+
+
+def _read_metrics(registry: "Registry", run_id: str) -> dict[str, float]:
+    """Read what the run of a version measured of it, by metric."""
+    prefix = "challenger."
+    measured = registry.read_metrics(run_id) if run_id else {}
+    return {name.removeprefix(prefix): value for name, value in sorted(measured.items()) if name.startswith(prefix)}
 
 
 @app.command("promote")

@@ -125,6 +125,7 @@ def environment_of(site: Site, port: int, *, clock: bool = True) -> dict[str, st
         "scheduler": {"task_instance_heartbeat_timeout": 60, "use_job_schedule": clock},
         "dag_processor": {"refresh_interval": 30},
         "usage_data_collection": {"enabled": False},
+        "openlineage": configure_lineage(site.settings),
     }
     options = {
         f"AIRFLOW__{section}__{name}".upper(): str(value)
@@ -134,6 +135,19 @@ def environment_of(site: Site, port: int, *, clock: bool = True) -> dict[str, st
     start = {"OTAKU_START_DATE": read_start_date(site.home).isoformat()} if clock else {}
     home = {"AIRFLOW_HOME": str(site.home / NAME), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
     return {**settings_environment(site.settings), **options, **start, **home}
+
+
+def configure_lineage(settings: Settings) -> dict[str, object]:
+    """Configure OpenLineage to append its events to the file of the setting; without one it is off."""
+    if settings.lineage_file is None:
+        return {"disabled": True}
+    place = str(settings.lineage_file.expanduser().absolute())
+    return {
+        "transport": json.dumps({"type": "file", "log_file_path": place, "append": True}),
+        "extractors": "otaku_lineage.JobExtractor",
+        "namespace": "otaku",
+        "disable_source_code": True,
+    }
 
 
 def problem_of(url: str) -> str | None:

@@ -15,7 +15,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 import psutil
@@ -27,6 +29,9 @@ POOL_DESCRIPTION = "one training at a time"
 GRACE_SECONDS = 20.0
 LONGEST_PAUSE = 30.0
 STEADY_SECONDS = 60.0
+DAY_SECONDS = 86_400.0
+FIRST_CLEANING_SECONDS = 600.0
+KEEP_DAYS = "OTAKU_AIRFLOW_KEEP_DAYS"
 
 log = logging.getLogger("otaku.airflow")
 
@@ -38,6 +43,44 @@ def prepare_database() -> None:
 
     initdb()
     Pool.create_or_update_pool(TRAINING_POOL, slots=1, description=POOL_DESCRIPTION, include_deferred=False)
+
+
+def clean_up(days: int, now: datetime) -> None:
+    """Delete what Airflow keeps of runs that ended before so many days, and the logs of their tasks.
+
+    The last run of each DAG stays, from which its schedule goes on.
+    """
+    before = now - timedelta(days=days)
+    command = [sys.executable, "-P", "-m", "airflow", "db", "clean", "--clean-before-timestamp", before.isoformat()]
+    subprocess.run([*command, "--skip-archive", "--yes"], stdin=subprocess.DEVNULL, check=False)  # noqa: S603
+    delete_old_files(Path(os.environ["AIRFLOW_HOME"]) / "logs", before)
+
+
+def delete_old_files(folder: Path, before: datetime) -> None:
+    """Delete the files below a folder that were last written before a moment, and folders that are empty then."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        with contextlib.suppress(OSError):  # written or deleted meanwhile; a folder that is not empty stays
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            elif path.lstat().st_mtime < before.timestamp():
+                path.unlink()
+
+
+class Cleaning:
+    """Cleans up once a day, in a process of its own, if the setting says after how many days."""
+
+    def __init__(self, days: str | None) -> None:
+        self._days = days
+        self._due = time.monotonic() + FIRST_CLEANING_SECONDS
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def supervise(self, now: float) -> None:
+        """Start a cleaning if one is due and none runs."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        if self._days and now >= self._due:
+            self._process = _start((sys.executable, "-P", __file__, "clean", self._days))
+            self._due = now + DAY_SECONDS
 
 
 class Component:
@@ -143,11 +186,12 @@ def main(arguments: Sequence[str]) -> None:
         Component("triggerer", "--skip-serve-logs"),
     ]
     # Tasks report to the API server: a scheduler that is ready first would let its first tasks fail.
-    everything = False
+    everything, cleaning = False, Cleaning(os.environ.get(KEEP_DAYS))
     while not stopping:
         everything = everything or answers(port)
         for component in components if everything else components[:1]:
             component.supervise(time.monotonic())
+        cleaning.supervise(time.monotonic())
         time.sleep(0.5)
     for component in components:
         component.terminate()
@@ -160,5 +204,7 @@ if __name__ == "__main__":
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     if sys.argv[1:] == ["prepare"]:
         prepare_database()
+    elif sys.argv[1:2] == ["clean"]:
+        clean_up(int(sys.argv[2]), datetime.now(UTC))
     else:
         main(sys.argv[1:])

@@ -34,6 +34,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         "OTAKU_RELEVANCE_BOOSTERS": str(settings.relevance_boosters or "") or None,
         "OTAKU_TRAIN_THREADS": str(settings.train_threads),
         "OTAKU_NOTIFY": ",".join(settings.notify) or None,
+        "OTAKU_AIRFLOW_KEEP_DAYS": str(settings.airflow_keep_days or "") or None,
         "OTAKU_LINEAGE_FILE": str(settings.lineage_file or "") or None,
         **_list_changes(settings),
         "AWS_ACCESS_KEY_ID": _reveal(settings.aws_access_key_id),

@@ -19,6 +19,7 @@ from otaku.platform.supervisor import (
     free_port,
     is_running,
     keep_running,
+    require_space,
     start,
     stop,
     stop_orphans,
@@ -114,6 +115,8 @@ class LocalPlatform:
                 logger.warning("stopped orphan processes of an interrupted command in %s", self.home)
             names = {entry.name for entry in running}
             missing = [part for part in self.parts if not part.is_given(self.given) and part.name not in names]
+            if missing:
+                require_space(self.home)
             try:
                 self._start(missing, 0 if detached else os.getpid(), on_ready)
             except BaseException:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,13 +16,15 @@ from pathlib import Path
 import psutil
 
 from otaku.platform import guard
-from recsys.exceptions import ServiceUnavailableError
+from recsys.exceptions import MachineError, ServiceUnavailableError
 
 logger = logging.getLogger(__name__)
 
 MARKER = "OTAKU_SERVICE"
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 5
+# A new PostgreSQL alone takes 50 MiB.
+_LEAST_FREE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -148,11 +151,29 @@ def wait_until_ready(service: Service, running: Running, log_file: Path) -> None
         if service.is_ready():
             return
         if time.monotonic() > deadline:
+            require_space(log_file.parent)
             raise ServiceUnavailableError(
                 f"{service.name} did not answer within {service.timeout:.0f} s; see {log_file}{_tail(log_file)}"
             )
         time.sleep(_POLL_SECONDS)
+    require_space(log_file.parent)
     raise ServiceUnavailableError(f"{service.name} ended while starting; see {log_file}{_tail(log_file)}")
+
+
+def require_space(folder: Path) -> None:
+    """Refuse to start services on a full disk, for which each of them would have another message.
+
+    Raises
+    ------
+    MachineError
+        There is less than what PostgreSQL alone writes at its start.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < _LEAST_FREE_BYTES:
+        raise MachineError(
+            f"the disk is full: {free >> 20} MiB are free at {folder}, the services need {_LEAST_FREE_BYTES >> 20} MiB "
+            "to start; free some space or set OTAKU_HOME to another disk"
+        )
 
 
 def keep_running(running: Running) -> None:

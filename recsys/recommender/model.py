@@ -465,8 +465,13 @@ class Recommender:
         (directory / "recommender.json").write_text(json.dumps(settings, indent=1))
 
     @classmethod
-    def load(cls, directory: Path) -> "Recommender":
+    def load(cls, directory: Path, *, standalone: bool = True) -> "Recommender":
         """Read what `save` wrote; nothing is unpickled.
+
+        Parameters
+        ----------
+        standalone
+            False leaves out the models that answer alone; the lists of the ranker need none of them.
 
         Raises
         ------
@@ -486,7 +491,7 @@ class Recommender:
             )
         if not 1 <= n_per_model <= MAX_PER_MODEL:
             raise ArtifactError(f"recommender.json asks for {n_per_model} candidates; 1 to {MAX_PER_MODEL} make sense")
-        return cls(Retriever.load(directory, n_per_model), Ranker.load(directory))
+        return cls(Retriever.load(directory, n_per_model, standalone=standalone), Ranker.load(directory))
 
 
 def _choose_depth(k: int, options: ListOptions) -> int:

@@ -172,8 +172,8 @@ class Retriever:
         save_standalone(self.standalone, directory)
 
     @classmethod
-    def load(cls, directory: Path, n_per_model: int) -> "Retriever":
-        """Read what `save` wrote.
+    def load(cls, directory: Path, n_per_model: int, *, standalone: bool = True) -> "Retriever":
+        """Read what `save` wrote; `standalone` says whether with the models that answer alone.
 
         Raises
         ------
@@ -194,7 +194,7 @@ class Retriever:
         except KeyError as error:
             raise ArtifactError(f"an array of the version is missing: {error}") from error
         _check_sizes(first_stage, items)
-        return cls(first_stage, items, n_per_model, load_standalone(directory))
+        return cls(first_stage, items, n_per_model, load_standalone(directory) if standalone else {})
 
 
 def _check_sizes(first_stage: FirstStage, items: ItemSide) -> None:

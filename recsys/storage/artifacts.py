@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -25,6 +25,8 @@ MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
 # One request takes at most 5 GB.
 _PARTS = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 28, max_concurrency=2)
+# A week, the longest that the signature of S3 allows.
+LONGEST_PRESIGNED: Final = 604_800
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 
 
@@ -67,6 +69,7 @@ class ArtifactStore:
             s3={"addressing_style": "path" if endpoint_url else "auto"},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
+            signature_version="s3v4",
         )
         session = boto3.session.Session()
         self._client: Any = session.client(
@@ -94,6 +97,11 @@ class ArtifactStore:
         if not uri.startswith(prefix):
             raise ArtifactError(f"{uri!r} is not in the bucket of this store; expected {prefix}...")
         return uri.removeprefix(prefix)
+
+    def presign(self, key: str, *, seconds: int = LONGEST_PRESIGNED) -> str:
+        """Return an address at which a browser finds an object, without credentials, for so long."""
+        place = {"Bucket": self.bucket, "Key": key}
+        return str(self._client.generate_presigned_url("get_object", Params=place, ExpiresIn=seconds))
 
     def ensure_bucket(self) -> None:
         """Create the bucket if missing."""

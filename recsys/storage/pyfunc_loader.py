@@ -52,4 +52,4 @@ class RecommenderModel:
 
 
 def _load_pyfunc(path: str) -> RecommenderModel:
-    return RecommenderModel(Recommender.load(Path(path)))
+    return RecommenderModel(Recommender.load(Path(path), standalone=False))

@@ -37,7 +37,7 @@ def measure_drift(
     from recsys.settings import load_settings
     from recsys.storage.migration import migrate
     from recsys.storage.schema_state import require_schema
-    from retrain_model.drift.job import monitor_drift
+    from retrain_model.drift.job import build_references, monitor_drift
 
     rules = build_rules(window_days, rest_days, psi, unknown_share, age_days)
     settings = load_settings()
@@ -50,7 +50,8 @@ def measure_drift(
         (require_schema if dry_run else migrate)(engine)
         store.ensure_bucket()
         row = monitor_drift(engine, store, registry, day.date(), rules, dry_run=dry_run)
-    return row.to_dict()
+        references = build_references(engine, store, registry, row)
+    return {**row.to_dict(), "references": references.to_dict()}
 
 
 def run(arguments: Sequence[str] | None = None) -> Any:

@@ -20,6 +20,7 @@ from recsys.exceptions import NoProductionModelError
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import read_catalog, read_frame
 from recsys.storage.ledger import about_model
+from recsys.storage.lineage import References, name_tables, name_uri, name_version
 from recsys.storage.locks import hold_lock
 from recsys.storage.promotion import read_production_version
 from recsys.storage.registry import Registry
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 PREFIX: Final = "drift"
 PLOT: Final = "drift.png"
+PAGE: Final = "report.md"
 COLUMNS: Final = tuple(column.name for column in drift_reports.c)
 
 
@@ -145,7 +147,7 @@ def _measure(
     content = {**facts, **report.to_dict(), "rules": asdict(rules), "retraining wanted": wanted, "reason": reason}
     with tempfile.TemporaryDirectory(prefix="otaku-") as folder:
         (Path(folder) / "report.json").write_text(json.dumps(content, indent=1, default=str))
-        (Path(folder) / "report.md").write_text(describe_drift(report, facts, picture=PLOT))
+        (Path(folder) / PAGE).write_text(describe_drift(report, facts, picture=PLOT))
         plot_drift(before, now, report).savefig(Path(folder) / PLOT, dpi=110)
         uri = store.write_directory(f"{place}/{day}", Path(folder))
     return DriftRow(day, version, bool(report.breaches), wanted, reason, report.to_dict(), uri)
@@ -189,3 +191,14 @@ def _write_row(engine: Engine, row: DriftRow) -> DriftRow:
         connection.execute(insert(drift_reports).values(values).on_conflict_do_nothing())
     log.info("drift of %s: %s", row.day, row.reason)
     return replace(_read_row(engine, row.day) or row, is_new=True)
+
+
+def build_references(engine: Engine, store: ArtifactStore, registry: Registry, row: DriftRow) -> References:
+    """Name what a day's measurement read and wrote, and where a person can read it."""
+    page = f"{store.key(row.report_uri).rstrip('/')}/{PAGE}"
+    version = name_version(registry.tracking_uri, registry.model_name, row.model_version)
+    return References(
+        links={"Drift report": store.presign(page), "Model version": registry.version_url(row.model_version)},
+        inputs=(*name_tables(engine, (users, ratings)), version),
+        outputs=(name_uri(row.report_uri), *name_tables(engine, (drift_reports,))),
+    )

@@ -29,8 +29,10 @@ def ingest_feedback(
     from recsys.progress import log_progress, track_stage
     from recsys.settings import load_settings
     from recsys.storage.feedback_folds import fold_feedback
+    from recsys.storage.lineage import References, name_tables
     from recsys.storage.migration import migrate
     from recsys.storage.schema_state import require_schema
+    from recsys.storage.tables import feedback, feedback_folds, ratings, user_preferences, watch_statuses
 
     with (
         open_engine(load_settings()) as engine,
@@ -40,7 +42,10 @@ def ingest_feedback(
         (require_schema if dry_run else migrate)(engine)
         report = fold_feedback(engine, day.date(), dry_run=dry_run)
         last_fold = None if report.n_feedback else _read_last_fold(engine)
-    return {**asdict(report), "day": report.day.isoformat(), "last_fold": last_fold, "sentence": _describe(report)}
+        written = (ratings, watch_statuses, user_preferences, feedback_folds)
+        references = References(inputs=name_tables(engine, (feedback,)), outputs=name_tables(engine, written))
+    told = {"day": report.day.isoformat(), "last_fold": last_fold, "sentence": _describe(report)}
+    return {**asdict(report), **told, "references": references.to_dict()}
 
 
 def _read_last_fold(engine: "Engine") -> dict[str, Any] | None:

@@ -154,16 +154,25 @@ def _register(
     params |= {f"relevance.{name}": preset[name] for name in ("losses", "n_boosters")}
     metrics = {f"{name}.{metric}": value for name, table in means.items() for metric, value in table.items()}
     counts = {"n_test_users": len(eval_set.users.user_ids), "n_training_users": eval_set.n_training_users}
+    params["n_features"] = training["n_features"]
+    name, digest = "ratings", frozen_uri.rstrip("/").rsplit("/", 1)[-1]
     registry.log(
         run_id,
-        params=params | {"n_features": training["n_features"]},
+        params=params,
         metrics=metrics | counts | read_training_facts(output / "model"),
         curves=read_training_curves(output / "model"),
         tags={**to_tags(recipe), ATTEMPT_TAG: describe_attempt(context)},
         artifacts={TRAINING: (output / TRAINING).read_bytes(), RECIPE: json.dumps(recipe, indent=1).encode()},
-        dataset=("ratings", frozen_uri.rstrip("/").rsplit("/", 1)[-1], frozen_uri),
+        dataset=(name, digest, frozen_uri),
     )
-    return registry.register_model(run_id, output / "model", context.run_key, metrics=means[CHALLENGER])
+    return registry.register_model(
+        run_id,
+        output / "model",
+        context.run_key,
+        params=params,
+        metrics=means[CHALLENGER],
+        dataset=(name, digest),
+    )
 
 
 def read_evaluation(context: RetrainContext) -> dict[str, Any]:

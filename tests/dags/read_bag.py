@@ -24,6 +24,8 @@ def describe_task(operator: Any) -> dict[str, Any]:
         "pool": operator.pool,
         "doc": operator.doc_md,
         "outlets": [asset.name for asset in operator.outlets],
+        "assets": [(asset.uri, asset.group, asset.extra) for asset in operator.outlets],
+        "links": [link.name for link in operator.operator_extra_links],
     }
 
 

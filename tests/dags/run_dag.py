@@ -6,6 +6,7 @@ With a folder of DAG files alone it serves: Airflow is imported once, and each l
 
 import importlib
 import json
+import multiprocessing
 import os
 import sys
 import traceback
@@ -28,6 +29,13 @@ def run_once(dag: Any, logical_date: str, conf: dict[str, Any]) -> dict[str, Any
             instance.task_id: instance.xcom_pull(task_ids=instance.task_id, key="skip_reason")
             for instance in instances
             if instance.state == "skipped"
+        },
+        "links": {
+            instance.task_id: {
+                key.removeprefix("_link_"): instance.xcom_pull(task_ids=instance.task_id, key=key) or None
+                for key in ("_link_RunLink", "_link_VersionLink", "_link_SnapshotLink", "_link_DriftLink")
+            }
+            for instance in instances
         },
         "returned": {instance.task_id: instance.xcom_pull(task_ids=instance.task_id) for instance in instances},
     }
@@ -117,6 +125,9 @@ def serve(dags: Path) -> None:
             except BaseException:  # noqa: BLE001 - the parent shows the log
                 traceback.print_exc()
             finally:
+                # Workers of OpenLineage, which this way of ending would leave behind.
+                for worker in multiprocessing.active_children():
+                    worker.kill()
                 sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(code)

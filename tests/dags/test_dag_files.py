@@ -108,6 +108,20 @@ def test_assets_tell_what_changed(bag: dict[str, Any]) -> None:
     assert {task_id: task["outlets"] for task_id, task in tasks.items() if task["outlets"]} == OUTLETS
 
 
+def test_assets_have_an_address_a_group_and_a_description(bag: dict[str, Any]) -> None:
+    for dag in bag["dags"].values():
+        for task in dag["tasks"].values():
+            for name, (uri, group, extra) in zip(task["outlets"], task["assets"], strict=True):
+                assert (uri, group) == (name.replace("otaku.", "x-otaku://"), "otaku")
+                assert extra["description"]
+
+
+def test_tasks_link_to_what_they_made(bag: dict[str, Any]) -> None:
+    links = {dag_id: {tuple(task["links"]) for task in dag["tasks"].values()} for dag_id, dag in bag["dags"].items()}
+    assert links["retrain_model"] == {("MLflow run", "Model version", "Snapshot")}
+    assert links["monitor_drift"] == {("Drift report", "Model version")}
+
+
 def test_defaults_of_a_job_stand_in_the_job_alone(bag: dict[str, Any]) -> None:
     drift = {name: found["default"] for name, found in bag["dags"]["monitor_drift"]["params"].items()}
     assert drift == {"dry_run": False, **dict.fromkeys(inspect.signature(build_rules).parameters)}

@@ -1,6 +1,8 @@
 """The DAGs run by Airflow itself against a real PostgreSQL."""
 
+import json
 import re
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, Table, insert, select
 
+from otaku.platform.airflow import configure_lineage
 from otaku.platform.environment import settings_environment
 from recsys.data.sample_world import write_sample_world
 from recsys.settings import Settings
@@ -49,12 +52,32 @@ def read_rows(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
     return {table.name: rows(table) for table in (users, ratings, user_preferences, arrivals)}
 
 
+def configure(lineage: Path) -> dict[str, str]:
+    """Let Airflow append lineage to a file, as the local platform does."""
+    section = configure_lineage(Settings(lineage_file=lineage, _env_file=None))  # type: ignore[call-arg]
+    return {f"AIRFLOW__OPENLINEAGE__{name}".upper(): str(value) for name, value in section.items()}
+
+
+def read_lineage(path: Path) -> dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]]:
+    """Read inputs and outputs of the last completed run of each job, as namespace and name."""
+    events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert {event["job"]["namespace"] for event in events} == {"otaku"}
+    return {
+        event["job"]["name"]: tuple(
+            [(dataset["namespace"], dataset["name"]) for dataset in event[role]] for role in ("inputs", "outputs")
+        )
+        for event in events
+        if event["eventType"] == "COMPLETE"
+    }
+
+
 @pytest.mark.local
 @pytest.mark.slow
 def test_users_arrive_once_however_often_and_in_whatever_order_the_days_run(
-    engine: Engine, database_url: str, run_dag: RunDag
+    engine: Engine, database_url: str, run_dag: RunDag, tmp_path: Path
 ) -> None:
-    environment = {"OTAKU_DATABASE_URL": database_url}
+    lineage = tmp_path / "lineage.jsonl"
+    environment = {"OTAKU_DATABASE_URL": database_url, **configure(lineage)}
 
     (rehearsal,) = run_dag("add_new_users", (MONDAY, {"dry_run": True}), environment=environment)
     assert rehearsal["state"] == "success"
@@ -69,6 +92,11 @@ def test_users_arrive_once_however_often_and_in_whatever_order_the_days_run(
     assert earlier["returned"]["add_cohort"]["day"] == "2026-01-05"
     counted = earlier["returned"]["add_cohort"]["n_users"] + later["returned"]["add_cohort"]["n_users"]
     assert counted == len(after["users"]) == len(after["user_preferences"])
+
+    inputs, outputs = read_lineage(lineage)["add_new_users.add_cohort"]
+    assert [name.partition(".")[2] for _, name in inputs] == ["otaku.future_users"]
+    assert {"otaku.users", "otaku.ratings", "otaku.arrivals"} <= {name.partition(".")[2] for _, name in outputs}
+    assert {namespace for namespace, _ in (*inputs, *outputs)} == {f"postgres://{engine.url.host}:{engine.url.port}"}
 
     again = run_dag("add_new_users", (MONDAY, {}), (TUESDAY, {}), environment=environment)
     assert read_rows(engine) == after
@@ -103,22 +131,40 @@ def test_an_error_that_no_retry_can_fix_is_permanent(name: str, run_dags: RunDag
 def test_retraining_follows_the_verdict_and_a_rehearsal_moves_nothing(
     settings: Settings, store: ArtifactStore, run_dag: RunDag, tmp_path: Path
 ) -> None:
+    lineage = tmp_path / "lineage.jsonl"
     write_sample_world(tmp_path / "world", n_users=160, n_items=80, n_ratings=5000, seed=3)
     engine = create_database_engine(settings.require_database_url())
     ingest_directory(tmp_path / "world", engine, store)
     runs = [(SUNDAY, {"dry_run": dry_run}) for dry_run in (True, False, False)]
-    rehearsal, *real = run_dag("retrain_model", *runs, environment=settings_environment(settings))
+    environment = {**settings_environment(settings), **configure(lineage)}
+    rehearsal, *real = run_dag("retrain_model", *runs, environment=environment)
     with engine.connect() as connection:
         (verdict,) = connection.scalars(select(decisions.c.action))
     engine.dispose()
 
     assert rehearsal["state"] == "success"
     assert {rehearsal["tasks"][name] for name in ("promote", "keep")} == {"skipped"}
+    # Links lead to what the run made, once it is there: a dry run registers nothing.
+    assert {run["links"]["snapshot"]["RunLink"] for run in (rehearsal, *real)} == {None}
+    assert rehearsal["links"]["gate"]["VersionLink"] is None
+    with urllib.request.urlopen(real[0]["links"]["snapshot"]["SnapshotLink"]) as response:
+        assert "ratings.parquet" in response.read().decode()
+    for task_id in ("evaluate", "gate", verdict):
+        assert real[0]["links"][task_id]["RunLink"].startswith(f"{settings.mlflow_tracking_uri}/#/experiments/")
+        assert real[0]["links"][task_id]["VersionLink"].endswith("/versions/1")
     events = [run["events"] for run in (rehearsal, *real)]
     promoted = {"otaku.production_model"} if verdict == "promote" else set()
     assert [set(found) for found in events] == [set(), promoted, set()]
     if verdict == "promote":
-        assert events[1]["otaku.production_model"]["n_rows"] == 1
+        told = events[1]["otaku.production_model"]
+        assert (told["n_rows"], told["version"], told["day"]) == (1, 1, "2026-01-11")
+    _, outputs = read_lineage(lineage)["retrain_model.train_ranker"]
+    assert outputs == [
+        (f"s3://{store.bucket}", real[1]["returned"]["train_ranker"].partition(store.bucket)[2].strip("/"))
+    ]
+    inputs, outputs = read_lineage(lineage)["retrain_model.snapshot"]
+    assert [name.rpartition(".")[2] for _, name in inputs] == ["items", "users", "ratings", "watch_statuses"]
+    assert [name.partition("/")[0] for _, name in outputs] == ["snapshots"]
     other = {"promote": "keep", "keep": "promote"}[verdict]
     ended = ("success", "skipped" if verdict == "promote" else "success")
     for run, end in zip(real, ended, strict=True):

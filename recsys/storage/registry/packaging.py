@@ -11,15 +11,18 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
 from recsys.storage.registry.connection import DATA
+from recsys.storage.registry.shipped_code import write_code
 
 LOADER = "recsys.storage.pyfunc_loader"
+CODE = "code"
 
-_REQUIREMENTS = ("lightgbm", "numpy", "pandas", "pyarrow", "scipy")
+# What the shipped code imports to load and to recommend; MLflow's own server of models is part of `mlflow`.
+_REQUIREMENTS = ("mlflow", "jellyfish", "lightgbm", "llvmlite", "numba", "numpy", "pandas", "pyarrow", "scipy")
 _EXAMPLE = {"columns": ["item_ids", "ratings"], "data": [[[1, 5114], [9.0, 10.0]]]}
 
 
 def write_package(target: Path, directory: Path, model_id: str, run_id: str) -> None:
-    """Write the folder of a version: the files of `directory` and MLflow's `MLmodel` beside them.
+    """Write the folder of a version: the files of `directory`, the code that reads them, and MLflow's `MLmodel`.
 
     `mlflow.pyfunc.save_model` would do the same, but imports every flavour and guesses requirements by loading.
 
@@ -31,6 +34,7 @@ def write_package(target: Path, directory: Path, model_id: str, run_id: str) -> 
         What `Recommender.save` wrote.
     """
     shutil.copytree(directory, target / DATA)
+    write_code(target / CODE, LOADER)
     python = platform.python_version()
     requirements = [f"{name}=={version(name)}" for name in _REQUIREMENTS]
     (target / "requirements.txt").write_text("\n".join(requirements) + "\n")
@@ -49,7 +53,9 @@ def write_package(target: Path, directory: Path, model_id: str, run_id: str) -> 
         },
     )
     environments = {"virtualenv": "python_env.yaml"}
-    model.add_flavor("python_function", loader_module=LOADER, data=DATA, python_version=python, env=environments)
+    model.add_flavor(
+        "python_function", loader_module=LOADER, data=DATA, code=CODE, python_version=python, env=environments
+    )
     model.save(str(target / "MLmodel"))
 
 

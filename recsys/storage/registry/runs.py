@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # MLflow takes at most this many parameters or tags in one call, and digests of at most so many characters.
 _BATCH = 100
-_DIGEST_LENGTH = 36
+DIGEST_LENGTH = 36
 # Longer than all steps of a retraining together may take.
 _LONGEST_SECONDS = 86_400
 
@@ -111,7 +111,7 @@ class RunTracking(MlflowConnection):
             if dataset is not None:
                 name, digest, uri = dataset
                 source = json.dumps({"uri": uri, "sha256": digest})
-                entry = Dataset(name=name, digest=digest[:_DIGEST_LENGTH], source_type="s3", source=source)
+                entry = Dataset(name=name, digest=digest[:DIGEST_LENGTH], source_type="s3", source=source)
                 self._client.log_inputs(run_id, [DatasetInput(entry)])
         store, prefix = self._place(run.info.artifact_uri)
         drawn = {name: _draw(figure) for name, figure in (figures or {}).items()}

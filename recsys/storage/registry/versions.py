@@ -1,21 +1,24 @@
 """Versions of the registered model and the aliases that point at them."""
 
 import hashlib
+import math
 import shutil
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mlflow.entities import LoggedModelOutput, Metric
 from mlflow.exceptions import MlflowException
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from recsys.exceptions import ArtifactError, RetrainError, UnknownVersionError
 from recsys.storage.artifacts import MANIFEST
 from recsys.storage.registry.connection import DATA, DIGEST_TAG, MODEL_TAG, RUN_KEY_TAG
-from recsys.storage.registry.runs import RunTracking
+from recsys.storage.registry.runs import DIGEST_LENGTH, RunTracking
 
 PRODUCTION = "production"
 PREVIOUS = "previous"
@@ -28,6 +31,8 @@ _MODEL_DESCRIPTION = (
     f"The alias `{PRODUCTION}` names the version that serves, `{PREVIOUS}` the one before it; a gate moves them and a "
     "ledger keeps every decision. Input: `item_ids` and `ratings`, two lists of equal length per user."
 )
+# What a version shows as tags, in lists of versions; all numbers are at the model and at its run.
+_HEADLINE = frozenset({"ndcg_at_10", "mae"})
 _ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 # The server numbers versions optimistically and gives up after three conflicts.
 _ATTEMPTS = 8
@@ -74,7 +79,9 @@ class Registry(RunTracking):
         directory: Path,
         run_key: str,
         *,
+        params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float] | None = None,
+        dataset: tuple[str, str] | None = None,
         description: str = "",
     ) -> int:
         """Store a saved recommender as a version with signature and input example, and return its number.
@@ -85,6 +92,10 @@ class Registry(RunTracking):
         ----------
         directory
             What `Recommender.save` wrote: open formats, no pickle.
+        params, metrics
+            What MLflow shows of the model where models are compared.
+        dataset
+            Name and digest of what it was evaluated on.
         """
         # Describing a model needs the whole of MLflow; a service that only loads versions has `mlflow-skinny`.
         from recsys.storage.registry.packaging import write_package
@@ -95,14 +106,16 @@ class Registry(RunTracking):
             standing = [found.version for found in self.list_versions(run_key) if found.digest == digest]
             if standing:
                 return min(standing)
-            model = self._find_or_create_model(run_id, tags)
+            model = self._find_or_create_model(run_id, tags, params or {})
             store, prefix = self._place(model.artifact_location)
             with tempfile.TemporaryDirectory(prefix="otaku-model-") as folder:
                 package = Path(folder) / "model"
                 write_package(package, directory, model.model_id, run_id)
                 store.write_directory(prefix, package)
+            self._log_to_model(run_id, model.model_id, metrics or {}, dataset)
             self._client.finalize_logged_model(model.model_id, "READY")
-            numbers = {f"metric.{name}": f"{value:.6g}" for name, value in (metrics or {}).items()}
+            headline = {name: value for name, value in (metrics or {}).items() if name in _HEADLINE}
+            numbers = {f"metric.{name}": f"{value:.6g}" for name, value in headline.items()}
             return self._create_version(
                 model.artifact_location, model.model_id, run_id, {**tags, **numbers}, description
             )
@@ -230,14 +243,32 @@ class Registry(RunTracking):
             else:
                 self._client.set_registered_model_alias(self.model_name, alias, str(version))
 
-    def _find_or_create_model(self, run_id: str, tags: Mapping[str, str]) -> Any:
+    def _log_to_model(
+        self, run_id: str, model_id: str, metrics: Mapping[str, float], dataset: tuple[str, str] | None
+    ) -> None:
+        """Show metrics at the model, and the model as the output of its run; the same again changes nothing."""
+        known = {metric.key for metric in self._client.get_logged_model(model_id).metrics or ()}
+        name, digest = (dataset[0], dataset[1][:DIGEST_LENGTH]) if dataset else (None, None)
+        moment = int(time.time() * 1000)
+        numbers = [
+            Metric(key, float(value), moment, 0, model_id, name, digest, run_id)
+            for key, value in metrics.items()
+            if math.isfinite(value) and key not in known
+        ]
+        self._client.log_batch(run_id, metrics=numbers)
+        self._client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+
+    def _find_or_create_model(self, run_id: str, tags: Mapping[str, str], params: Mapping[str, object]) -> Any:
         """Return the place for a model's files, that of an earlier attempt if there was one."""
         experiment = self._experiment_id()
         query = " AND ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         standing = self._client.search_logged_models([experiment], query, max_results=1)
         if standing:
             return standing[0]
-        return self._client.create_logged_model(experiment, "model", run_id, dict(tags), model_type="recommender")
+        shown = {name: str(value) for name, value in params.items()}
+        return self._client.create_logged_model(
+            experiment, "model", run_id, dict(tags), shown, model_type="recommender"
+        )
 
     def _create_version(
         self, source: str, model_id: str, run_id: str, tags: Mapping[str, str], description: str

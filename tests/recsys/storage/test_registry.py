@@ -45,15 +45,28 @@ def test_a_rerun_finds_the_same_run_and_the_same_version(registry: Registry, mod
     first = registry.start_run("2026-01-12")
     assert registry.start_run("2026-01-12") == first
     assert registry.start_run("2026-01-19") != first
-    version = registry.register_model(first, model, "2026-01-12", metrics={"ndcg_at_10": 0.123456789})
+    metrics = {"ndcg_at_10": 0.123456789, "coverage": 0.5, "nothing": float("nan")}
+    facts = {"params": {"seed": 0}, "metrics": metrics, "dataset": ("ratings", "abc")}
+    version = registry.register_model(first, model, "2026-01-12", **facts)  # type: ignore[arg-type]
     assert registry.register_model(first, model, "2026-01-12") == version == 1
     assert [found.version for found in registry.list_versions()] == [1]
     found = registry.read_version(1)
     assert (found.run_id, found.run_key, found.digest) == (first, "2026-01-12", compute_directory_digest(model))
-    assert found.tags["metric.ndcg_at_10"] == "0.123457"
+    assert {name: text for name, text in found.tags.items() if name.startswith("metric.")} == {
+        "metric.ndcg_at_10": "0.123457"
+    }
     described = MlflowClient(mlflow_uri).get_registered_model(registry.model_name)
     assert "names the version that serves" in described.description
     assert described.tags["task"] == "recommendation"
+    # Where models are compared, numbers, parameters and the data are at the model itself.
+    client = MlflowClient(mlflow_uri)
+    (output,) = client.get_run(first).outputs.model_outputs
+    logged = client.get_logged_model(output.model_id)
+    assert logged.params == {"seed": "0"}
+    assert {(metric.key, metric.value, metric.dataset_name, metric.dataset_digest) for metric in logged.metrics} == {
+        ("ndcg_at_10", 0.123456789, "ratings", "abc"),
+        ("coverage", 0.5, "ratings", "abc"),
+    }
 
 
 def test_a_run_that_was_killed_days_ago_no_longer_runs(registry: Registry, mlflow_uri: str) -> None:
