@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import lightgbm as lgb
@@ -89,15 +90,15 @@ def train_head(
     *,
     seed: int,
     n_threads: int,
-    histogram_mib: float | None = None,
+    limits: Mapping[str, float] = MappingProxyType({}),
     on_iteration: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> TrainedHead:
     """Train one head with early stopping on validation users.
 
     Parameters
     ----------
-    histogram_mib
-        Memory for the histograms of leaves, MiB; beyond it they are computed again. None for as much as there are.
+    limits
+        Further parameters of LightGBM that limit its memory; none by default.
     on_iteration
         Called with trees grown and trees at most; after an early stop with trees grown twice.
     """
@@ -105,9 +106,7 @@ def train_head(
     metric = {"metric": "l1"} if train.group_sizes is None else {"metric": "ndcg", "eval_at": [10]}
     # Threads that share few rows wait for one another more than they work.
     n_threads = min(n_threads, 1 + len(train.labels) // ROWS_PER_THREAD)
-    settings = params.to_lightgbm(seed=seed, n_threads=n_threads) | metric
-    if histogram_mib is not None:
-        settings["histogram_pool_size"] = histogram_mib
+    settings = params.to_lightgbm(seed=seed, n_threads=n_threads) | metric | dict(limits)
     data = lgb.Dataset(
         train.features, train.labels, group=train.group_sizes, feature_name=list(schema.names), params=settings
     )

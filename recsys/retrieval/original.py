@@ -36,8 +36,9 @@ N_BEST: Final = 1000
 N_SHOWN: Final = 10
 VALIDATION_SHARE: Final = 0.15
 LIGHTFM_LEARNING_RATE: Final = 0.05
-# Of 493 features a leaf's take 2 MB, and a tree has up to 255 leaves; less than all takes no longer.
-HISTOGRAM_MIB: Final = 128.0
+# With 493 features the histograms of a leaf take 2 MB, and a tree has up to 255 leaves; keeping fewer grows the same
+# trees. Bins are drawn from a copy of so many rows as doubles with their places, 6 kB each.
+MEMORY_LIMITS: Final = {"histogram_pool_size": 128.0, "bin_construct_sample_cnt": 20_000}
 
 
 @dataclass
@@ -266,7 +267,7 @@ def fit_regressor(
         for side in (False, True)
     ]
     params = replace(get_preset("original").rating, n_estimators=n_estimators, learning_rate=learning_rate)
-    return train_head(params, schema, *tables, seed=seed, n_threads=n_threads, histogram_mib=HISTOGRAM_MIB).booster
+    return train_head(params, schema, *tables, seed=seed, n_threads=n_threads, limits=MEMORY_LIMITS).booster
 
 
 def _build_table(entries: RatingMatrix, chosen: Positions, profiles: Floats, vectors: Floats) -> TrainingTable:

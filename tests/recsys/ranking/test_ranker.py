@@ -71,8 +71,8 @@ def test_training_stops_early_and_keeps_its_curves() -> None:
 def test_less_memory_for_histograms_grows_the_same_trees() -> None:
     train, validation = build_tables()
     whole, small = (
-        train_head(PARAMS, SCHEMA, train, validation, seed=3, n_threads=1, histogram_mib=mib).booster
-        for mib in (None, 0.01)
+        train_head(PARAMS, SCHEMA, train, validation, seed=3, n_threads=1, limits=limits).booster
+        for limits in ({}, {"histogram_pool_size": 0.01})
     )
     assert "[histogram_pool_size: 0.01]" in small.model_to_string()
     assert np.array_equal(small.predict(train.features), whole.predict(train.features))
