@@ -12,7 +12,7 @@ FALLBACK: Final = "new_user"
 
 @dataclass(frozen=True)
 class ServiceFigures:
-    """Requests since the process started.
+    """Requests since the process started, without probes and scrapes.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def read_figures(registry: CollectorRegistry) -> ServiceFigures:
     single: defaultdict[str, float] = defaultdict(float)
     for metric in registry.collect():
         for sample in metric.samples:
-            if sample.name == "otaku_requests_total":
+            if sample.name == "otaku_requests_total" and not is_probe(sample.labels["route"]):
                 statuses[sample.labels["status"]] += sample.value
                 if sample.labels["kind"]:
                     kinds[sample.labels["kind"]] += sample.value
@@ -73,6 +73,11 @@ def read_figures(registry: CollectorRegistry) -> ServiceFigures:
         n_swaps=int(single["otaku_model_swaps_total"]),
         n_refusals=int(single["otaku_model_refusals_total"]),
     )
+
+
+def is_probe(route: str) -> bool:
+    """Tell whether a route is asked by machines that watch the service: an instance that starts answers them 503."""
+    return route.startswith("/health/") or route == "/metrics"
 
 
 def _divide(part: float, whole: float) -> float | None:
