@@ -15,6 +15,8 @@ from recsys.settings import Settings
 
 logger = logging.getLogger(__name__)
 HOURS: Final = 3
+# Requests of clients, as the alerts count them: no probes, no scrapes.
+_CLIENTS: Final = 'route!~"/health/.*|/metrics"'
 
 
 def _count(selector: str) -> str:
@@ -33,8 +35,8 @@ def _quantile(share: float) -> str:
 
 # The fields of `ServiceFigures` in PromQL.
 QUERIES: Final = {
-    "n_requests": _count("otaku_requests_total"),
-    "n_errors": _count('otaku_requests_total{status=~"5.."}'),
+    "n_requests": _count(f"otaku_requests_total{{{_CLIENTS}}}"),
+    "n_errors": _count(f'otaku_requests_total{{status=~"5..",{_CLIENTS}}}'),
     "n_recommendations": _count('otaku_requests_total{kind!=""}'),
     "p50": _quantile(0.5),
     "p95": _quantile(0.95),
