@@ -7,8 +7,10 @@ retellings begin a line of their own. A work beside the main seasons comes after
 """
 
 import datetime as dt
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -121,6 +123,11 @@ class _Franchise:
         self._studios = [relations.studios[work.position] for work in self.works]
         self.main: set[int] = set()
 
+    @cached_property
+    def _letters(self) -> npt.NDArray[np.int64]:
+        """Letters of the name of the row that the column bears or continues, `(n_works, n_works)`."""
+        return np.array([[work.count_letters(other) for other in self.works] for work in self.works], dtype=np.int64)
+
     def order(self) -> None:
         """Choose main seasons and set what comes before each work."""
         places = self._choose_main()
@@ -172,12 +179,13 @@ class _Franchise:
         return max(lower, key=lambda other: (self.works[other].number, other))
 
     def _count_letters(self, place: int, other: int, earlier: list[int]) -> int:
-        """Return the letters of the name that one work continues and another is or continues as well, 0 for none."""
-        work, first = self.works[place], self.works[other]
-        through = [self.works[root].count_letters(first) for root in earlier if root < other]
-        own = [self.works[root].count_letters(work) for root in earlier if root < other]
-        shared = [min(one, two) for one, two in zip(through, own, strict=True)]
-        return max([first.count_letters(work), *shared])
+        """Return the letters of the name that one work continues and another is or continues as well, 0 for none.
+
+        Of `earlier`, ascending, those before the other count.
+        """
+        roots = earlier[: bisect_left(earlier, other)]
+        shared = np.minimum(self._letters[roots, other], self._letters[roots, place])
+        return int(max(self._letters[other, place], shared.max(initial=0)))
 
     def _follows(self, place: int, other: int, earlier: list[int]) -> bool:
         """Whether a season without a number follows another, by its users and its name."""

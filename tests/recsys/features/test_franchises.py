@@ -17,7 +17,7 @@ from recsys.data.interactions import Interactions
 from recsys.data.sources.reading import read_source
 from recsys.data.splits import TRAIN, select_group
 from recsys.exceptions import ArtifactError
-from recsys.features.franchises import Franchises, compute_franchises
+from recsys.features.franchises import Franchises, compute_franchises, order
 from recsys.features.franchises.names import split_name
 
 # default title, English title, type, year, studio, thousands of members
@@ -209,3 +209,20 @@ def test_seasons_of_the_real_catalog_are_in_order(real: tuple[Catalog, Franchise
 
     assert len(right) > 200
     assert np.mean(right) >= 0.97
+
+
+def test_names_of_each_pair_are_compared_once_however_many_titles_have_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n_works, compared = 60, 0
+    count_letters = order._Work.count_letters
+
+    def count(self: order._Work, later: order._Work) -> int:
+        nonlocal compared
+        compared += 1
+        return count_letters(self, later)
+
+    monkeypatch.setattr(order._Work, "count_letters", count)
+    rows: list[Row] = [("The Same", None, "TV", 1990, "Studio", 10)] * n_works
+    assert len(set(compute_franchises(build_catalog(rows)).numbers.tolist())) == 1
+    assert 0 < compared <= n_works**2
