@@ -256,7 +256,10 @@ class Registry(RunTracking):
             if math.isfinite(value) and key not in known
         ]
         self._client.log_batch(run_id, metrics=numbers)
-        self._client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+        outputs = self._client.get_run(run_id).outputs
+        # MLflow refuses what it has instead of leaving it alone.
+        if outputs is None or model_id not in {output.model_id for output in outputs.model_outputs}:
+            self._client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
 
     def _find_or_create_model(self, run_id: str, tags: Mapping[str, str], params: Mapping[str, object]) -> Any:
         """Return the place for a model's files, that of an earlier attempt if there was one."""

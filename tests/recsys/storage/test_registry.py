@@ -2,6 +2,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -67,6 +68,20 @@ def test_a_rerun_finds_the_same_run_and_the_same_version(registry: Registry, mod
         ("ndcg_at_10", 0.123456789, "ratings", "abc"),
         ("coverage", 0.5, "ratings", "abc"),
     }
+
+
+def test_what_ended_between_model_and_version_goes_on(
+    registry: Registry, model: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = registry.start_run("2026-01-12")
+    facts = {"params": {"seed": 0}, "metrics": {"ndcg_at_10": 0.5}, "dataset": ("ratings", "abc")}
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "_create_version", Mock(side_effect=ServiceUnavailableError("away")))
+        for _ in range(2):
+            with pytest.raises(ServiceUnavailableError):
+                registry.register_model(run_id, model, "2026-01-12", **facts)  # type: ignore[arg-type]
+    assert registry.register_model(run_id, model, "2026-01-12", **facts) == 1  # type: ignore[arg-type]
+    assert len(MlflowClient(mlflow_uri).get_run(run_id).outputs.model_outputs) == 1
 
 
 def test_a_run_that_was_killed_days_ago_no_longer_runs(registry: Registry, mlflow_uri: str) -> None:
