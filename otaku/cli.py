@@ -29,7 +29,6 @@ from otaku.commands import (
 )
 from recsys.exceptions import MachineError, RecsysError, ServiceUnavailableError
 from recsys.failures import find_machine_error
-from recsys.settings import load_settings
 
 # Below this PostgreSQL cannot write its log any more, and ends.
 _FULL_BYTES = 16 << 20
@@ -83,6 +82,9 @@ def _find_cause(error: Exception) -> MachineError | None:
     """Find the cause in the error, or in a disk so full that the services of the home have ended with it."""
     found = find_machine_error(error)
     if found is None and (isinstance(error, ServiceUnavailableError) or not isinstance(error, RecsysError)):
+        # Imported after an error alone: `otaku --help` reads no settings.
+        from recsys.settings import load_settings
+
         with suppress(RecsysError, OSError):
             home = load_settings().home.expanduser().absolute()
             if (free := shutil.disk_usage(home).free) < _FULL_BYTES:
