@@ -4,11 +4,14 @@ import ast
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import recsys
 
 _PACKAGE: Final = "recsys"
+# Threads of Python 3.11 that parse at once disturb one another ("AST constructor recursion depth mismatch").
+_PARSING: Final = Lock()
 _ROOT: Final = Path(recsys.__file__).parents[1]
 
 
@@ -53,7 +56,8 @@ def _find_source(module: str) -> Path | None:
 
 def _list_imports(path: Path) -> Iterator[str]:
     """List what a file imports, but for types alone; of `from a import b` both `a` and `a.b`."""
-    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+    with _PARSING:
+        waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
