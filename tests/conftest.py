@@ -109,6 +109,9 @@ def build_settings(**values: object) -> Settings:
         "mlflow_tracking_username": "otaku",
         "mlflow_tracking_password": SecretStr("of-the-tests"),
         "trial_seconds": 0,  # seconds for each version; tests/hostile has it
+        # Most tests are not about speed, and the machine may be busy.
+        "wait_seconds": 20,
+        "database_seconds": 20,
     }
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
     return Settings.model_construct(**{**defaults, **named, **values})  # type: ignore[arg-type]
@@ -225,9 +228,10 @@ def store(s3_settings: Settings) -> "ArtifactStore":
 def settings(
     database_url: str, store: "ArtifactStore", mlflow_uri: str, s3_settings: Settings, tmp_path: Path
 ) -> Settings:
-    """Complete settings over a fresh database and bucket and this run's MLflow."""
+    """Complete settings over a fresh database and bucket and this run's MLflow, where the model is the test's own."""
     values = {
         "home": tmp_path / "home",
+        "model_name": f"anime-{uuid.uuid4().hex[:8]}",
         "database_url": SecretStr(database_url),
         "s3_bucket": store.bucket,
         "mlflow_tracking_uri": mlflow_uri,

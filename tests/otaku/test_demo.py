@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from otaku.platform.state import read_state
 from otaku.platform.supervisor import MARKER
 from recsys.columns import Columns
 from recsys.recommender.retriever import RANKER
@@ -25,12 +28,13 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "OTAKU_HOME": str(home),
         "COLUMNS": "160",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
+        **variables,
     }
     command = [sys.executable, "-m", "otaku", *arguments]
     # Started elsewhere than in the repository, so that a .env in it has no say.
@@ -52,10 +56,13 @@ def find_processes(home: Path) -> list[list[str]]:
 def test_one_week_end_to_end(home: Path, tmp_path: Path) -> None:
     world, file = tmp_path / "world", tmp_path / "report.json"
     write_tiny_world(world)
-    result = run(home, "demo", "--weeks", "1", "--data", str(world), "--json", str(file), "--algorithms")
-    assert result.returncode == 0, result.stderr
+    try:
+        result = run(home, "demo", "--weeks", "1", "--data", str(world), "--json", str(file), "--algorithms", "--keep")
+        assert result.returncode == 0, result.stderr
+        check_kept_service(home, result.stdout)
+    finally:
+        assert run(home, "down").returncode == 0
     assert find_processes(home) == []
-    assert list(home.glob("demo-*")) == []
 
     report = json.loads(file.read_text())
     ingest = report["ingest"]
@@ -92,6 +99,17 @@ def test_one_week_end_to_end(home: Path, tmp_path: Path) -> None:
     for section in ("Platform", "Data", "Week 1", "Service"):
         assert section in result.stdout
     assert f"PROMOTE: {week['decision']['reason']}" in result.stdout.replace("\n", " ").replace("  ", " ")
+
+
+def check_kept_service(home: Path, shown: str) -> None:
+    """The pages are served at the address that was shown, long after the command ended and its terminal closed."""
+    (address,) = re.findall(r"The pages are at (http://127\.0\.0\.1:\d+/), operations at /ops", shown)
+    opened = run(home, "open", BROWSER="true")
+    assert (opened.returncode, opened.stdout.strip()) == (0, address)
+    with urllib.request.urlopen(address, timeout=60) as response:
+        assert "My Otaku Friend" in response.read().decode()
+    (guard,) = (psutil.Process(entry.pid) for entry in read_state(home).services if entry.name == "app")
+    assert os.getsid(guard.pid) == guard.pid
 
 
 def check_algorithms(exchanges: list[dict[str, Any]]) -> None:

@@ -28,6 +28,7 @@ def page_client(model_folders: dict[int, Any], tmp_path_factory: pytest.TempPath
         mlflow_tracking_uri="http://127.0.0.1:1",
         port=0,
         wait_seconds=20,
+        database_seconds=20,
         rate_limit="100000/day",
     )
     with open_client(settings, FolderSource(dict(model_folders))) as opened:
