@@ -13,13 +13,13 @@ from app.pages.requests import SPARE, build_filters, shows_adult
 from app.pages.site import get_site
 from app.pages.uploads import read_entries
 from app.recommending.groups import rank_for_group
-from app.recommending.together import SharedList
 from app.schemas.groups import MAX_GROUP, GroupMember
 from app.schemas.problems import ProblemError
 from app.service import Service
 from app.stores.user_history import History, read_history
 from recsys.exceptions import UnknownTitleError
 from recsys.recommender.list_rules import ListOptions, Seasons
+from recsys.recommender.together import SharedList
 
 MAX_TITLES = 20
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from app.models.serving import ServingModel
 from app.recommending.recommend import build_user_context, show_model
-from app.recommending.together import SharedList, recommend_together
 from app.recommending.watch_lists import mark_items
 from app.schemas.groups import GroupItem, GroupMember, GroupRequest, GroupResponse, MemberShare
 from app.schemas.recommendations import Filters, RecommendRequest
 from app.stores.user_history import History
 from recsys.recommender import UserProfile
 from recsys.recommender.list_rules import ListOptions
+from recsys.recommender.together import SharedList, recommend_together
 from recsys.types import Mask
 
 
@@ -87,7 +87,7 @@ def rank_for_group(
         profile, left = _read_member(model, member, history, adult=adult)
         profiles.append(profile)
         allowed &= left
-    return recommend_together(model, profiles, allowed, k, options)
+    return recommend_together(model.recommender, profiles, allowed, k, options)
 
 
 def _read_member(

@@ -1,7 +1,7 @@
 """Render what `measure.py` found: `python research/1-recommendation-quality/render.py [RESULTS [FOLDER]]`.
 
 Without arguments the results.json beside this file becomes the README.md beside this file. What stands beside it is
-rendered as well: splits.json and learning_curve.json, as `crossvalidate.py` and `learning_curve.py` write them, and
+rendered as well: splits.json, learning_curve.json and list_rules.json, as the scripts beside this one write them, and
 ablations.json, the results of another run of `measure.py`, of the ranker and of rankers that lack a group of features.
 Hand-written findings go into findings.md of that folder and stand above the tables; every number below comes from the
 results.
@@ -114,6 +114,46 @@ def describe_curve(results: Results) -> str:
 The same test users, and models that were trained on a part of the training users (`learning_curve.py`); NDCG@10.
 
 {tabulate(head, rows)}{curve.get("note", "")}"""
+
+
+def describe_list_rules(results: Results) -> str:
+    """Show what the order of seasons, the sliders and groups do to lists."""
+    rules = results.get("list_rules")
+    if not rules:
+        return ""
+    settings = {name: found for name, found in rules["settings"].items() if "metrics" in found}
+    metrics = (PRIMARY, f"{DISCOVERY}{PRIMARY}")
+    rows = [
+        [
+            name,
+            *(format_metric(found["metrics"][metric]) for metric in metrics),
+            format_difference(found["versus"][PRIMARY]),
+            format_metric(found["coverage"]),
+            f"{found['popularity_rank']['mean']:,.0f}",
+        ]
+        for name, found in settings.items()
+    ]
+    head = ["lists", *(LABELS[metric] for metric in metrics), "NDCG@10, difference", "coverage", "mean popularity rank"]
+    monotone = rules["settings"]["monotone"]
+    groups = rules["groups"]
+    shared = [
+        [name, *(cell for size in groups["sizes"].values() for cell in map(format_metric, size[name].values()))]
+        for name in next(iter(groups["sizes"].values()))
+    ]
+    columns = [f"{size} users, {which}" for size in groups["sizes"] for which in ("mean", "least")]
+    return f"""## Rules of lists
+
+The tables above rank by the scores alone. Lists of the service also keep the order of seasons, and have sliders
+(`list_rules.py`; {rules["n_users"]:,} test users, one hiding). Ratings are hidden at random, so that NDCG@10 rewards a
+list that completes what is watched; discovery shows the other side. Along the slider of popularity the mean popularity
+rank falls monotonically for {100 * monotone["share"]:.1f} % of the users.
+
+{tabulate(head, rows)}
+
+Lists for {groups["n_groups"]} groups of each size, drawn at random; NDCG@10 of the members for the one list that they
+get, on average and of the member who likes it least. Nothing that a member has watched can be listed.
+
+{tabulate(["list", *columns], shared)}"""
 
 
 def describe_costs(models: Mapping[str, Any]) -> str:
@@ -256,6 +296,7 @@ users. The protocol in full: [docs/evaluation.md](../../docs/evaluation.md).""",
         "![Predicted and given ratings](calibration.svg)" if results["reliability"].get(RANKER) else "",
         describe_ablation(results),
         describe_cold(results),
+        describe_list_rules(results),
         describe_curve(results),
         "## Tuning",
         describe_tuning(results),
@@ -290,7 +331,7 @@ def main() -> None:
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "results.json"
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE
     results = json.loads(source.read_text(encoding="utf-8"))
-    for also in ("splits", "ablations", "learning_curve"):
+    for also in ("splits", "ablations", "learning_curve", "list_rules"):
         if (beside := source.with_name(f"{also}.json")).exists():
             results[also] = json.loads(beside.read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)

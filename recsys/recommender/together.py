@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from app.models.serving import ServingModel
-from recsys.recommender import UserProfile
 from recsys.recommender.list_rules import ListOptions, find_watched, keep_first
+from recsys.recommender.model import Recommender
+from recsys.recommender.profile import UserProfile
 from recsys.types import Floats, Ids, Mask
 
 POOL: Final = 150  # titles that each user brings in
@@ -33,7 +33,7 @@ class SharedList:
 
 
 def recommend_together(
-    model: ServingModel,
+    recommender: Recommender,
     profiles: Sequence[UserProfile],
     allowed: Mask,
     k: int,
@@ -50,7 +50,6 @@ def recommend_together(
     allowed
         `(n_items,)`; False for filtered titles.
     """
-    recommender = model.recommender
     catalog, order = recommender.catalog, recommender.retriever.items.season_order
     free = allowed.copy()
     for profile in profiles:
