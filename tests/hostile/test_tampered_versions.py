@@ -135,8 +135,21 @@ def test_what_crashes_or_takes_for_ever_does_so_in_the_trial(
     assert guarded.problems == ["version 2 is refused"]
     assert "SIGSEGV" in caplog.text
     (tmp_path / "hole" / "sitecustomize.py").write_text("while True: pass")
-    with pytest.raises(ArtifactError, match=r"more than 0\.5 s"):
+    with pytest.raises(ArtifactError, match=r"not ended after 2\.5 s"):
         Trial(0.5, 1536).run(source.folders[2])
+
+
+def test_time_of_a_trial_is_that_of_its_processor(
+    model_folders: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.models.trial._PATIENCE", 300)
+    leave_a_hole(tmp_path, monkeypatch, "")
+    # Instead of what compiles the kernels of forests, after the limits are set.
+    (tmp_path / "hole" / "numba.py").write_text("while True: pass")
+    with pytest.raises(ArtifactError, match="more than 1 s of processor time"):
+        Trial(1, 1536).run(model_folders[1])
+    (tmp_path / "hole" / "sitecustomize.py").write_text("import os, time; time.sleep(1.5); os._exit(0)")
+    Trial(1, 1536).run(model_folders[1])
 
 
 def test_memory_of_a_trial_is_limited(model_folders: dict[int, Path]) -> None:

@@ -29,6 +29,7 @@ def page_client(model_folders: dict[int, Any], tmp_path_factory: pytest.TempPath
         port=0,
         wait_seconds=20,
         database_seconds=20,
+        trial_seconds=0,
         rate_limit="100000/day",
     )
     with open_client(settings, FolderSource(dict(model_folders))) as opened:
