@@ -207,8 +207,13 @@ class ArtifactStore:
         self.write_bytes(f"{prefix}/{MANIFEST}", manifest.encode())
         return self.uri(f"{prefix}/")
 
-    def read_directory(self, prefix: str, directory: Path) -> None:
+    def read_directory(self, prefix: str, directory: Path, *, below: str = "") -> None:
         """Fetch a published directory; objects that its manifest does not name are left alone.
+
+        Parameters
+        ----------
+        below
+            Fetch only the files of this folder inside the directory, such as `data/recommender`.
 
         Raises
         ------
@@ -218,6 +223,8 @@ class ArtifactStore:
         """
         prefix = prefix.rstrip("/")
         for name, (digest, size) in self._read_manifest(prefix).items():
+            if not PurePosixPath(name).is_relative_to(below):
+                continue
             target = directory / name
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(target.name + ".partial")

@@ -14,7 +14,7 @@ from recsys.storage.registry.connection import DATA
 from recsys.storage.registry.shipped_code import write_code
 
 LOADER = "recsys.storage.pyfunc_loader"
-CODE = "code"
+CODE = "code/recsys.zip"
 
 # What the shipped code imports to load and to recommend; MLflow's own server of models is part of `mlflow`.
 _REQUIREMENTS = ("mlflow", "jellyfish", "lightgbm", "llvmlite", "numba", "numpy", "pandas", "pyarrow", "scipy")

@@ -1,38 +1,44 @@
 """The source of the modules that a version needs to recommend, shipped with it: no more of the package than that."""
 
 import ast
-import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Final
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import recsys
 
 _PACKAGE: Final = "recsys"
 # Threads of Python 3.11 that parse at once disturb one another ("AST constructor recursion depth mismatch").
-_PARSING: Final = Lock()
+_LISTING: Final = Lock()
 _ROOT: Final = Path(recsys.__file__).parents[1]
 
 
-def write_code(target: Path, module: str) -> None:
-    """Copy a module and all of the package that it imports, at once or later, below a folder that Python can import.
+def write_code(archive: Path, module: str) -> None:
+    """Write a module and all of the package that it imports, at once or later, to an archive that Python can import.
+
+    One file rather than a hundred: each would be a request to S3. The same sources give the same bytes.
 
     Parameters
     ----------
-    target
-        A folder that does not exist yet.
+    archive
+        A `.zip` file that does not exist yet.
     module
         Its name with dots, such as `recsys.storage.pyfunc_loader`.
     """
-    for path in list_sources(module):
-        place = target / path.relative_to(_ROOT)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
+    with _LISTING:
+        sources = list_sources(module)
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with ZipFile(archive, "x", ZIP_DEFLATED) as stored:
+        for path in sources:
+            stored.writestr(ZipInfo(path.relative_to(_ROOT).as_posix()), path.read_bytes(), ZIP_DEFLATED)
 
 
-def list_sources(module: str) -> list[Path]:
-    """List the files of a module and of what it imports from the package, packages included."""
+@cache
+def list_sources(module: str) -> tuple[Path, ...]:
+    """List the files of a module and of what it imports from the package, packages included; once a process."""
     found: dict[str, Path] = {}
     waiting = [module]
     while waiting:
@@ -44,7 +50,7 @@ def list_sources(module: str) -> list[Path]:
         parts = name.split(".")
         waiting += [".".join(parts[:length]) for length in range(1, len(parts))]
         waiting += [named for named in _list_imports(path) if named.split(".")[0] == _PACKAGE]
-    return sorted(found.values())
+    return tuple(sorted(found.values()))
 
 
 def _find_source(module: str) -> Path | None:
@@ -56,8 +62,7 @@ def _find_source(module: str) -> Path | None:
 
 def _list_imports(path: Path) -> Iterator[str]:
     """List what a file imports, but for types alone; of `from a import b` both `a` and `a.b`."""
-    with _PARSING:
-        waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):

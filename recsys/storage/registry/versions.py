@@ -181,7 +181,7 @@ class Registry(RunTracking):
         store, prefix = self._place(found.source)
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory, prefix=".download-") as folder:
-            store.read_directory(prefix, Path(folder))
+            store.read_directory(prefix, Path(folder), below=DATA)
             data = Path(folder) / DATA
             digest = compute_directory_digest(data)
             if digest != found.digest:

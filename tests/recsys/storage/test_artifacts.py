@@ -50,6 +50,19 @@ def test_directory_round_trip_ignores_strays(store: ArtifactStore, directory: Pa
     assert copied == original
 
 
+def test_a_folder_of_a_directory_comes_alone(store: ArtifactStore, tmp_path: Path) -> None:
+    for name in ("MLmodel", "code/a.py", "data/recommender/model.json", "data/recommender2/model.json"):
+        path = tmp_path / "version" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    store.write_directory("m/1", tmp_path / "version")
+    # What is not asked for need not even be whole.
+    store.write_bytes("m/1/code/a.py", b"altered")
+    store.read_directory("m/1", tmp_path / "copy", below="data/recommender")
+    found = [path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*.*")]
+    assert found == ["data/recommender/model.json"]
+
+
 def _truncate(content: bytes) -> bytes:
     return content[:-1]
 
