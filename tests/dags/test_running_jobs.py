@@ -44,7 +44,11 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.mark.parametrize(
-    ("place", "without"), [({}, ()), (ELSEWHERE, (*OWN, *HEAVY))], ids=["in the task", "in another Python"]
+    ("place", "without"),
+    [
+        pytest.param({}, (), id="in the task"),
+        pytest.param(ELSEWHERE, (*OWN, *HEAVY), id="in another Python", marks=pytest.mark.e2e),
+    ],
 )
 def test_a_job_does_the_same_wherever_it_runs(
     place: dict[str, str],

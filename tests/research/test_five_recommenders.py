@@ -31,7 +31,7 @@ def keep_text_vectors(data: Path, folder: Path) -> None:
     np.savez(folder / "all.npz", digests=digests, vectors=vectors)
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_models_are_measured_once_and_the_page_shows_the_numbers(tmp_path: Path) -> None:
     write_sample_world(tmp_path / "data", n_users=150, n_items=90, n_ratings=4_000, seed=4)
     work = tmp_path / "work"

@@ -156,8 +156,8 @@ def compute_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "_draw", lambda _figure: b"drawn")
 
 
-# Every 29th call in `make test`, each one in `make e2e`.
-STRIDES = [29, pytest.param(1, marks=pytest.mark.e2e)]
+# Every 61st call in `make test`, each one in `make e2e`.
+STRIDES = [61, pytest.param(1, marks=pytest.mark.e2e)]
 
 
 @pytest.mark.parametrize("stride", STRIDES)

@@ -82,6 +82,8 @@ def test_an_undisturbed_run_promotes_the_first_model(undisturbed: Settings) -> N
     assert finished_steps(traces, RUN_KEY) == set(ORDER)
 
 
+@pytest.mark.e2e
+@pytest.mark.timeout(1200)
 def test_killed_at_every_stage_in_turn(
     open_world: Callable[[], Settings], start_retrain: Start, undisturbed: Settings
 ) -> None:

@@ -141,7 +141,7 @@ def test_idle_workers_of_a_killed_scheduler_are_ended_and_a_task_ends_first(
 
 
 @pytest.mark.local
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_airflow_comes_up_with_all_dags_and_leaves_nothing_behind(given: Settings) -> None:
     parts = (*PARTS, airflow.make_part(clock=False))
     with LocalPlatform(given, durable=False, parts=parts) as platform:

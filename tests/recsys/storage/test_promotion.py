@@ -309,7 +309,7 @@ def test_a_kill_between_ledger_and_alias_is_completed(
 
 @pytest.mark.slow
 def test_many_promoters_at_once_leave_one_linear_history(engine: Engine, registry: Registry) -> None:
-    n_promoters = 50
+    n_promoters = 20
 
     def insist(number: int) -> None:
         """Promote a version that is not in Production until nobody is faster."""
