@@ -153,7 +153,7 @@ def _run_epoch(
         logits = factors(torch.from_numpy(batch.users), torch.from_numpy(batch.items))
         loss = binary_cross_entropy_with_logits(logits, torch.from_numpy(batch.ratings))
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         total += float(loss.detach()) * len(batch)
     return total / len(order)

@@ -244,7 +244,7 @@ def train(towers: Towers, ratings: RatingMatrix, plan: TwoTower, *, cold: bool =
             users = towers.embed_users(batch.histories, tower)
             loss = compute_loss(towers, users, batch, negatives, log_expected, frozen)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             schedule.step()
             batches.append(float(loss.detach()))
@@ -320,7 +320,7 @@ def export(module: nn.Module, inputs: Mapping[str, Tensor]) -> OnnxTower:
         torch.onnx.export(
             module,
             tuple(values[:2] for values in inputs.values()),
-            buffer,  # type: ignore[arg-type]
+            buffer,
             dynamo=False,
             opset_version=OPSET,
             input_names=list(inputs),

@@ -16,4 +16,4 @@ def upgrade_backend(engine: Engine) -> None:
     """Bring the tables of another release of MLflow to those of the installed one, as `mlflow db upgrade` does."""
     from mlflow.store.db.utils import _upgrade_db
 
-    _upgrade_db(engine)  # type: ignore[no-untyped-call]
+    _upgrade_db(engine)

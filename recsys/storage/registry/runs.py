@@ -103,8 +103,8 @@ class RunTracking(MlflowConnection):
                 if key not in shown
                 for step, value in enumerate(steps, start=1)
             ]
-            values = [Param(key, str(value)) for key, value in (params or {}).items()]  # type: ignore[no-untyped-call]
-            labels = [RunTag(key, str(value)) for key, value in (tags or {}).items()]  # type: ignore[no-untyped-call]
+            values = [Param(key, str(value)) for key, value in (params or {}).items()]
+            labels = [RunTag(key, str(value)) for key, value in (tags or {}).items()]
             for start in range(0, max(len(numbers), len(values), len(labels)), _BATCH):
                 part = slice(start, start + _BATCH)
                 self._client.log_batch(run_id, metrics=numbers[part], params=values[part], tags=labels[part])
