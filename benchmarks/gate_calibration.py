@@ -32,6 +32,7 @@ from recsys.gate.calibration import (
     run_chain,
 )
 from recsys.gate.gate import PromotionGate
+from recsys.gate.intervals import Interval
 
 RESULTS = Path(__file__).parents[1] / "research" / "2-gate-calibration"
 SIZES = (200, 600, 2000)
@@ -50,6 +51,7 @@ HALVES = {
 HEAVY = "heavy-tailed law"
 # As the gate saw users before: shown beside, not bounded.
 ONE_HIDING = ", one hiding"
+FALSE_ALARMS = 0.05  # of the whole check
 PROMISED_USERS, N_STEPS, STEP = 600, 20, -0.004
 GATE, ORIGINAL, CHAIN, UNANCHORED = "gate", "original", "chain", "chain without anchor"
 
@@ -164,20 +166,27 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
+def widen(rate: Mapping[str, float], n_checks: int) -> Interval:
+    """Widen the interval of a rate so that all of so many checks together raise a false alarm in 5 % (Bonferroni)."""
+    return binomial_interval(round(rate["mean"] * rate["n"]), int(rate["n"]), level=1 - FALSE_ALARMS / n_checks)
+
+
 def find_faults(rows: list[dict[str, Any]], chains: list[dict[str, Any]]) -> list[str]:
     """Name the cells of the gate whose rate lies out of bounds by more than chance explains."""
-    faults = []
-    for row in (row for row in rows if row["rule"] == GATE and not row["source"].endswith(ONE_HIDING)):
+    checked = [row for row in rows if row["rule"] == GATE and not row["source"].endswith(ONE_HIDING)]
+    kept = [row for row in chains if row["rule"] == CHAIN]
+    n_checks, faults = len(checked) + len(kept), []
+    for row in checked:
         where = f"{row['source']}, {row['n_users']} users, lift {row['lift']:+.0%}"
-        different, promoted = row["different"], row["promoted"]
-        if row["lift"] == 0 and (different["low"] > 0.065 or different["high"] < 0.035):
-            faults.append(f"{where}: called different in {different['mean']:.1%}")
-        if row["lift"] <= -MARGIN and promoted["low"] > 0.05:
-            faults.append(f"{where}: promoted in {promoted['mean']:.1%}")
+        different, promoted = widen(row["different"], n_checks), widen(row["promoted"], n_checks)
+        if row["lift"] == 0 and (different.low > 0.065 or different.high < 0.035):
+            faults.append(f"{where}: called different in {different.mean:.1%}")
+        if row["lift"] <= -MARGIN and promoted.low > 0.05:
+            faults.append(f"{where}: promoted in {promoted.mean:.1%}")
         least = {0.0: 0.8, 0.01: 0.9}.get(row["lift"])
-        if row["version"] and row["n_users"] == PROMISED_USERS and least and promoted["high"] < least:
-            faults.append(f"{where}: promoted in {promoted['mean']:.1%} only")
-    left = [row for row in chains if row["rule"] == CHAIN and row["kept"]["high"] < 0.95]
+        if row["version"] and row["n_users"] == PROMISED_USERS and least and promoted.high < least:
+            faults.append(f"{where}: promoted in {promoted.mean:.1%} only")
+    left = [row for row in kept if widen(row["kept"], n_checks).high < 0.95]
     return faults + [f"{row['source']}: {row['kept']['mean']:.1%} of the chains stay within the margin" for row in left]
 
 
