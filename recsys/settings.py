@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import os
 import stat
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -21,8 +22,8 @@ from recsys.exceptions import ConfigurationError
 logger = logging.getLogger(__name__)
 
 _ENV_FILE: Final = Path(".env")
-# Variables that begin like settings and are read by others: the DAGs, and the supervisor of the local platform.
-READ_ELSEWHERE: Final = ("OTAKU_TASK_PYTHON", "OTAKU_START_DATE", "OTAKU_SERVICE", "OTAKU_REVISION")
+# Variables that begin like settings and are read by others: the supervisor of the local platform, and recipes.
+READ_ELSEWHERE: Final = ("OTAKU_SERVICE", "OTAKU_REVISION")
 
 
 class Settings(BaseSettings):
@@ -102,6 +103,8 @@ class Settings(BaseSettings):
     notify: Annotated[tuple[str, ...], NoDecode] = ()
     lineage_file: Path | None = None
     airflow_keep_days: int | None = Field(None, ge=14, le=3650)
+    start_date: date | None = None
+    task_python: str | None = None
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -73,25 +73,23 @@ def rotate_password(home: Path) -> None:
 
 
 def read_start_date(home: Path) -> date:
-    """Read the first day with scheduled runs: the one of the first start of this Airflow, or OTAKU_START_DATE.
+    """Read the first day with scheduled runs where no setting names one: that of the first start of this Airflow.
 
     Raises
     ------
     ConfigurationError
-        OTAKU_START_DATE is no day.
+        The file that keeps it holds no day.
     """
     path = home / NAME / "start_date"
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        draft = path.with_suffix(".new")
+        draft.write_text(datetime.now(UTC).date().isoformat())
+        draft.replace(path)
     try:
-        if given := os.environ.get("OTAKU_START_DATE"):
-            return date.fromisoformat(given)
-        if not path.exists():
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            draft = path.with_suffix(".new")
-            draft.write_text(datetime.now(UTC).date().isoformat())
-            draft.replace(path)
         return date.fromisoformat(path.read_text().strip())
     except ValueError as error:
-        raise ConfigurationError(f"OTAKU_START_DATE or {path} is no day such as 2026-01-05: {error}") from None
+        raise ConfigurationError(f"{path} holds no day such as 2026-01-05: {error}") from None
 
 
 def environment_of(site: Site, port: int, *, clock: bool = True) -> dict[str, str]:
@@ -132,7 +130,8 @@ def environment_of(site: Site, port: int, *, clock: bool = True) -> dict[str, st
         for section, values in sections.items()
         for name, value in values.items()
     }
-    start = {"OTAKU_START_DATE": read_start_date(site.home).isoformat()} if clock else {}
+    first_day = site.settings.start_date or read_start_date(site.home)
+    start = {"OTAKU_START_DATE": first_day.isoformat()} if clock else {}
     home = {"AIRFLOW_HOME": str(site.home / NAME), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
     return {**settings_environment(site.settings), **options, **start, **home}
 

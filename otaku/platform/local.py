@@ -157,8 +157,8 @@ class LocalPlatform:
         return self._fill(self.parts)
 
     def environment(self) -> dict[str, str]:
-        """Name the services for child processes."""
-        return settings_environment(self.settings())
+        """Name the services for child processes; an Airflow of this home has variables and passwords of its own."""
+        return settings_environment(self.settings().model_copy(update={"airflow_url": self.given.airflow_url}))
 
     def report(self) -> list[Health]:
         """Ask each service, outside ones too."""
