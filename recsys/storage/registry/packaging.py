@@ -38,8 +38,13 @@ def write_package(target: Path, directory: Path, model_id: str, run_id: str) -> 
     python = platform.python_version()
     requirements = [f"{name}=={version(name)}" for name in _REQUIREMENTS]
     (target / "requirements.txt").write_text("\n".join(requirements) + "\n")
+    # JSON is YAML. MLflow asks for both files, whichever manager of environments it uses.
     environment = {"python": python, "dependencies": ["-r requirements.txt"]}
     (target / "python_env.yaml").write_text(json.dumps(environment))
+    conda = [f"python={python}", "pip", {"pip": requirements}]
+    (target / "conda.yaml").write_text(
+        json.dumps({"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": conda})
+    )
     (target / "input_example.json").write_text(json.dumps(_EXAMPLE))
     model = Model(
         model_uuid=model_id,
@@ -52,7 +57,7 @@ def write_package(target: Path, directory: Path, model_id: str, run_id: str) -> 
             "pandas_orient": "split",
         },
     )
-    environments = {"virtualenv": "python_env.yaml"}
+    environments = {"virtualenv": "python_env.yaml", "conda": "conda.yaml"}
     model.add_flavor(
         "python_function", loader_module=LOADER, data=DATA, code=CODE, python_version=python, env=environments
     )
