@@ -43,13 +43,13 @@ def find_machine_error(error: BaseException) -> MachineError | None:
 
 
 def _walk(error: BaseException) -> Iterator[BaseException]:
-    """Walk from an error to what led to it."""
+    """Walk from an error to what led to it, as a traceback does: what `from None` hides, led to something else."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
-        current = current.__cause__ or current.__context__
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
 
 
 def _explain(error: BaseException) -> tuple[str | None, str]:

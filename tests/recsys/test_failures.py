@@ -10,7 +10,7 @@ from recsys.failures import find_machine_error
 from recsys.storage.database import create_database_engine
 
 
-def caused_by(error: Exception, cause: BaseException) -> Exception:
+def caused_by(error: Exception, cause: BaseException | None) -> Exception:
     error.__cause__ = cause
     return error
 
@@ -38,9 +38,10 @@ def test_the_cause_is_one_sentence(error: Exception, sentence: str | None) -> No
         assert str(found).startswith(sentence)
 
 
-def test_other_errors_have_no_such_cause() -> None:
-    assert find_machine_error(FileNotFoundError(errno.ENOENT, "No such file", "x")) is None
-    assert find_machine_error(RetrainError("no model")) is None
+def test_a_sentence_that_hides_what_led_to_it_is_kept() -> None:
+    error = caused_by(RetrainError("OTAKU_HOME=/srv cannot be used; choose a folder of yours"), None)
+    error.__context__ = PermissionError(errno.EACCES, "Permission denied", "/srv")
+    assert find_machine_error(error) is None
 
 
 @pytest.mark.local
