@@ -43,6 +43,7 @@ NON_RETRYABLE: list[str | type[BaseException]] = [
     "recsys.exceptions.DataContractError",
     "recsys.exceptions.ConfigurationError",
     "recsys.exceptions.RegistryError",
+    "recsys.exceptions.ChangedInputsError",
     "recsys.exceptions.StaleChampionError",
     "recsys.exceptions.UnfinishedDayError",
 ]

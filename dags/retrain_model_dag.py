@@ -26,7 +26,7 @@ Every step reads and writes under `retrain/<run key>/` and skips finished work; 
 * *approve waits*: answer under Required Actions, or `otaku models approve RUN`; after 2 days the champion stays;
 * *all tasks are skipped*: nothing was ingested yet (`otaku ingest DIR`);
 * *a service is down*: the task is retried and goes on; an alert tells of a run that takes twice as long as the last;
-* *another version was promoted meanwhile*: `promote` or `keep` fails at once; clear `evaluate` and all that follows;
+* *another version was promoted meanwhile*: clear `evaluate` and what follows; *begun with other inputs*: `snapshot`;
 * *the version in Production was deleted*: `otaku models rollback` or `promote VERSION`, then clear `evaluate`;
 * *the decision was wrong*: `otaku models rollback --reason TEXT` restores the previous version.
 """

@@ -26,6 +26,7 @@ RecsysError
 ├── ArrivalError            a cohort cannot arrive
 ├── EvaluationError         no user or model to evaluate
 ├── RetrainError            a retraining step cannot go on
+│   ├── ChangedInputsError  code or settings changed between two steps of a run
 │   ├── StaleChampionError  another version took over in the meantime
 │   └── UnfinishedDayError  a day to which users may still be added
 └── ServiceUnavailableError a part that is needed does not answer
@@ -181,6 +182,10 @@ class EvaluationError(RecsysError):
 
 class RetrainError(RecsysError):
     """A retraining step cannot go on."""
+
+
+class ChangedInputsError(RetrainError):
+    """Code or settings are others than those that the run was begun with."""
 
 
 class StaleChampionError(RetrainError):

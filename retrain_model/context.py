@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Engine
 from threadpoolctl import threadpool_limits
 
-from recsys.exceptions import ArtifactError, RetrainError
+from recsys.exceptions import ArtifactError, ChangedInputsError, RetrainError
 from recsys.gate.approval import Approval
 from recsys.gate.gate import PromotionGate
 from recsys.progress import OnProgress, ignore_progress
@@ -212,7 +212,7 @@ def publish_once(
 
     Raises
     ------
-    RetrainError
+    ChangedInputsError
         If the attempt was begun with other inputs and would have to be fitted anew.
     """
     prefix = context.prefix(step)
@@ -259,7 +259,7 @@ def _refuse_other_inputs(context: RetrainContext) -> None:
         return
     begun = (read_inputs(context, "snapshot") or {}).get("attempt", {})
     changes = ", ".join(list_changes(begun, context.inputs)) or "it has no snapshot"
-    raise RetrainError(
+    raise ChangedInputsError(
         f"{context.run_key} was begun with other inputs ({changes}); run its steps from `snapshot` on again, which "
         f"makes the attempt {context.own_key}"
     )

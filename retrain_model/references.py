@@ -12,7 +12,6 @@ from retrain_model.context import RetrainContext, read_inputs
 
 SNAPSHOT, RUN, VERSION = "Snapshot", "MLflow run", "Model version"
 
-
 log = logging.getLogger(__name__)
 
 

@@ -119,7 +119,7 @@ def test_a_non_retryable_error_fails_at_once(run_dag: RunDag) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["StaleChampionError", "UnfinishedDayError", "RegistryError"])
+@pytest.mark.parametrize("name", ["ChangedInputsError", "StaleChampionError", "UnfinishedDayError", "RegistryError"])
 def test_an_error_that_no_retry_can_fix_is_permanent(name: str, run_dags: RunDag) -> None:
     raises = ("retrain_model", f"recsys.exceptions.{name}")
     (run,) = run_dags(("retrain_model", SUNDAY, {}, {}), retry=True, raises=raises)
