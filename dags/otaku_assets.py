@@ -12,12 +12,17 @@ SKIP_REASON = "skip_reason"
 _TOLERANCE = timedelta(minutes=1)
 
 
-def is_of_this_run(context: Context, *, is_new: bool, changed_at: str | None) -> bool:
+def is_of_this_run(context: Context, *, is_new: bool, changed_at: str | None, was_asked: bool = False) -> bool:
     """Whether a change that a job found or made belongs to this run.
 
     A task that was killed after its commit finds its own work when it is tried again, and still has to tell of it.
+
+    Parameters
+    ----------
+    was_asked
+        The run waited for a person, who may have made the change elsewhere: on `/ops` or by `otaku models approve`.
     """
-    if is_new or changed_at is None or context["ti"].try_number == 1:
+    if is_new or changed_at is None or (context["ti"].try_number == 1 and not was_asked):
         return is_new
     started = context["dag_run"].start_date
     return started is not None and datetime.fromisoformat(changed_at) >= started - _TOLERANCE

@@ -24,12 +24,13 @@ def keep_references(context: Context, found: Mapping[str, Any]) -> None:
 
 
 class _Link(BaseOperatorLink):
-    """A button of the task, once the task has ended; `task_ids` of the link of another task where it has none."""
+    """A button of the task, once the task has ended: what it made, else what `gate` or `measure` before it made."""
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Read the address from the XCom; none where the task has not made such a thing."""
+        """Read the address from the XCom; "" where there is no such thing, and the button stays away."""
+        # Declared as a key, but the task that ends passes its own instance.
         instance: Any = ti_key
-        for task_id in (operator.task_id, "gate", "measure"):
+        for task_id in dict.fromkeys((operator.task_id, "gate", "measure")):
             links = instance.xcom_pull(task_ids=task_id, key=LINKS) or {}
             if self.name in links:
                 return str(links[self.name])

@@ -24,7 +24,8 @@ def run_step(name: str) -> Any:
     words = ["--preset", params["preset"], "--gate", json.dumps(params["gate"])]
     words += ["--approval", params["approval"]] if params["approval"] else []
     words += ["--threads", str(params["threads"])] if params["threads"] else []
-    if name in ("promote", "keep") and (answer := context["ti"].xcom_pull(task_ids="approve", key="answer")):
+    answer = context["ti"].xcom_pull(task_ids="approve", key="answer") if name in ("promote", "keep") else None
+    if answer:
         words += ["--reason", answer["reason"], *(["--responder", answer["responder"]] if answer["responder"] else [])]
     attempt = ["--run-key", begun.split("/")[-3]] if begun else []
     dry_run = ["--dry-run"] if params["dry_run"] else []
@@ -34,7 +35,8 @@ def run_step(name: str) -> Any:
     result = found["result"]
     if name not in ("promote", "keep"):
         return result
-    mine = is_of_this_run(context, is_new=result["is_new"], changed_at=result["decided_at"])
+    made = {"is_new": result["is_new"], "changed_at": result["decided_at"]}
+    mine = is_of_this_run(context, **made, was_asked=answer is not None)
     if mine:
         _notify_of_verdict(context, result)
     return _tell_of_promotion(context, result, mine) if name == "promote" else result

@@ -63,7 +63,20 @@ def _answer(run: str, reason: str, by: str | None, *, approve: bool) -> "LedgerE
         )
     if (entry.action == "promote") is not approve:
         raise RetrainError(f"{run} was answered before: {entry.action} by {entry.actor}: {entry.reason}")
+    _tell_airflow(run, reason, approve=approve)
     return entry
+
+
+def _tell_airflow(run: str, reason: str, *, approve: bool) -> None:
+    """Let the run of Airflow that waits for this answer go on; without one, or if it is away, the ledger says all."""
+    import asyncio
+
+    from app.pages.ops.scheduler import Scheduler
+    from otaku.console import running_settings
+    from otaku.platform.airflow import add_login
+
+    scheduler = Scheduler.build(add_login(running_settings()))
+    asyncio.run(scheduler.answer_approval(run, approve=approve, reason=reason))
 
 
 def _tell(entry: "LedgerEntry") -> None:
