@@ -21,9 +21,12 @@ class ApprovalBranchOperator(HITLBranchOperator):
 
     @property
     def serialized_params(self) -> dict[str, dict[str, Any]]:
-        """What the form is made of: there the reason must be given, while the task starts without one."""
+        """What the form is made of: there the reason must be given, while the task starts without one.
+
+        It begins empty; of a param whose value is null Airflow's form shows "[object Object]" as if it were given.
+        """
         shown = copy.deepcopy(super().serialized_params)
-        shown["reason"]["schema"]["type"] = "string"
+        shown["reason"]["schema"]["type"], shown["reason"]["value"] = "string", ""
         return shown
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:

@@ -21,7 +21,9 @@ from recsys.settings import load_settings
 
 HERE = Path(__file__).parent
 DAG, APPROVAL = "retrain_model", "approve"
-SIZE = {"width": 1500, "height": 800}
+WIDTH, HEIGHT = 1500, 860
+# The form below the evidence has to be seen.
+HEIGHTS = {"airflow-approval": 1400}
 LOADING = 120_000
 DRAWING = 5_000
 
@@ -50,11 +52,12 @@ def _is_waiting(client: AirflowClient, run_id: str) -> bool:
 
 def take(browser: Browser, url: str, token: str, views: Mapping[str, tuple[str, str, str]]) -> None:
     """Take the pictures."""
-    context = browser.new_context(viewport=SIZE, color_scheme="light")  # type: ignore[arg-type]
+    context = browser.new_context(color_scheme="light")
     context.add_cookies([{"name": "_token", "value": token, "url": url}])
     for name, (path, drawn, text) in views.items():
         context.add_init_script(f"localStorage.setItem('default_dag_view', {json.dumps(json.dumps(drawn))})")
         page = context.new_page()
+        page.set_viewport_size({"width": WIDTH, "height": HEIGHTS.get(name, HEIGHT)})
         _open(page, f"{url}{path}", text)
         page.screenshot(path=HERE / f"{name}.png")
         page.close()

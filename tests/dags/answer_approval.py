@@ -37,4 +37,7 @@ def answer(dags: Path, event: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     results = [answer(Path(sys.argv[1]), event) for event in json.loads(sys.argv[2])]
+    from otaku_approval import build_approval
+
+    results.append(build_approval("approve").serialized_params["reason"])
     Path(sys.argv[3]).write_text(json.dumps(results), encoding="utf-8")

@@ -28,7 +28,7 @@ def test_an_answer_branches_and_names_who_and_why(airflow_home: Path, tmp_path: 
     script = Path(__file__).with_name("answer_approval.py")
     done = run_with_airflow(airflow_home, script, DAGS, json.dumps(events), output)
     assert done.returncode == 0, done.stderr[-3000:]
-    promoted, refused, nobody, no_reason = json.loads(output.read_text(encoding="utf-8"))
+    promoted, refused, nobody, no_reason, form = json.loads(output.read_text(encoding="utf-8"))
     assert promoted == {
         "branches": ["promote"],
         "answer": {"responder": "mai", "reason": "the lists look good"},
@@ -38,3 +38,6 @@ def test_an_answer_branches_and_names_who_and_why(airflow_home: Path, tmp_path: 
     assert nobody["branches"] == ["keep"]
     assert nobody["answer"] == {"responder": None, "reason": f"nobody answered within {RESPONSE_TIMEOUT.days} days"}
     assert no_reason == {"error": "ValueError"}
+    # The form begins empty and asks for a reason; the task itself starts without one.
+    assert form["value"] == ""
+    assert (form["schema"]["type"], form["schema"]["minLength"]) == ("string", 3)
