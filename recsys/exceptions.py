@@ -185,7 +185,7 @@ class RetrainError(RecsysError):
 
 
 class ChangedInputsError(RetrainError):
-    """Code or settings are others than those that the run was begun with."""
+    """Code or settings are others than those that the run was begun, or decided, with."""
 
 
 class StaleChampionError(RetrainError):

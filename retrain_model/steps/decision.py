@@ -12,7 +12,7 @@ import pandas as pd
 
 from recsys.columns import Columns
 from recsys.evaluation.plots import plot_differences
-from recsys.exceptions import RetrainError
+from recsys.exceptions import ChangedInputsError, RetrainError
 from recsys.gate.approval import requires_approval
 from recsys.gate.decision import Action, Decision, Outcome
 from recsys.gate.scorecard import Scorecard
@@ -95,7 +95,7 @@ def _refuse_other_rules(context: RetrainContext, verdict: LedgerEntry | None) ->
         if used.get(name, wanted[name]) != wanted[name]
     ]
     if changed:
-        raise RetrainError(
+        raise ChangedInputsError(
             f"{context.run_key} was decided under other settings of the gate ({', '.join(changed)}); "
             "restore them, or retrain another day under the new ones"
         )
