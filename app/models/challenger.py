@@ -108,7 +108,7 @@ class Challenger:
             with LocalModelCache(None).download_dir() as place:
                 folder = self._source.download(target, place)
                 if self._trial is not None:
-                    self._trial.run(folder)
+                    self._trial.run(folder, yields=True)
                 self._model = load_model(folder, name=self._name, version=target, run_id=run_id)
         except Exception:
             self._retries.note_failure(target, clock())

@@ -177,7 +177,7 @@ class ProductionModel:
             with self._cache.download_dir() as place:
                 folder = self._source.download(target, place)
                 if self._trial is not None and not self._cache.is_last_good(folder):
-                    self._trial.run(folder)
+                    self._trial.run(folder, yields=self._current is not None)
                 model = load_model(folder, name=self._name, version=target, run_id=found.run_id)
                 self._keep(lambda: self._cache.record_last_good(target, found.run_id, folder), target)
         finally:

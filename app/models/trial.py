@@ -1,6 +1,7 @@
 """The trial of a version: loaded in a process of its own first, so that whatever crashes there crashes there.
 
-The process has limits of time and memory, the lowest priority, no credentials in its environment, and writes no file.
+The process has limits of time and memory, no credentials in its environment, and writes no file; while another version
+serves it has the lowest priority.
 `python -m app.models.trial FOLDER` is that process: it ends with 0 if the version can serve, and with 3 after a line
 that says why not.
 """
@@ -47,15 +48,20 @@ class Trial:
     seconds: float
     megabytes: int
 
-    def run(self, folder: Path) -> None:
+    def run(self, folder: Path, *, yields: bool = False) -> None:
         """Load a version in a child process.
+
+        Parameters
+        ----------
+        yields
+            Whether the process leaves the processors to all others, those that answer requests above all.
 
         Raises
         ------
         ArtifactError
             If it is refused there, ends the process, or exceeds a limit.
         """
-        limits = [str(max(1, round(self.seconds))), str(self.megabytes)]
+        limits = [str(max(1, round(self.seconds))), str(self.megabytes), str(_NICE if yields else 0)]
         command = [sys.executable, "-m", "app.models.trial", str(folder.absolute()), *limits]
         environment = {
             name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
@@ -93,9 +99,9 @@ class Trial:
         return f"ended with code {code}"
 
 
-def limit_process(seconds: int, megabytes: int) -> None:
+def limit_process(seconds: int, megabytes: int, niceness: int) -> None:
     """Limit this process: the kernel ends it rather than any other when memory is short."""
-    os.nice(_NICE)
+    os.nice(niceness)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     for kind, soft, hard in (
@@ -129,9 +135,9 @@ def ask_everything(model: "ServingModel") -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Load the folder of the first argument within the seconds and megabytes of the others."""
-    folder, seconds, megabytes = arguments
-    limit_process(int(seconds), int(megabytes))
+    """Load the folder of the first argument within the seconds, the megabytes and at the niceness of the others."""
+    folder, *limits = arguments
+    limit_process(*map(int, limits))
     try:
         # Only now, so that the limits hold for everything that a version is read with.
         from app.models.serving import load_model

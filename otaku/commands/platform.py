@@ -192,14 +192,17 @@ def status(
 ) -> None:
     """Show the services with URL and health; exit code 1 unless all are healthy."""
     from otaku.console import console, read_settings
-    from otaku.platform import airflow
+    from otaku.platform import airflow, app_service
     from otaku.platform.local import LocalPlatform
+    from otaku.platform.state import read_state
 
     settings = read_settings()
     platform = LocalPlatform(settings, parts=airflow.list_parts(settings))
     if as_shell:
         _print_exports({**platform.environment(), **_name_airflow(platform)})
         return
+    if any(entry.name == app_service.NAME for entry in read_state(platform.home).services):
+        platform = LocalPlatform(settings, parts=(*platform.parts, app_service.PART))
     report = platform.report()
     if as_json:
         services = [{**asdict(row), "healthy": row.healthy} for row in report]

@@ -1,5 +1,6 @@
 """A version whose digest is right and whose files are not: refused, and the process lives."""
 
+import os
 import resource
 import shutil
 import sys
@@ -150,6 +151,16 @@ def test_time_of_a_trial_is_that_of_its_processor(
         Trial(1, 1536).run(model_folders[1])
     (tmp_path / "hole" / "sitecustomize.py").write_text("import os, time; time.sleep(1.5); os._exit(0)")
     Trial(1, 1536).run(model_folders[1])
+
+
+def test_a_trial_yields_to_what_serves_and_to_nobody_while_nothing_serves(
+    model_folders: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_a_hole(tmp_path, monkeypatch, "")
+    (tmp_path / "hole" / "numba.py").write_text("import os; os._exit(100 + os.nice(0))")
+    for yields, niceness in ((False, os.nice(0)), (True, min(os.nice(0) + 10, 19))):
+        with pytest.raises(ArtifactError, match=f"ended with code {100 + niceness}$"):
+            PATIENT.run(model_folders[1], yields=yields)
 
 
 def test_memory_of_a_trial_is_limited(model_folders: dict[int, Path]) -> None:

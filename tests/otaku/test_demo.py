@@ -108,6 +108,9 @@ def check_kept_service(home: Path, shown: str) -> None:
     assert (opened.returncode, opened.stdout.strip()) == (0, address)
     with urllib.request.urlopen(address, timeout=60) as response:
         assert "My Otaku Friend" in response.read().decode()
+    shown = run(home, "status", "--json")
+    assert shown.returncode == 0, shown.stdout
+    assert address == {entry["name"]: f"{entry['url']}/" for entry in json.loads(shown.stdout)["services"]}["app"]
     (guard,) = (psutil.Process(entry.pid) for entry in read_state(home).services if entry.name == "app")
     assert os.getsid(guard.pid) == guard.pid
 
