@@ -36,8 +36,8 @@ def up(
         started = platform.bring_up(detached=True, on_ready=lambda name: console.print(f"[green]✓[/] {name} answers"))
     if with_airflow and settings.airflow_url is None and airflow.restore_pool(platform.settings()):
         console.print("The pool of the training tasks had been deleted; it is there again.")
-    problems = _wait_for_health(platform)
-    if problems:
+    report = _wait_for_health(platform)
+    if problems := "; ".join(f"{row.name}: {row.problem}" for row in report if row.problem):
         raise ServiceUnavailableError(f"the platform is not up: {problems}; its logs are in {platform.home / 'logs'}")
     console.print("The platform is up." if started else "The platform was up already.")
     console.print(_describe_service(settings), soft_wrap=True, markup=False)
@@ -55,7 +55,7 @@ def up(
         soft_wrap=True,
     )
     _tell_what_comes_next(platform, has_airflow=with_airflow)
-    status()
+    console.print(_table(platform.home, report))
 
 
 def rotate_password() -> None:
@@ -105,16 +105,16 @@ def airflow_command(context: typer.Context) -> None:
     os.execve(sys.executable, [sys.executable, "-P", "-m", "airflow", *context.args], names)  # noqa: S606
 
 
-def _wait_for_health(platform: "LocalPlatform", seconds: float = 60.0) -> str:
-    """Wait for services that are being started again; return who does not answer, and why, or nothing."""
+def _wait_for_health(platform: "LocalPlatform", seconds: float = 60.0) -> "list[Health]":
+    """Wait for services that are being started again; return how all are in the end."""
     import time
 
     deadline = time.monotonic() + seconds
-    while problems := "; ".join(f"{row.name}: {row.problem}" for row in platform.report() if row.problem):
-        if time.monotonic() > deadline:
-            break
+    report = platform.report()
+    while not all(row.healthy for row in report) and time.monotonic() < deadline:
         time.sleep(1)
-    return problems
+        report = platform.report()
+    return report
 
 
 def _tell_what_comes_next(platform: "LocalPlatform", *, has_airflow: bool) -> None:
@@ -187,7 +187,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     as_shell: Annotated[
         bool,
-        typer.Option("--env", help="Print export lines for a shell, passwords included: eval $(otaku status --env)."),
+        typer.Option(
+            "--env",
+            help="Print export lines for a shell, passwords included: eval $(otaku status --env); or JSON.",
+        ),
     ] = False,
 ) -> None:
     """Show the services with URL and health; exit code 1 unless all are healthy."""
@@ -199,7 +202,11 @@ def status(
     settings = read_settings()
     platform = LocalPlatform(settings, parts=airflow.list_parts(settings))
     if as_shell:
-        _print_exports({**platform.environment(), **_name_airflow(platform)})
+        names = {**platform.environment(), **_name_airflow(platform)}
+        if as_json:
+            typer.echo(json.dumps(names, indent=2))
+        else:
+            _print_exports(names)
         return
     if any(entry.name == app_service.NAME for entry in read_state(platform.home).services):
         platform = LocalPlatform(settings, parts=(*platform.parts, app_service.PART))

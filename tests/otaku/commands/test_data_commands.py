@@ -64,6 +64,7 @@ def test_outside_services_are_examined_by_the_name_of_their_setting(runner: CliR
     assert table.count("│ outside │ answers │") == 3
     assert "answers at OTAKU_DATABASE_URL" in runner.invoke(app, ["doctor"]).stdout
     assert "export OTAKU_DATABASE_URL=postgresql://" in _invoke(runner, "status", "--env")
+    assert json.loads(_invoke(runner, "status", "--env", "--json"))["OTAKU_DATABASE_URL"].startswith("postgresql://")
 
 
 def test_up_and_down_leave_outside_services_alone(runner: CliRunner) -> None:
