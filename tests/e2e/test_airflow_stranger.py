@@ -1,4 +1,4 @@
-"""The first weeks as somebody has them who knows nothing but the commands: arrivals, a retraining, alerts, an approval.
+"""The first weeks of a user who knows nothing but the commands: arrivals, a retraining, alerts, an approval.
 
 The clock is that of the schedules, with a first day two weeks ago: what Airflow would have run since then, it runs now.
 """

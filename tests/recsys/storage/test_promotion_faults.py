@@ -80,9 +80,9 @@ def faults(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
         yield faults
 
 
-# Every 23rd call in `make test`, each one in `make e2e`.
+# Every 7th call in `make test`, each one in `make e2e`.
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.e2e)])
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.e2e)])
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
 def test_every_call_may_fail(
     for_ever: bool,
