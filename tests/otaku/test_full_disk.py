@@ -44,9 +44,9 @@ def otaku(home: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
 
 
 def read_sentence(done: "subprocess.CompletedProcess[str]") -> str:
-    """Read the one line on stderr that a failed command ends with; progress is shown on terminals alone."""
+    """Read the one line on stderr that a failed command ends with, after the lines of its progress."""
     assert done.returncode == 1, done.stdout + done.stderr
-    (line,) = done.stderr.strip().splitlines()
+    (line,) = [line for line in done.stderr.strip().splitlines() if " INFO " not in line]
     return line
 
 
