@@ -38,7 +38,7 @@ VALIDATION_SHARE: Final = 0.15
 LIGHTFM_LEARNING_RATE: Final = 0.05
 # With 493 features the histograms of a leaf take 2 MB, and a tree has up to 255 leaves; keeping fewer grows the same
 # trees. Bins are drawn from a copy of so many rows as doubles with their places, 6 kB each.
-MEMORY_LIMITS: Final = {"histogram_pool_size": 128.0, "bin_construct_sample_cnt": 20_000}
+MEMORY_LIMITS: Final = {"histogram_pool_size": 64.0, "bin_construct_sample_cnt": 10_000}
 
 
 @dataclass

@@ -40,6 +40,10 @@ def select_standalone(algorithms: Sequence[str] | None = None) -> tuple[ModelSpe
     return tuple(spec for spec in specs if spec.algorithm in algorithms)
 
 
+# Ratings up to which models are fitted side by side. Of more, each takes hundreds of megabytes: one after the other.
+SIDE_BY_SIDE: Final = 200_000
+
+
 def fit_standalone(
     ratings: RatingMatrix,
     catalog: Catalog,
@@ -54,7 +58,8 @@ def fit_standalone(
     Parameters
     ----------
     n_threads
-        Concurrent fits, each on one thread, so that the result does not depend on it.
+        Concurrent fits, each on one thread, so that the result does not depend on it; one at a time above
+        `SIDE_BY_SIDE` ratings, which bounds the memory.
     """
     # Loaded before any thread starts, as in `cross_fit`.
     from threadpoolctl import threadpool_limits
@@ -63,7 +68,8 @@ def fit_standalone(
         importlib.import_module(package)
     fitted: dict[str, CandidateGenerator] = {}
     made = [spec.make(replace(inputs, on_progress=on_progress)) for spec in specs]
-    with threadpool_limits(1), ThreadPoolExecutor(n_threads) as pool:
+    at_once = n_threads if ratings.nnz <= SIDE_BY_SIDE else 1
+    with threadpool_limits(1), ThreadPoolExecutor(at_once) as pool:
         for model in pool.map(lambda unfitted: unfitted.fit(ratings, catalog), made):
             fitted[model.name] = model
             on_progress("fit standalone models", len(fitted), len(made))

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
 
 from recsys.exceptions import ArtifactError, ConfigurationError
 from recsys.recommender import Recommender, UserProfile
+from recsys.retrieval import standalone
 from recsys.retrieval.registry import list_standalone
 from recsys.retrieval.spec import ModelInputs
 from recsys.retrieval.standalone import FOLDER, fit_standalone, load_standalone, save_standalone, select_standalone
@@ -43,6 +46,27 @@ def test_a_version_holds_what_was_fitted_and_answers_from_it(tmp_path: Path) -> 
     found, other = (one.retriever.get_generator("content").score(history) for one in (loaded, tiny_recommender()))
     assert np.array_equal(found, models["content"].score(history))
     assert not np.array_equal(found, other)
+
+
+@pytest.mark.parametrize(("most", "at_once"), [(0, 1), (10**9, 2)])
+def test_many_ratings_are_fitted_one_model_at_a_time(most: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog, interactions = tiny_world()
+    running, seen, both = set[int](), list[int](), Barrier(at_once)
+    fit = MetadataTfidf.fit
+
+    def watched(self: MetadataTfidf, *arguments: Any) -> MetadataTfidf:
+        running.add(id(self))
+        both.wait(60)  # for the other one, where there is one
+        seen.append(len(running))
+        both.wait(60)
+        running.discard(id(self))
+        return fit(self, *arguments)
+
+    monkeypatch.setattr(MetadataTfidf, "fit", watched)
+    monkeypatch.setattr(standalone, "SIDE_BY_SIDE", most)
+    (spec,) = select_standalone(["content"])
+    fit_standalone(interactions.to_matrix(catalog), catalog, (spec, spec), ModelInputs(), n_threads=2)
+    assert seen == [at_once, at_once]
 
 
 def test_without_standalone_models_a_version_has_no_folder(tmp_path: Path) -> None:
