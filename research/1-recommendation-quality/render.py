@@ -127,7 +127,7 @@ def describe_list_rules(results: Results) -> str:
         [
             name,
             *(format_metric(found["metrics"][metric]) for metric in metrics),
-            format_difference(found["versus"][PRIMARY]),
+            format_difference(found["versus"][PRIMARY]) if found["versus"][PRIMARY]["t"] is not None else "-",
             format_metric(found["coverage"]),
             f"{found['popularity_rank']['mean']:,.0f}",
         ]
@@ -145,8 +145,8 @@ def describe_list_rules(results: Results) -> str:
 
 The tables above rank by the scores alone. Lists of the service also keep the order of seasons, and have sliders
 (`list_rules.py`; {rules["n_users"]:,} test users, one hiding). Ratings are hidden at random, so that NDCG@10 rewards a
-list that completes what is watched; discovery shows the other side. Along the slider of popularity the mean popularity
-rank falls monotonically for {100 * monotone["share"]:.1f} % of the users.
+list that completes what is watched; discovery shows the other side, here among the ten places of a list. Along the
+slider of popularity the mean popularity rank falls monotonically for {100 * monotone["share"]:.1f} % of the users.
 
 {tabulate(head, rows)}
 
