@@ -1,6 +1,5 @@
 """The example of docs/development.md: one file and one entry make a recommender that is trained, stored and served."""
 
-import importlib.util
 import json
 import re
 import sys
@@ -28,6 +27,7 @@ from recsys.retrieval import registry
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.spec import ModelInputs, ModelSpec, Range
 from tests.factories import tiny_recommender, tiny_world
+from tests.modules import import_file
 
 PAGE = Path(__file__).parents[2] / "docs" / "development.md"
 NAME = "co-watched"
@@ -43,13 +43,7 @@ def read_example() -> tuple[str, str]:
 def import_example(folder: Path, source: str) -> ModuleType:
     path = folder / "co_watched_example.py"
     path.write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    return import_file(path)
 
 
 @pytest.fixture

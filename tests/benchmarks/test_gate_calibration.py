@@ -1,7 +1,5 @@
 """The verdict over the simulated error rates: a real fault is named, chance in one of many cells is not."""
 
-import importlib.util
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -10,19 +8,14 @@ from typing import Any
 import pytest
 
 from recsys.gate.calibration import binomial_interval
+from tests.modules import import_file
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gate_calibration.py"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gate_calibration", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return import_file(SCRIPT)
 
 
 def build_rows(script: ModuleType, n_promoted: int, n_trials: int) -> list[dict[str, Any]]:
