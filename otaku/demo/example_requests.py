@@ -148,6 +148,7 @@ def send(settings: Settings, request: ExampleRequest) -> dict[str, Any]:
     """
 
     def post() -> tuple[httpx.Response, float]:
+        """Send the request once; the response and milliseconds."""
         start = time.perf_counter()
         response = client.post("/recommend/", json=request.body)
         return response, 1000 * (time.perf_counter() - start)

@@ -28,7 +28,7 @@ from recsys.recommender import Recommender, UserProfile
 from recsys.recommender.list_rules import PLAIN, ListOptions
 from recsys.recommender.model import WantedList
 from recsys.recommender.retriever import RANKER
-from recsys.recommender.together import recommend_together
+from recsys.recommender.together import FLOOR, POOL, recommend_together
 from recsys.types import Positions, RatingMatrix
 
 BASE: Final = "as scored"
@@ -95,17 +95,17 @@ def average_popularity_rank(model: Recommender, ranked: Positions) -> npt.NDArra
     return np.asarray(model.popularity_ranks[ranked].mean(axis=1))
 
 
-Choose = Callable[[Sequence[UserProfile], npt.NDArray[np.bool_]], Positions]
+Choose = Callable[[Recommender, Sequence[UserProfile], npt.NDArray[np.bool_]], Positions]
 
 
 def measure_groups(model: Recommender, eval_set: EvaluationSet, seed: int) -> dict[str, Any]:
     """Evaluate lists for groups by what each member likes of them; nobody sees what another has watched."""
     profiles = read_profiles(model, eval_set.users.history)
     relevant = find_relevant(eval_set.users.targets).tocsr()
-    chosen = {
-        OURS: lambda group, free: _together(model, group, free),
-        "mean score": lambda group, free: _by_scores(model, group, free, np.mean),
-        "list of one member": lambda group, free: _own_list(model, group[0], free),
+    chosen: dict[str, Choose] = {
+        OURS: rank_together,
+        "mean score": rank_by_mean_score,
+        "list of one member": rank_for_first,
     }
     report = say_progress()
     found: dict[str, Any] = {}
@@ -117,7 +117,7 @@ def measure_groups(model: Recommender, eval_set: EvaluationSet, seed: int) -> di
             group = [profiles[row] for row in rows]
             free = np.asarray(eval_set.users.history[rows].sum(axis=0) == 0).ravel()
             for name, choose in chosen.items():
-                lists = np.tile(pad_lists([choose(group, free)], K), (size, 1))
+                lists = np.tile(pad_lists([choose(model, group, free)], K), (size, 1))
                 values[name].append(compute_ranking_metrics(lists, relevant[rows], K)[PRIMARY])
             report(f"groups of {size}", number + 1, N_GROUPS)
         found[str(size)] = {
@@ -136,22 +136,22 @@ def describe(values: Sequence[float]) -> dict[str, float]:
     return asdict(interval)
 
 
-def _together(model: Recommender, group: Sequence[UserProfile], free: npt.NDArray[np.bool_]) -> Positions:
+def rank_together(model: Recommender, group: Sequence[UserProfile], free: npt.NDArray[np.bool_]) -> Positions:
+    """Rank as *Together* does."""
     return model.catalog.positions(recommend_together(model, group, free, K, PLAIN).item_ids)
 
 
-def _own_list(model: Recommender, profile: UserProfile, free: npt.NDArray[np.bool_]) -> Positions:
-    return model.catalog.positions(model.recommend(profile, k=K, allowed=free).item_ids)
+def rank_for_first(model: Recommender, group: Sequence[UserProfile], free: npt.NDArray[np.bool_]) -> Positions:
+    """Rank for the first member alone."""
+    return model.catalog.positions(model.recommend(group[0], k=K, allowed=free).item_ids)
 
 
-def _by_scores(
-    model: Recommender, group: Sequence[UserProfile], free: npt.NDArray[np.bool_], reduce: Callable[..., Any]
-) -> Positions:
-    """Rank what anybody is recommended by the scores of all, which are of different scales."""
-    lists = [model.recommend(profile, k=150, allowed=free).item_ids for profile in group]
+def rank_by_mean_score(model: Recommender, group: Sequence[UserProfile], free: npt.NDArray[np.bool_]) -> Positions:
+    """Rank what anybody is recommended by the mean of all scores, although their scales differ."""
+    lists = [model.recommend(profile, k=POOL, allowed=free).item_ids for profile in group]
     positions = model.catalog.positions(np.unique(np.concatenate(lists)))
     rows = [(profile.to_history(model.catalog), profile.to_tastes(model.catalog)) for profile in group]
-    scores = reduce([model.score(history, tastes, [positions]) for history, tastes in rows], axis=0)
+    scores = np.mean([model.score(history, tastes, [positions]) for history, tastes in rows], axis=0)
     return np.asarray(positions[np.lexsort((positions, -scores))[:K]])
 
 
@@ -169,7 +169,7 @@ def main() -> None:
     found = {
         "n_users": len(eval_set.users.user_ids),
         "settings": measure_settings(model, eval_set),
-        "groups": {"n_groups": N_GROUPS, "floor": 40, "sizes": measure_groups(model, eval_set, arguments.seed)},
+        "groups": {"n_groups": N_GROUPS, "floor": FLOOR, "sizes": measure_groups(model, eval_set, arguments.seed)},
     }
     path = arguments.work / "list_rules.json"
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
