@@ -58,7 +58,7 @@ class Database:
         Monotonic seconds of the circuit breaker.
     """
 
-    def __init__(self, engine: Engine, read_seconds: float = 0.9, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, engine: Engine, read_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._read_seconds = read_seconds
         self._breaker = CircuitBreaker(MAX_FAILURES, PAUSE_SECONDS, clock)

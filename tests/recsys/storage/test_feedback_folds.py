@@ -156,7 +156,7 @@ def test_a_fold_waits_for_a_late_commit_and_lets_the_service_write_meanwhile(
     monkeypatch.setattr(feedback_folds_module, "_pause", pause, raising=False)
     late = {"idempotency_key": "late", "user_id": 7, "item_id": 440, "kind": "rating", "rating": 9}
     meanwhile = FeedbackEvent("meanwhile", 9, 440, "rating", 4)
-    with engine.connect() as writer, ThreadPoolExecutor(1) as pool, Database(engine) as service:
+    with engine.connect() as writer, ThreadPoolExecutor(1) as pool, Database(engine, read_seconds=20) as service:
         transaction = writer.begin()
         writer.execute(feedback.insert().values(late))
         give(engine, ("early", 8, 440, "rating", 2))

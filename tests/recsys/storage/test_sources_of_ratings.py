@@ -236,7 +236,7 @@ def test_any_interleaving_trains_on_what_is_served(engine: Engine, store: Artifa
 
 @pytest.fixture
 def database(engine: Engine) -> Iterator[Database]:
-    with Database(engine) as opened:
+    with Database(engine, read_seconds=20) as opened:
         yield opened
 
 
