@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 import psycopg2
 import psycopg2.errors
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from recsys.columns import Columns
@@ -75,7 +75,8 @@ def add_new_users(
     that is in `arrivals` is left as it is; of two runs at the same time, the second waits for the first and finds it.
 
     The queue counts from the day that the first ingest stored. As long as nobody has arrived, an earlier day may be
-    asked for as well, to replay the past: the queue then counts from `arrivals.EPOCH`.
+    asked for as well, to replay the past: the queue then counts from `arrivals.EPOCH`, or from that day if all who wait
+    would have arrived before it.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ def add_new_users(
     with _plain_errors(), _transaction(engine, dry_run=dry_run) as connection:
         report = _read_report(connection, day, dry_run=dry_run)
         if report is None:
-            first_day = _find_first_day(connection, day, dry_run=dry_run, scheduled=scheduled)
+            first_day = _find_first_day(connection, day, cohort_size, dry_run=dry_run, scheduled=scheduled)
             cohort = read_cohort(connection, day, select_positions(day, cohort_size, first_day))
             report = _build_report(cohort, day, dry_run=dry_run)
             # Computed in a dry run too: what would fail for real fails there as well.
@@ -117,8 +118,10 @@ def add_new_users(
     return report
 
 
-def _find_first_day(connection: Connection, day: dt.date, *, dry_run: bool, scheduled: bool) -> dt.date:
-    """Find the day from which the queue counts, so that it is not after `day`."""
+def _find_first_day(
+    connection: Connection, day: dt.date, cohort_size: CohortSize, *, dry_run: bool, scheduled: bool
+) -> dt.date:
+    """Find the day from which the queue counts, so that it is not after `day` and, if it is moved, ends after it."""
     first_day = read_first_day(connection) or EPOCH
     if day >= first_day:
         return first_day
@@ -126,10 +129,12 @@ def _find_first_day(connection: Connection, day: dt.date, *, dry_run: bool, sche
         raise QueueNotStartedError(f"nobody arrives on {day}: the queue starts on {first_day}")
     if connection.execute(select(arrivals.c.day).limit(1)).first() is not None:
         check_day(day, first_day)
+    n_waiting = connection.execute(select(func.count()).select_from(future_users)).scalar_one()
+    moved = EPOCH if select_positions(day, cohort_size, EPOCH).start < n_waiting else day
     if not dry_run:
-        move_first_day(connection, EPOCH)
-        logger.info("the queue of arrivals counts from %s now, not from %s, to replay the past", EPOCH, first_day)
-    return EPOCH
+        move_first_day(connection, moved)
+        logger.info("the queue of arrivals counts from %s now, not from %s", moved, first_day)
+    return moved
 
 
 def _build_report(cohort: Cohort, day: dt.date, *, dry_run: bool) -> ArrivalReport:

@@ -49,7 +49,7 @@ def ledger(
     with _connect() as connection:
         rows = read_decisions(connection, name, action=action, version=version, since=_to_day(since), limit=limit)
     columns = ("created_at", "run_key", "action", "challenger_version", "champion_version", "actor", "reason")
-    _show(rows, columns, as_json=as_json, empty=f"The ledger has no such decision about {name}.")
+    _show(rows, columns, as_json=as_json, empty=f"No decisions about {name} to show.")
 
 
 def arrivals(since: Since = None, limit: Limit = 20, as_json: AsJson = False) -> None:
@@ -59,7 +59,7 @@ def arrivals(since: Since = None, limit: Limit = 20, as_json: AsJson = False) ->
     with _connect() as connection:
         rows = read_arrivals(connection, since=_to_day(since), limit=limit)
     columns = ("day", "n_users", "n_generated", "n_ratings", "created_at")
-    _show(rows, columns, as_json=as_json, empty="No such day; `otaku simulate --day DAY` lets users arrive.")
+    _show(rows, columns, as_json=as_json, empty="No arrivals to show; `otaku simulate --day DAY` lets users arrive.")
 
 
 def quarantine(
@@ -77,7 +77,7 @@ def quarantine(
         else:
             rows = read_quarantine(connection, reason=reason, limit=limit)
     columns = ("reason", "n_rows") if counts else ("file_name", "line", "reason", "content")
-    _show(rows, columns, as_json=as_json, empty="No such row was refused.")
+    _show(rows, columns, as_json=as_json, empty="No refused rows to show.")
 
 
 def list_drift(
@@ -93,7 +93,7 @@ def list_drift(
         rows = read_drift(connection, since=_to_day(since), breached=breached, limit=limit)
     columns = ("day", "model_version", "breached", "retraining_wanted", "reason")
     _show(
-        rows, columns, as_json=as_json, empty="No such day was measured; the DAG `monitor_drift` does it every night."
+        rows, columns, as_json=as_json, empty="No drift reports to show; the DAG `monitor_drift` writes one every night."
     )
 
 

@@ -75,5 +75,6 @@ def revoke_keys(name: Name) -> None:
         n_revoked = revoke_api_keys(connection, name)
         known = sorted({key.name for key in read_api_keys(connection)})
     if not n_revoked:
-        raise ConfigurationError(f"no key is named {name!r}; there are keys of: {', '.join(known) or 'nobody'}")
+        there_are = f"keys of: {', '.join(known)}" if known else "none"
+        raise ConfigurationError(f"no key is named {name!r}; there are {there_are}")
     typer.echo(f"{n_revoked} key{'s' if n_revoked != 1 else ''} of {name!r} revoked.")

@@ -240,6 +240,17 @@ def test_the_past_is_replayed_in_any_order_while_nobody_has_arrived(
     assert read_tables() == without_first_day
 
 
+def test_a_queue_that_is_moved_still_holds_those_who_wait(engine: Engine) -> None:
+    with engine.begin() as connection:
+        start_queue(connection, LATE + dt.timedelta(days=1))
+    first = add_new_users(engine, LATE, cohort_size=SIZE)  # counted from the epoch, everybody had arrived by then
+    assert (first.n_generated, first.user_ids) == (0, tuple(1026 - place for place in range(first.n_users, 0, -1)))
+    with engine.connect() as connection:
+        assert read_first_day(connection) == LATE
+    with pytest.raises(ArrivalError, match=f"the queue starts on {LATE}"):
+        add_new_users(engine, LATE - dt.timedelta(days=1), cohort_size=SIZE)
+
+
 def test_days_that_arrived_before_the_first_day_was_stored_stay_as_they_were(engine: Engine) -> None:
     add_new_users(engine, EPOCH, cohort_size=SIZE)
     with engine.begin() as connection:

@@ -62,7 +62,7 @@ def test_decisions_of_the_model_are_filtered(runner: CliRunner) -> None:
     shown = runner.invoke(app, ["ledger"]).stdout
     assert "reason 1" in shown
     assert "reason 3" not in shown
-    assert "no such decision about anime" in runner.invoke(app, ["ledger", "--version", "9"]).stdout
+    assert "No decisions about anime" in runner.invoke(app, ["ledger", "--version", "9"]).stdout
     assert runner.invoke(app, ["ledger", "--action", "no"]).exit_code == 2
 
 
