@@ -27,11 +27,12 @@ def score(
     from recsys.connections import open_registry
     from recsys.cpus import count_cpus
     from recsys.distributed.cluster import open_cluster
-    from recsys.distributed.scoring import Scoring, open_output, score_users
+    from recsys.distributed.places import open_place
+    from recsys.distributed.scoring import Scoring, score_users
     from recsys.exceptions import NoProductionModelError
 
     settings = running_settings()
-    open_output(settings, out)
+    open_place(settings, out)
     number = version or open_registry(settings).production_version()
     if number is None:
         raise NoProductionModelError("there is no model in Production; `otaku retrain --as-of DAY` makes one")

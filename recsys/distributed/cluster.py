@@ -1,10 +1,12 @@
 """The Dask cluster that batch steps run on: one that a setting names, or processes of this machine."""
 
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any, Final
 
-from distributed import Client, LocalCluster
+from distributed import Client, KilledWorker, LocalCluster
+from distributed.comm import CommClosedError
 
 from recsys.exceptions import ConfigurationError, ServiceUnavailableError
 
@@ -59,3 +61,19 @@ def _connect(address: str) -> Any:
         raise ServiceUnavailableError(f"the Dask scheduler at {address} does not answer: {error}") from error
     except ValueError as error:
         raise ConfigurationError(f"OTAKU_DASK_SCHEDULER is {address!r}: {error}; write tcp://HOST:8786") from error
+
+
+@contextmanager
+def translate_losses(step: str) -> Iterator[None]:
+    """Turn the loss of workers or of the scheduler into an error that says that the step can be run again.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        If a task was lost for good; errors of the platform itself pass.
+    """
+    try:
+        yield
+    except (KilledWorker, CancelledError, CommClosedError, OSError, TimeoutError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ServiceUnavailableError(f"{step} ended on the Dask cluster, and can be run again: {reason}") from error

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -24,24 +24,22 @@ from distributed import Client, Future, as_completed
 from threadpoolctl import threadpool_limits
 
 from recsys.columns import Columns
-from recsys.connections import open_engine, open_registry, open_store
-from recsys.data.splits import hash_ids
+from recsys.connections import open_engine, open_registry
 from recsys.data.titles.names import find_adult
+from recsys.distributed.partitions import RETRIES, divide_users
+from recsys.distributed.places import open_place
 from recsys.distributed.profiles import recommend_to_stored_users
-from recsys.exceptions import ConfigurationError, ServiceUnavailableError
+from recsys.exceptions import ServiceUnavailableError
 from recsys.progress import OnProgress, ignore_progress
 from recsys.recommender import Recommendations, Recommender
 from recsys.settings import Settings
-from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import read_user_ids
 from recsys.storage.users import read_users
-from recsys.types import Ids, Mask, UserId
+from recsys.types import Mask, UserId
 
 MANIFEST: Final = "_manifest.json"  # readers of Parquet folders pass over names that begin so
-SALT: Final = 31  # of the hash that assigns users to partitions
-USERS_PER_PARTITION: Final = 2_000
+PART: Final = "part-"
 READ_USERS: Final = 250  # from the database at a time: what a worker holds does not grow with its partition
-RETRIES: Final = 3  # of a partition whose worker died or whose services did not answer
 SCHEMA: Final = pa.schema(
     {
         Columns.User: pa.int64(),
@@ -51,55 +49,6 @@ SCHEMA: Final = pa.schema(
         "predicted_rating": pa.float32(),
     }
 )
-
-
-class Output(Protocol):
-    """Where files go; a file is there whole or not at all."""
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file, in the place of one of that name."""
-        ...
-
-    def clear(self) -> None:
-        """Take away what an earlier scoring left, its manifest first."""
-        ...
-
-
-@dataclass(frozen=True)
-class FolderOutput:
-    """A folder that all workers see."""
-
-    folder: Path
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write beside the place and rename."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as handle:
-            handle.write(content)
-        Path(handle.name).replace(self.folder / name)
-
-    def clear(self) -> None:
-        """Delete the manifest and the partitions."""
-        (self.folder / MANIFEST).unlink(missing_ok=True)
-        for path in self.folder.glob("part-*.parquet"):
-            path.unlink()
-
-
-@dataclass(frozen=True)
-class BucketOutput:
-    """A prefix of a bucket."""
-
-    store: ArtifactStore
-    prefix: str
-
-    def write(self, name: str, content: bytes) -> None:
-        """Put an object."""
-        self.store.write_bytes(f"{self.prefix}/{name}", content)
-
-    def clear(self) -> None:
-        """Delete the manifest and the partitions."""
-        self.store.delete_prefix(f"{self.prefix}/{MANIFEST}")
-        self.store.delete_prefix(f"{self.prefix}/part-")
 
 
 @dataclass(frozen=True)
@@ -151,22 +100,6 @@ class ScoringReport:
         return asdict(self)
 
 
-def open_output(settings: Settings, place: str) -> Output:
-    """Open a place for files.
-
-    Raises
-    ------
-    ConfigurationError
-        If it is in another bucket than the platform's.
-    """
-    if not place.startswith("s3://"):
-        return FolderOutput(Path(place))
-    bucket, _, prefix = place.removeprefix("s3://").partition("/")
-    if bucket != settings.s3_bucket or not prefix.strip("/"):
-        raise ConfigurationError(f"--out {place!r}: write s3://{settings.s3_bucket}/PREFIX, or a folder")
-    return BucketOutput(open_store(settings), prefix.strip("/"))
-
-
 def score_users(client: Client, scoring: Scoring, *, on_progress: OnProgress = ignore_progress) -> ScoringReport:
     """Write the lists of all users.
 
@@ -176,8 +109,9 @@ def score_users(client: Client, scoring: Scoring, *, on_progress: OnProgress = i
         If the scheduler is lost, or a partition failed for good; there is no manifest then.
     """
     started = time.monotonic()
-    output = open_output(scoring.settings, scoring.place)
-    output.clear()
+    output = open_place(scoring.settings, scoring.place)
+    output.delete(MANIFEST)
+    output.delete(PART)
     with open_engine(scoring.settings) as engine, engine.connect() as connection:
         partitions = divide_users(read_user_ids(connection))
     futures = [
@@ -196,14 +130,6 @@ def score_users(client: Client, scoring: Scoring, *, on_progress: OnProgress = i
     )
     output.write(MANIFEST, json.dumps(report.to_dict(), indent=1).encode())
     return report
-
-
-def divide_users(user_ids: Ids) -> list[Ids]:
-    """Divide users into partitions by a hash of their ids; each ascending, none empty."""
-    n_partitions = max(1, -(-len(user_ids) // USERS_PER_PARTITION))
-    numbers = hash_ids(user_ids, salt=SALT) % np.uint64(n_partitions)
-    parts = [np.sort(user_ids[numbers == number]) for number in range(n_partitions)]
-    return [part for part in parts if len(part)]
 
 
 def _gather(futures: list[Future], n_users: int, on_progress: OnProgress) -> list[PartitionReport]:
@@ -237,8 +163,8 @@ def score_partition(scoring: Scoring, number: int, user_ids: Sequence[UserId]) -
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
-    name = f"part-{number:05d}.parquet"
-    open_output(scoring.settings, scoring.place).write(name, buffer.getvalue())
+    name = f"{PART}{number:05d}.parquet"
+    open_place(scoring.settings, scoring.place).write(name, buffer.getvalue())
     return PartitionReport(name, len(tables), len(table), time.monotonic() - started)
 
 

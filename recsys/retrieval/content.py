@@ -9,7 +9,7 @@ from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
 from recsys.features.item_side import normalise_rows
 from recsys.retrieval.base import ArrayModel, State, map_values
-from recsys.retrieval.item_item import EVIDENCE
+from recsys.retrieval.rating_sums import EVIDENCE
 from recsys.types import Floats, RatingMatrix
 
 

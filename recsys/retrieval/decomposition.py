@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.utils.extmath import randomized_svd
 
-from recsys.retrieval.item_item import EVIDENCE
+from recsys.retrieval.rating_sums import EVIDENCE
 from recsys.types import Floats, RatingMatrix
 
 POWER_ITERATIONS: Final = 6

@@ -7,15 +7,15 @@ from typing import ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix, diags
+from scipy.sparse import csr_matrix
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
+from recsys.features.franchises import Franchises
 from recsys.retrieval.base import State, find_nth_best, map_values, sparse_from_state, sparse_to_state
 from recsys.retrieval.content_prior import compute_resemblance, extend_weights
 from recsys.retrieval.item_item import (
     CHUNK,
-    EVIDENCE,
     Ease,
     FoldedSum,
     Regression,
@@ -24,6 +24,7 @@ from recsys.retrieval.item_item import (
     keep_largest,
 )
 from recsys.retrieval.leave_one_out import Folded, find_places
+from recsys.retrieval.rating_sums import EVIDENCE, Products, RatingCounts
 from recsys.types import Floats, Mask, Positions, RatingMatrix
 
 # A score counts in units of that of the title which would stand in this place.
@@ -72,9 +73,9 @@ class EaseMixture(Ease):
     parts_: dict[str, RatingMatrix] = field(default_factory=dict, init=False, repr=False)
     means_: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
 
-    def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
+    def fit_sums(self, counts: RatingCounts, products: Products, franchises: Franchises, catalog: Catalog) -> Self:
         """Solve the regression twice as a whole, and once for the largest weights of every title."""
-        regression = build_regression(self, ratings, catalog)
+        regression = build_regression(self, counts, products, franchises)
         popularity = np.maximum(regression.n_ratings, 1) ** self.exponent
         scaled = regression.solve(self.regularisation, self.dropout)
         for start in range(0, len(scaled), CHUNK):
@@ -85,13 +86,13 @@ class EaseMixture(Ease):
         del scaled  # as large as all weights of the next form
         short = keep_largest(regression.solve(self.regularisation, self.short_dropout), self.short_kept)
         self.parts_ = {"short": regression.expand(short), "sparse": sparse}
-        self._extend(regression, ratings, catalog)
-        self._set_means(_compute_mean_evidence(ratings))
+        self._extend(regression, np.flatnonzero(counts.n_ratings == 0), catalog)
+        self._set_means(counts.mean_evidence)
         return self
 
-    def _extend(self, regression: Regression, ratings: RatingMatrix, catalog: Catalog) -> None:
+    def _extend(self, regression: Regression, unrated: Positions, catalog: Catalog) -> None:
         """Give weights to the titles that nobody rated."""
-        unrated, frequent = np.setdiff1d(np.arange(ratings.shape[1]), ratings.indices), regression.frequent
+        frequent = regression.frequent
         if not self.prior_share or not len(unrated) or not len(frequent) or self.weights_ is None:
             return
         resemblance = compute_resemblance(catalog, regression.franchises, frequent, unrated, self.prior_neighbours)
@@ -229,14 +230,6 @@ class FoldedMixture:
         seen[np.arange(len(removed)), removed] = False
         sums = {name: form.score_without(removed) for name, form in self.forms.items()}
         return self.model.mix(sums, self._total - lost[:, None], self.history.nnz - held, seen)
-
-
-def _compute_mean_evidence(ratings: RatingMatrix) -> Floats:
-    """Compute the mean over users of the evidence in their histories, each adding up to 1, `(n_items,)`."""
-    evidence = map_values(ratings, EVIDENCE)
-    sums = np.asarray(evidence.sum(axis=1)).ravel()
-    shares = diags(1 / np.maximum(sums, 1e-9)) @ evidence
-    return np.asarray(shares.mean(axis=0), dtype=np.float32).ravel()
 
 
 def _scale(scores: Floats, seen: Mask) -> Floats:

@@ -141,7 +141,8 @@ class Als(ArrayModel):
     name: ClassVar[str] = "als"
     vectors_: Floats | None = field(default=None, repr=False)
 
-    def _confidences(self, ratings: RatingMatrix) -> RatingMatrix:
+    def compute_confidences(self, ratings: RatingMatrix) -> RatingMatrix:
+        """Compute how much each rating counts over a title that was not rated, CSR of the same shape."""
         strength = np.clip((np.arange(11) - 4) / 6, 0.05, 1.0)
         return map_values(ratings, (1 + self.alpha * strength).astype(np.float32))
 
@@ -160,7 +161,7 @@ class Als(ArrayModel):
                 num_threads=1,
                 use_gpu=False,
             )
-            model.fit(self._confidences(ratings), show_progress=False)
+            model.fit(self.compute_confidences(ratings), show_progress=False)
         self._set_vectors(np.asarray(model.item_factors, dtype=np.float32))
         return self
 
@@ -172,14 +173,14 @@ class Als(ArrayModel):
         """Fold the histories in and score the whole catalog, `(n_users, n_items)`."""
         if self.vectors_ is None:
             raise NotFittedError(self)
-        users = fold_in(self.vectors_, self._gram, self._confidences(history), self.regularisation)
+        users = fold_in(self.vectors_, self._gram, self.compute_confidences(history), self.regularisation)
         return np.asarray(users @ self.vectors_.T, dtype=np.float32)
 
     def fold(self, history: RatingMatrix) -> Folded:
         """Read a history, CSR `(1, n_items)`."""
         if self.vectors_ is None:
             raise NotFittedError(self)
-        return FoldedVector(self.vectors_, self._gram, self._confidences(history), self.regularisation)
+        return FoldedVector(self.vectors_, self._gram, self.compute_confidences(history), self.regularisation)
 
     @property
     def item_vectors(self) -> Floats | None:

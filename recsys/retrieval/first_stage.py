@@ -68,18 +68,21 @@ class FirstStage:
 
     @cached_property
     def item_vectors(self) -> Floats:
-        """Item vectors for the item side, `(n_items, n_components)`.
+        """Item vectors for the item side, `(n_items, n_components)`: of the model declared for them, else of the first.
 
         Raises
         ------
         ArtifactError
             If no model has them.
         """
-        vectors = self.models[
-            self._select_one(lambda spec: spec.item_vectors, "has the vectors of titles")
-        ].item_vectors
+        found = (
+            self.models[name].item_vectors for name in (*self._select(lambda spec: spec.item_vectors), *self.models)
+        )
+        vectors = next((held for held in found if held is not None), None)
         if vectors is None:
-            raise ArtifactError("the first-stage model that has the vectors of titles is not fitted")
+            raise ArtifactError(
+                f"no first-stage model has the vectors of titles, only {', '.join(self.models)} are stored"
+            )
         return vectors
 
     def _select(self, declared: Callable[[ModelSpec], bool]) -> tuple[str, ...]:

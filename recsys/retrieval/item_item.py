@@ -7,21 +7,26 @@ from typing import ClassVar, Final, Self
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dpotrf, dpotri
-from scipy.sparse import coo_matrix, csr_matrix, diags, hstack
+from scipy.sparse import coo_matrix, csr_matrix, hstack
 
 from recsys.data.catalog import Catalog
-from recsys.data.interactions import POSITIVE_RATING
 from recsys.exceptions import NotFittedError
-from recsys.features.franchises import compute_franchises
+from recsys.features.franchises import Franchises, compute_franchises
 from recsys.retrieval.base import ArrayModel, State, check_square, map_values, sparse_from_state, sparse_to_state
 from recsys.retrieval.leave_one_out import Folded, find_places
+from recsys.retrieval.rating_sums import (
+    EVIDENCE,
+    Products,
+    RatingCounts,
+    count_ratings,
+    count_together,
+    select_frequent,
+    sum_products,
+)
 from recsys.types import Floats, Positions, RatingMatrix
 
-# Weight of a rating in the history: a disliked title is evidence of what a user watches too, but less.
-EVIDENCE = np.clip((np.arange(11) - 3) / 5, 0.1, 1.4).astype(np.float32)
 # Columns that are worked on together: bounds the memory of a fit.
 CHUNK: Final = 256
-LIKED = (np.arange(11) >= POSITIVE_RATING).astype(np.float32)
 
 
 def compute_sums(evidence: RatingMatrix, weights: RatingMatrix) -> Floats:
@@ -139,7 +144,11 @@ class Ease(ItemItem):
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
         """Solve the ridge regression of every title on all others, in closed form."""
-        regression = build_regression(self, ratings, catalog)
+        return self.fit_sums(*compute_sums_of_users(self, ratings), compute_franchises(catalog, ratings), catalog)
+
+    def fit_sums(self, counts: RatingCounts, products: Products, franchises: Franchises, catalog: Catalog) -> Self:
+        """Fit from what the ratings of all training users add up to."""
+        regression = build_regression(self, counts, products, franchises)
         solution = regression.solve(self.regularisation, self.dropout)
         self.weights_ = regression.expand(keep_largest(solution, self.n_kept))
         return self
@@ -221,28 +230,29 @@ def invert(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(inverse)
 
 
-def build_regression(model: Ease, ratings: RatingMatrix, catalog: Catalog) -> Regression:
-    """Build the regression that a model's titles, user weights and franchises make."""
-    n_ratings = np.bincount(ratings.indices, minlength=ratings.shape[1])
-    frequent = np.flatnonzero(n_ratings >= min(model.min_ratings, n_ratings.max(initial=1)))
-    inputs = map_values(ratings, EVIDENCE)[:, frequent]
-    outputs = map_values(ratings, LIKED)[:, frequent]
-    weighted = (diags(compute_user_weights(ratings, model.discount)) @ inputs).T
-    franchises = compute_franchises(catalog, ratings).numbers
-    shape = (len(frequent), int(franchises.max(initial=0)) + 1)
-    members = csr_matrix((np.ones(len(frequent)), (np.arange(len(frequent)), franchises[frequent])), shape=shape)
+def compute_sums_of_users(model: Ease, ratings: RatingMatrix) -> tuple[RatingCounts, Products]:
+    """Compute what a model needs of the ratings of all training users, CSR `(n_users, n_items)`."""
+    counts = count_ratings(ratings)
+    frequent = select_frequent(counts.n_ratings, model.min_ratings)
+    return counts, sum_products(ratings, frequent, model.discount, counts.median_length)
+
+
+def build_regression(model: Ease, counts: RatingCounts, products: Products, franchises: Franchises) -> Regression:
+    """Build the regression that a model's titles, user weights and franchises make; the products become part of it."""
+    frequent, numbers = products.frequent, franchises.numbers
+    shape = (len(frequent), int(numbers.max(initial=0)) + 1)
+    members = csr_matrix((np.ones(len(frequent)), (np.arange(len(frequent)), numbers[frequent])), shape=shape)
     relatives = (members @ members.T).nonzero()
-    gram = (weighted @ inputs).toarray().astype(np.float64)
-    targets = (weighted @ outputs).toarray().astype(np.float64)
-    targets[relatives] += model.franchise_weight
-    return Regression(frequent, n_ratings[frequent], gram, targets, relatives, model.franchise_weight, franchises)
-
-
-def compute_user_weights(ratings: RatingMatrix, discount: float) -> Floats:
-    """Compute how much each user counts, `(n_users,)`."""
-    lengths = np.maximum(np.diff(ratings.indptr), 1)
-    usual = np.median(lengths) if len(lengths) else 1.0
-    return np.asarray((lengths / usual) ** -discount, dtype=np.float32)
+    products.targets[relatives] += model.franchise_weight
+    return Regression(
+        frequent,
+        counts.n_ratings[frequent],
+        products.gram,
+        products.targets,
+        relatives,
+        model.franchise_weight,
+        numbers,
+    )
 
 
 # As published, with nothing added but that disliked titles are evidence too, and pruned.
@@ -269,10 +279,11 @@ class ItemKnn(ItemItem):
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
         """Compute the neighbours of every title."""
-        inputs = map_values(ratings, LIKED).tocsc()
-        n_items = ratings.shape[1]
-        norms = np.sqrt(np.asarray(inputs.multiply(inputs).sum(axis=0)).ravel())
-        together = (inputs.T @ inputs).tocoo()
+        return self.fit_sums(count_together(ratings))
+
+    def fit_sums(self, counts: RatingMatrix) -> Self:
+        """Fit from the users who like both of two titles, CSR `(n_items, n_items)`."""
+        n_items, norms, together = counts.shape[1], np.sqrt(counts.diagonal()), counts.tocoo()
         off_diagonal = together.row != together.col
         rows, columns, values = together.row[off_diagonal], together.col[off_diagonal], together.data[off_diagonal]
         values = values / (norms[rows] * norms[columns] + self.shrinkage)

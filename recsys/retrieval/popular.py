@@ -7,10 +7,10 @@ import numpy as np
 
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
-from recsys.data.interactions import POSITIVE_RATING
 from recsys.exceptions import NotFittedError
 from recsys.retrieval.base import ArrayModel, State
 from recsys.retrieval.leave_one_out import Folded, Unchanged
+from recsys.retrieval.rating_sums import RatingCounts, count_ratings
 from recsys.types import Floats, RatingMatrix
 
 
@@ -52,8 +52,11 @@ class Popular(SameForEveryUser):
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
         """Count the likes of each title."""
-        liked = (ratings >= POSITIVE_RATING).astype(np.float32)
-        self.scores_ = np.log1p(np.asarray(liked.sum(axis=0)).ravel()).astype(np.float32)
+        return self.fit_sums(count_ratings(ratings))
+
+    def fit_sums(self, counts: RatingCounts) -> Self:
+        """Fit from what the ratings of all training users add up to."""
+        self.scores_ = np.log1p(counts.n_likes.astype(np.float32))
         return self
 
 

@@ -14,7 +14,7 @@ from recsys.exceptions import NotFittedError
 from recsys.features.item_features import compute_decades
 from recsys.features.item_side import normalise_rows
 from recsys.retrieval.base import ArrayModel, State, map_values, sparse_from_state, sparse_to_state
-from recsys.retrieval.item_item import EVIDENCE
+from recsys.retrieval.rating_sums import EVIDENCE
 from recsys.types import Floats, RatingMatrix
 
 _WORD: Final = re.compile(r"[^\W_]{3,}")

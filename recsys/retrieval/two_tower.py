@@ -16,8 +16,8 @@ from recsys.exceptions import ArtifactError, NotFittedError
 from recsys.files import UNREADABLE
 from recsys.progress import OnProgress, ignore_progress
 from recsys.retrieval.base import ArrayModel, State, map_values, read_state
-from recsys.retrieval.item_item import EVIDENCE
 from recsys.retrieval.onnx_tower import OnnxTower
+from recsys.retrieval.rating_sums import EVIDENCE
 from recsys.retrieval.training_log import TrainingLog
 from recsys.types import Floats, Mask, RatingMatrix
 

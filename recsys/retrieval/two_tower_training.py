@@ -23,8 +23,8 @@ from recsys.data.interactions import POSITIVE_RATING
 from recsys.exceptions import RetrainError
 from recsys.features.item_features import compute_item_features
 from recsys.retrieval.decomposition import decompose
-from recsys.retrieval.item_item import EVIDENCE
 from recsys.retrieval.onnx_tower import OnnxTower
+from recsys.retrieval.rating_sums import EVIDENCE
 from recsys.retrieval.training_log import TrainingLog
 from recsys.retrieval.two_tower import COLD_START, ITEM, MAX_FAVOURITES, USER, FittedTowers, TwoTower, weigh_history
 from recsys.types import Floats, Mask, RatingMatrix

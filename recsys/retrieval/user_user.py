@@ -16,7 +16,7 @@ from recsys.exceptions import ArtifactError, NotFittedError
 from recsys.features.item_side import normalise_rows
 from recsys.files import UNREADABLE
 from recsys.retrieval.base import State, map_values, read_state, sparse_from_state, sparse_to_state, write_state
-from recsys.retrieval.item_item import EVIDENCE
+from recsys.retrieval.rating_sums import EVIDENCE
 from recsys.retrieval.user_index import UserIndex
 from recsys.types import Floats, Positions, RatingMatrix, UserId
 

@@ -34,8 +34,8 @@ from recsys.exceptions import EvaluationError
 from recsys.features.text_embeddings import select_synopses
 from recsys.gate.intervals import Interval
 from recsys.retrieval.base import CandidateGenerator, map_values, select_top
-from recsys.retrieval.item_item import EVIDENCE
 from recsys.retrieval.mf import MatrixFactorisation
+from recsys.retrieval.rating_sums import EVIDENCE
 from recsys.retrieval.registry import get_spec
 from recsys.retrieval.spec import ModelInputs
 from recsys.retrieval.user_user import PRAISE

@@ -14,8 +14,9 @@ from distributed import Client, LocalCluster
 from sqlalchemy import Engine
 
 from recsys.connections import open_store
-from recsys.distributed import scoring
+from recsys.distributed import partitions, scoring
 from recsys.distributed.cluster import open_cluster
+from recsys.distributed.places import open_place
 from recsys.distributed.scoring import MANIFEST, Scoring, score_users
 from recsys.exceptions import ConfigurationError, ServiceUnavailableError
 from recsys.settings import Settings
@@ -68,7 +69,7 @@ def read_lists(table: pd.DataFrame) -> dict[int, list[int]]:
 
 
 def test_lists_are_those_of_the_service(job: Scoring, source: FolderSource, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "USERS_PER_PARTITION", 60)
+    monkeypatch.setattr(partitions, "USERS_PER_PARTITION", 60)
     seen = []
     with open_threads() as client:
         report = score_users(client, job, on_progress=lambda *progress: seen.append(progress))
@@ -94,9 +95,9 @@ def test_a_bucket_holds_the_same_and_nothing_of_an_earlier_scoring(
     store = open_store(job.settings)
     place = f"s3://{job.settings.s3_bucket}/scores/weekly"
     with open_threads() as client:
-        monkeypatch.setattr(scoring, "USERS_PER_PARTITION", 20)
+        monkeypatch.setattr(partitions, "USERS_PER_PARTITION", 20)
         score_users(client, Scoring(job.settings, place, job.version, K))
-        monkeypatch.setattr(scoring, "USERS_PER_PARTITION", 1_000)
+        monkeypatch.setattr(partitions, "USERS_PER_PARTITION", 1_000)
         score_users(client, Scoring(job.settings, place, job.version, K))
         score_users(client, job)
     assert store.list_keys("scores/") == [f"scores/weekly/{MANIFEST}", "scores/weekly/part-00000.parquet"]
@@ -116,7 +117,7 @@ def test_a_scoring_that_fails_leaves_no_manifest(job: Scoring, monkeypatch: pyte
 def test_places_and_schedulers_that_are_none_are_named(job: Scoring) -> None:
     for place in ("s3://elsewhere/scores", f"s3://{job.settings.s3_bucket}/"):
         with pytest.raises(ConfigurationError, match=f"write s3://{job.settings.s3_bucket}/PREFIX"):
-            scoring.open_output(job.settings, place)
+            open_place(job.settings, place)
     unknown = open_cluster("nowhere://x", n_workers=1)
     with pytest.raises(ConfigurationError, match="OTAKU_DASK_SCHEDULER is 'nowhere://x'"), unknown:
         pass
@@ -124,7 +125,7 @@ def test_places_and_schedulers_that_are_none_are_named(job: Scoring) -> None:
 
 @pytest.mark.e2e
 def test_a_worker_that_is_killed_changes_no_byte(job: Scoring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "USERS_PER_PARTITION", 4)
+    monkeypatch.setattr(partitions, "USERS_PER_PARTITION", 4)
     disturbed = Scoring(job.settings, str(tmp_path / "disturbed"), job.version, K)
     killed: list[int] = []
     with open_cluster(None, n_workers=2) as client:

@@ -9,7 +9,8 @@ from scipy.sparse import csr_matrix
 from recsys.retrieval.base import map_values
 from recsys.retrieval.ease_mixture import EaseMixture
 from recsys.retrieval.first_stage import FirstStage
-from recsys.retrieval.item_item import EVIDENCE, Ease, build_regression
+from recsys.retrieval.item_item import Ease, compute_sums_of_users
+from recsys.retrieval.rating_sums import EVIDENCE
 from recsys.types import RatingMatrix
 from tests.factories import tiny_world
 
@@ -63,7 +64,7 @@ def test_the_first_form_moves_weight_to_what_few_rated() -> None:
 
 def test_solved_again_for_all_others_the_third_form_is_the_first() -> None:
     """Without itself a title is explained by all others, whether by a constraint or by leaving it out."""
-    n_titles = len(build_regression(EaseMixture(), RATINGS, CATALOG).frequent)
+    n_titles = len(compute_sums_of_users(EaseMixture(), RATINGS)[1].frequent)
     same = fit(n_kept=10_000, sparse_kept=n_titles - 1, sparse_regularisation=80.0, sparse_dropout=0.25)
     assert same.weights_ is not None
     np.testing.assert_allclose(same.parts_["sparse"].toarray(), same.weights_.toarray(), rtol=1e-3, atol=1e-5)

@@ -15,8 +15,9 @@ from recsys.features.franchises import compute_franchises
 from recsys.retrieval.base import CandidateGenerator, read_state, select_top, write_state
 from recsys.retrieval.embedding import Als
 from recsys.retrieval.first_stage import FirstStage, cross_fit, fit_first_stage, select_candidates
-from recsys.retrieval.item_item import EVIDENCE, Ease, ItemKnn
+from recsys.retrieval.item_item import Ease, ItemKnn
 from recsys.retrieval.popular import Popular
+from recsys.retrieval.rating_sums import EVIDENCE
 from recsys.retrieval.registry import MODELS, make_first_stage
 from recsys.retrieval.spec import ModelInputs, ModelSpec
 from recsys.types import RatingMatrix

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from recsys.retrieval.item_item import CHUNK, Ease, build_regression, invert, keep_largest
+from recsys.features.franchises import compute_franchises
+from recsys.retrieval.item_item import CHUNK, Ease, build_regression, compute_sums_of_users, invert, keep_largest
 from tests.factories import tiny_world
 
 
@@ -25,7 +26,8 @@ def test_what_is_not_positive_definite_is_refused() -> None:
 def test_weights_are_those_of_the_formula() -> None:
     catalog, interactions = tiny_world()
     model = Ease(franchise_weight=3.0)
-    regression = build_regression(model, interactions.to_matrix(catalog), catalog)
+    ratings = interactions.to_matrix(catalog)
+    regression = build_regression(model, *compute_sums_of_users(model, ratings), compute_franchises(catalog, ratings))
     found = regression.solve(model.regularisation, model.dropout)
     franchises = regression.franchises[regression.frequent]
     penalised = regression.gram + 3.0 * (franchises[:, None] == franchises[None, :])

@@ -15,8 +15,8 @@ from scipy.sparse import csr_matrix
 from recsys.exceptions import ArtifactError, RetrainError
 from recsys.features.item_side import normalise_rows
 from recsys.retrieval.decomposition import decompose, weigh
-from recsys.retrieval.item_item import EVIDENCE
 from recsys.retrieval.onnx_tower import OnnxTower
+from recsys.retrieval.rating_sums import EVIDENCE
 from recsys.retrieval.training_log import TrainingLog
 from recsys.retrieval.two_tower import COLD_START, TOWERS, USER, TwoTower, weigh_history
 from recsys.types import RatingMatrix
