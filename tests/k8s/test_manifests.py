@@ -1,15 +1,33 @@
 """The rendered manifests against the schemas of Kubernetes, against one another and against the service."""
 
+import base64
+import re
 from collections import Counter
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
+from sqlalchemy.engine import make_url
+from typer.testing import CliRunner
 
+import otaku.cli
 from recsys import __version__
 from recsys.settings import Settings
-from tests.k8s.conftest import FOLDERS, MANIFESTS, ROOT, Manifest, containers, find, pods, read_file, render, walk
+from recsys.storage.migration import read_roles_sql
+from tests.k8s.conftest import (
+    FOLDERS,
+    MANIFESTS,
+    ROOT,
+    Manifest,
+    containers,
+    find,
+    pods,
+    read_file,
+    render,
+    strip_hash,
+    walk,
+)
 
 VERSIONS = ("1.32", "1.34", "1.36")
 LABELS = {f"app.kubernetes.io/{name}" for name in ["instance", "version", "part-of", "managed-by"]}
@@ -43,7 +61,8 @@ def test_every_file_is_part_of_a_kustomization() -> None:
             *content.get("resources", []),
             *(patch["path"] for patch in content.get("patches", []) if "path" in patch),
         ]
-        names += [name for generator in content.get("configMapGenerator", []) for name in generator.get("envs", [])]
+        for generator in content.get("configMapGenerator", []):
+            names += [*generator.get("envs", []), *generator.get("files", [])]
         assert [name for name in names if not (path.parent / name).exists()] == []
         used |= {path, *((path.parent / name).resolve() for name in names)}
     for folder in FOLDERS:
@@ -218,8 +237,8 @@ def test_secrets_are_made_outside_but_for_trials() -> None:
         assert [one for one in render(folder) if one["kind"] == "Secret"] == []
     assert [value for key, value in walk(render("overlays/production")) if key == "optional"] == []
     _, secret = list_settings()
-    local = find(render("overlays/local"), "Secret")["data"]
-    assert secret - set(local) == {"OTAKU_AIRFLOW_PASSWORD"}
+    made = [one["data"] for one in render("overlays/local") if one["kind"] == "Secret"]
+    assert secret - {name for data in made for name in data} == {"OTAKU_AIRFLOW_PASSWORD"}
 
 
 def list_secrets(pod: Manifest) -> set[str]:
@@ -234,6 +253,51 @@ def test_trial_has_every_secret_that_a_pod_reads() -> None:
     for name, pod in pods(local):
         assert list_secrets(pod) <= made, name
     assert list_secrets(read_file("airflow/pod_template.yaml")) <= made
+
+
+def read_logins(folder: str) -> dict[str, str]:
+    """Read with which login of the database the pods of each Secret of an overlay connect."""
+    urls = {
+        strip_hash(one["metadata"]["name"]): base64.b64decode(one["data"]["OTAKU_DATABASE_URL"]).decode()
+        for one in render(folder)
+        if one["kind"] == "Secret" and "OTAKU_DATABASE_URL" in one["data"]
+    }
+    return {name: str(make_url(url).username) for name, url in urls.items()}
+
+
+def test_one_job_changes_tables_and_all_others_have_roles() -> None:
+    logins = read_logins("overlays/local")
+    roles = read_roles_sql()
+    sql = find(render("overlays/local"), "ConfigMap", "postgresql-databases")["data"]["databases.sql"]
+    members = dict(re.findall(r"CREATE ROLE (\w+) LOGIN PASSWORD '[^']+' IN ROLE ([\w, ]+);", sql))
+    groups = {"service": {"otaku_service", "otaku_operations"}, "jobs": {"otaku_jobs"}, "backup": {"otaku_backup"}}
+    assert {login: set(group.split(", ")) for login, group in members.items()} == groups
+    assert set(re.findall(r"CREATE ROLE (\w+) NOLOGIN", sql)) == set(re.findall(r"'(otaku_\w+)'", roles))
+    owner = logins.pop("my-otaku-friend-migrate")
+    assert logins == {
+        "my-otaku-friend": "service",
+        "my-otaku-friend-jobs": "jobs",
+        "my-otaku-friend-backup": "backup",
+    }
+    assert owner not in members
+    readers = [name for name, pod in pods(render("base")) if "my-otaku-friend-migrate" in list_secrets(pod)]
+    assert readers == [f"Job migrate-{__version__.replace('.', '-')}"]
+
+
+def test_alert_about_backups_finds_the_job_that_makes_them() -> None:
+    rule = (ROOT / "monitoring" / "prometheus-rule.yaml").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r'cronjob=~"([^"]+)"', rule)
+    base = render("base")
+    (job,) = [one for one in base if one["kind"] == "CronJob"]
+    assert re.fullmatch(pattern, job["metadata"]["name"])
+    bucket = find(base, "ConfigMap", "my-otaku-friend-jobs")["data"]["OTAKU_S3_BUCKET"]
+    arguments = containers(job["spec"]["jobTemplate"]["spec"]["template"])[0]["args"]
+    assert not arguments[2].startswith(f"s3://{bucket}/")  # which the command refuses
+    for name, pod in pods(base):
+        if name.startswith(("Job", "CronJob")):
+            program, *command = containers(pod)[0]["args"]
+            assert program == "otaku"
+            assert CliRunner().invoke(otaku.cli.app, [*command, "--help"]).exit_code == 0
 
 
 def test_images_are_named_once_and_never_latest(manifests: tuple[Manifest, ...]) -> None:
