@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from recsys.exceptions import ArtifactError, ChangedInputsError, RetrainError
 from recsys.gate.approval import Approval
 from recsys.gate.gate import PromotionGate
+from recsys.memory import release_memory
 from recsys.progress import OnProgress, ignore_progress
 from recsys.ranking.params import Preset
 from recsys.revision import describe_code
@@ -228,7 +229,10 @@ def publish_once(
             # Threads of OpenBLAS wait for each other in busy loops: beside another process a small system of equations
             # takes a hundred times as long on two as on one. Users and folds are what the steps divide among threads.
             with threadpool_limits({"blas": 1, "openmp": context.n_threads}), measure_usage() as usage:
-                build(Path(folder))
+                try:
+                    build(Path(folder))
+                finally:
+                    release_memory()
             (Path(folder) / INPUTS).write_text(json.dumps(wanted, indent=1, sort_keys=True))
             context.store.delete_prefix(f"{prefix}/")
             # Beside the output, whose digest must not depend on it.

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from recsys.data.catalog import Catalog
 from recsys.data.interactions import POSITIVE_RATING, Interactions
@@ -20,6 +22,7 @@ from recsys.features.item_side import ItemSide
 from recsys.features.pairs import Pairs
 from recsys.features.ranking_features import compute_ranking_features
 from recsys.features.schema import FeatureSchema
+from recsys.memory import release_memory
 from recsys.ranking.joined_head import train_joined_head
 from recsys.ranking.params import Preset
 from recsys.ranking.ranker import Ranker, TrainedHead, TrainingTable, compute_rating_offsets
@@ -95,8 +98,8 @@ def build_tables(
         Batches of users that are featurised at once; the rows do not depend on it.
     """
     schema = None
-    ranked: list[tuple[Floats, Floats, Positions]] = []
-    rated: list[tuple[Floats, Floats]] = []
+    ranked: list[tuple[npt.NDArray[Any], ...]] = []
+    rated: list[tuple[npt.NDArray[Any], ...]] = []
     with ThreadPoolExecutor(n_threads) as pool:
         for retriever, users in parts:
             describe = partial(_describe, retriever, groups=groups, negative_share=negative_share)
@@ -106,9 +109,36 @@ def build_tables(
                 rated.append(rating)
     if schema is None:
         raise RetrainError("there are too few users to train and validate on; ingest more, or let more arrive")
-    features, labels, sizes = (np.concatenate(column) for column in zip(*ranked, strict=True))
-    rating_features, ratings = (np.concatenate(column) for column in zip(*rated, strict=True))
+    features, labels, sizes = _join_columns(ranked)
+    rating_features, ratings = _join_columns(rated)
     return HeadTables(schema, TrainingTable(features, labels, sizes), TrainingTable(rating_features, ratings))
+
+
+# Rows that are joined before the memory of the parts they came in is given back.
+_RELEASED: Final = 200_000
+
+
+def _join_columns(parts: list[tuple[npt.NDArray[Any], ...]]) -> list[npt.NDArray[Any]]:
+    """Put the arrays of all parts one below the other and empty the list, so that no row is held twice."""
+    lengths = np.array([[len(array) for array in part] for part in parts])
+    columns = [
+        np.empty((total, *array.shape[1:]), np.result_type(*(part[number] for part in parts)), _get_order(array))
+        for number, (total, array) in enumerate(zip(lengths.sum(axis=0), parts[0], strict=True))
+    ]
+    ends, released = lengths.cumsum(axis=0), 0
+    for number in range(len(parts)):
+        for column, end, array in zip(columns, ends[number], parts[number], strict=True):
+            column[end - len(array) : end] = array
+        parts[number] = ()
+        if ends[number].max() - released > _RELEASED:
+            release_memory()
+            released = ends[number].max()
+    parts.clear()
+    return columns
+
+
+def _get_order(array: npt.NDArray[Any]) -> Literal["C", "F"]:
+    return "F" if array.flags.f_contiguous else "C"
 
 
 def _describe(

@@ -1,5 +1,8 @@
 """Linear item-item models: the score of a title is a weighted sum over the titles in the history."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Final, Self
@@ -27,6 +30,8 @@ from recsys.types import Floats, Positions, RatingMatrix
 
 # Columns that are worked on together: bounds the memory of a fit.
 CHUNK: Final = 256
+# Titles up to which regressions are solved side by side: each takes 32 bytes for every pair of titles.
+AT_ONCE: Final = 2_000
 
 
 def compute_sums(evidence: RatingMatrix, weights: RatingMatrix) -> Floats:
@@ -144,7 +149,8 @@ class Ease(ItemItem):
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
         """Solve the ridge regression of every title on all others, in closed form."""
-        return self.fit_sums(*compute_sums_of_users(self, ratings), compute_franchises(catalog, ratings), catalog)
+        with take_turns(self, ratings):
+            return self.fit_sums(*compute_sums_of_users(self, ratings), compute_franchises(catalog, ratings), catalog)
 
     def fit_sums(self, counts: RatingCounts, products: Products, franchises: Franchises, catalog: Catalog) -> Self:
         """Fit from what the ratings of all training users add up to."""
@@ -228,6 +234,17 @@ def invert(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         inverse[rows, rows] = square + np.tril(square, -1).T
         inverse[rows, rows.stop :] = inverse[rows.stop :, rows].T
     return np.asarray(inverse)
+
+
+_TURNS: Final = threading.Lock()
+
+
+@contextmanager
+def take_turns(model: Ease, ratings: RatingMatrix) -> Iterator[None]:
+    """Let one fit of many titles at a time hold its matrices; other models of other folds are fitted meanwhile."""
+    n_ratings = np.bincount(ratings.indices, minlength=ratings.shape[1])
+    with _TURNS if len(select_frequent(n_ratings, model.min_ratings)) > AT_ONCE else nullcontext():
+        yield
 
 
 def compute_sums_of_users(model: Ease, ratings: RatingMatrix) -> tuple[RatingCounts, Products]:

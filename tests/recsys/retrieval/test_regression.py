@@ -1,9 +1,14 @@
 """The closed form of EASE, solved in the memory of its matrices."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from recsys.features.franchises import compute_franchises
+from recsys.retrieval import item_item
 from recsys.retrieval.item_item import CHUNK, Ease, build_regression, compute_sums_of_users, invert, keep_largest
 from tests.factories import tiny_world
 
@@ -38,6 +43,24 @@ def test_weights_are_those_of_the_formula() -> None:
     expected -= inverse * (np.diag(expected) / np.diag(inverse))
     np.fill_diagonal(expected, 0.0)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(("n_titles", "at_once"), [(item_item.AT_ONCE, 2), (item_item.AT_ONCE + 1, 1)])
+def test_large_regressions_are_solved_one_at_a_time(n_titles: int, at_once: int) -> None:
+    ratings = csr_matrix(np.ones((1, n_titles), dtype=np.float32))
+    both = threading.Barrier(2)
+
+    def meet() -> bool:
+        with item_item.take_turns(Ease(min_ratings=1), ratings):
+            try:
+                both.wait(10 if at_once == 2 else 0.5)
+            except threading.BrokenBarrierError:
+                return False
+            return True
+
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(meet), pool.submit(meet)]
+        assert sum(future.result() for future in found) == (2 if at_once == 2 else 0)
 
 
 def test_the_largest_weights_of_a_column_are_kept_across_parts() -> None:
