@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from app.native_pools import pin_native_pools
+from app.native_pools import load_lightgbm, pin_native_pools
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -12,6 +12,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     description = "Answer over HTTP with the model in Production; everything is set in the environment or .env."
     argparse.ArgumentParser(prog="python -m app", description=description).parse_args(arguments)
     pin_native_pools()
+    load_lightgbm()
     # Only now, since native libraries read how many threads they may start when they are loaded.
     from app.server import serve
     from recsys.exceptions import ConfigurationError

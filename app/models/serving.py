@@ -1,9 +1,11 @@
 """A model version ready to serve: loaded, indexed, and verified before its first request."""
 
+import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pyarrow
@@ -11,14 +13,38 @@ import pyarrow
 from app.models.filters import CatalogFilters
 from app.models.item_views import ItemViews
 from recsys.columns import ItemColumns
+from recsys.data.catalog import Catalog
 from recsys.data.titles import TitleIndex
 from recsys.exceptions import ArtifactError
+from recsys.files import map_arrays
+from recsys.memory import release_memory
 from recsys.recommender import Recommendations, Recommender, UserProfile
 from recsys.recommender.golden import check_golden_requests
+from recsys.recommender.retriever import CATALOG
 from recsys.types import Floats, Positions
 
 logger = logging.getLogger(__name__)
 _CHECKED_LENGTH = 10
+
+
+@dataclass(frozen=True)
+class CatalogIndexes:
+    """What is looked up in a catalog; it depends on nothing else of a version."""
+
+    catalog: Catalog
+    titles: TitleIndex
+    filters: CatalogFilters
+    item_views: ItemViews
+
+    @classmethod
+    def build(cls, catalog: Catalog) -> "CatalogIndexes":
+        """Index a catalog."""
+        return cls(catalog, TitleIndex.build(catalog), CatalogFilters.build(catalog), ItemViews.build(catalog))
+
+
+# By the digest of the file of a catalog, as long as a version in memory uses them: versions of the same titles, trained
+# week after week, share a hundred megabytes.
+_INDEXES: WeakValueDictionary[str, CatalogIndexes] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -30,15 +56,36 @@ class ServingModel:
     run_id: str
     loaded_at: datetime
     recommender: Recommender
-    titles: TitleIndex
-    filters: CatalogFilters
-    item_views: ItemViews
+    indexes: CatalogIndexes
     members: Floats  # (n_items,), 0 where unknown
     by_popularity: Positions  # most members first
 
+    @property
+    def titles(self) -> TitleIndex:
+        """Every name of every title."""
+        return self.indexes.titles
+
+    @property
+    def filters(self) -> CatalogFilters:
+        """Masks over the catalog."""
+        return self.indexes.filters
+
+    @property
+    def item_views(self) -> ItemViews:
+        """Views of the titles for responses."""
+        return self.indexes.item_views
+
     @classmethod
-    def build(cls, recommender: Recommender, *, name: str, version: int, run_id: str) -> "ServingModel":
-        """Index the catalog of a loaded recommender."""
+    def build(
+        cls,
+        recommender: Recommender,
+        *,
+        name: str,
+        version: int,
+        run_id: str,
+        indexes: CatalogIndexes | None = None,
+    ) -> "ServingModel":
+        """Put a loaded recommender together with indexes of its catalog, which are built unless they are given."""
         catalog = recommender.catalog
         members = catalog.items[ItemColumns.Members].fillna(0).to_numpy(dtype=np.float32)
         return cls(
@@ -47,9 +94,7 @@ class ServingModel:
             run_id=run_id,
             loaded_at=datetime.now(UTC),
             recommender=recommender,
-            titles=TitleIndex.build(catalog),
-            filters=CatalogFilters.build(catalog),
-            item_views=ItemViews.build(catalog),
+            indexes=indexes or CatalogIndexes.build(catalog),
             members=members,
             by_popularity=np.argsort(-members, kind="stable"),
         )
@@ -58,21 +103,39 @@ class ServingModel:
 def load_model(folder: Path, *, name: str, version: int, run_id: str) -> ServingModel:
     """Load a version, replay its golden requests and the sanity check, and return it warm.
 
+    Its arrays stay in the files, which are mapped: processes that serve the same folder share their memory. The files
+    may be replaced or deleted meanwhile, but not written to.
+
     Raises
     ------
     RecsysError
         If a file is missing, truncated or altered, if features are not those of the ranker, if a response
         differs from the recorded one, or if the sanity check fails.
     """
-    recommender = Recommender.load(folder).accelerate()
-    n_golden = check_golden_requests(recommender, folder)
-    if not n_golden:
-        logger.warning("version %d of %s was stored without golden requests", version, name)
-    model = ServingModel.build(recommender, name=name, version=version, run_id=run_id)
-    check_model(model)
-    # Return the memory of reading Parquet; no table is read before the next version.
+    with map_arrays():
+        recommender, indexes = _share_catalog(Recommender.load(folder), folder)
+        recommender = recommender.accelerate()
+        n_golden = check_golden_requests(recommender, folder)
+        if not n_golden:
+            logger.warning("version %d of %s was stored without golden requests", version, name)
+        model = ServingModel.build(recommender, name=name, version=version, run_id=run_id, indexes=indexes)
+        check_model(model)
+    # Loading takes several times the memory that a version keeps; no table is read before the next one.
     pyarrow.default_memory_pool().release_unused()
+    release_memory()
     return model
+
+
+def _share_catalog(recommender: Recommender, folder: Path) -> tuple[Recommender, CatalogIndexes]:
+    """Let a recommender use the catalog, and what is built for it, of one in memory whose catalog is the same file."""
+    with (folder / CATALOG).open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    indexes = _INDEXES.get(digest)
+    if indexes is None:
+        indexes = _INDEXES[digest] = CatalogIndexes.build(recommender.catalog)
+        return recommender, indexes
+    items = replace(recommender.retriever.items, catalog=indexes.catalog)
+    return replace(recommender, retriever=replace(recommender.retriever, items=items)), indexes
 
 
 def check_model(model: ServingModel) -> None:

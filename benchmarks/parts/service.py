@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
-from app.native_pools import VARIABLES, pin_native_pools
+from app.native_pools import VARIABLES, load_lightgbm, pin_native_pools
 
 READY_SECONDS = 300.0
 DEAD = "postgresql://nobody@127.0.0.1:1/nothing"  # a database that is not there
@@ -52,7 +53,11 @@ class Folder:
 
     def download(self, version: int, directory: Path) -> Path:
         """Copy it."""
-        return Path(shutil.copytree(self.folder, directory / f"version-{version}", dirs_exist_ok=True))
+        target = directory / f"version-{version}"
+        if not target.is_dir():  # as the registry does: services of one home share their files
+            with tempfile.TemporaryDirectory(dir=directory) as scratch:
+                shutil.copytree(self.folder, Path(scratch) / "copy").replace(target)
+        return target
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ def serve(folder: Path, *, is_pinned: bool) -> None:
     """Serve until SIGTERM."""
     if is_pinned:
         pin_native_pools()
+    load_lightgbm()
     import uvicorn
 
     from app.main import create_app

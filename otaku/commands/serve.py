@@ -12,9 +12,10 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the model in Production over HTTP until Ctrl-C. Needs `otaku up` or external services."""
-    from app.native_pools import pin_native_pools
+    from app.native_pools import load_lightgbm, pin_native_pools
 
     pin_native_pools()
+    load_lightgbm()
     from app.server import serve as run
     from otaku.platform import airflow
     from otaku.platform.environment import export_settings

@@ -32,6 +32,7 @@ from recsys.retrieval.standalone import load_standalone, save_standalone
 from recsys.types import Floats, Mask, Positions, RatingMatrix
 
 RANKER: Final = "ranker"
+CATALOG: Final = "catalog.parquet"
 # Weight of a perfect match of genres, in units of the logarithm of the number of users who like a title; tuned on the
 # validation users of MyAnimeList, where 0.5 to 1 make no difference.
 GENRE_WEIGHT: Final = 0.75
@@ -164,7 +165,7 @@ class Retriever:
 
     def save(self, directory: Path) -> None:
         """Write the first stage and the item side, whose item vectors are stored with the first stage."""
-        self.items.catalog.items.to_parquet(directory / "catalog.parquet", index=False)
+        self.items.catalog.items.to_parquet(directory / CATALOG, index=False)
         write_state({"vectors": self.items.text_vectors}, directory / "text_vectors.npz")
         write_state(sparse_to_state(self.items.title_neighbours), directory / "title_neighbours.npz")
         write_state(self.items.season_order.state, directory / "franchises.npz")
@@ -181,7 +182,7 @@ class Retriever:
             If a file is missing, truncated or altered.
         """
         first_stage = FirstStage.load(directory)
-        frame = read_frame(directory / "catalog.parquet", max_rows=MAX_TITLES, max_bytes=MAX_CATALOG_BYTES)
+        frame = read_frame(directory / CATALOG, max_rows=MAX_TITLES, max_bytes=MAX_CATALOG_BYTES)
         try:
             catalog = Catalog(frame)
             items = ItemSide(

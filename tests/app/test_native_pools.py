@@ -40,3 +40,14 @@ def test_the_entry_point_loads_no_native_library_before_it_pins() -> None:
     code = "import sys, app.__main__; print(sorted({'numpy', 'scipy', 'numba', 'lightgbm'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("before", ["", "import sklearn; "], ids=["nothing loaded", "scikit-learn loaded"])
+def test_lightgbm_brings_no_scikit_learn_along_and_leaves_it_to_others(before: str) -> None:
+    code = (
+        f"import sys; {before}from app.native_pools import load_lightgbm; had = 'sklearn' in sys.modules; "
+        "load_lightgbm(); import lightgbm; print(('sklearn' in sys.modules) == had); "
+        "import sklearn.feature_extraction.text; print('found')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "found"]

@@ -1,18 +1,23 @@
+import gc
 import shutil
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from app.main import create_app
 from app.metrics import ServiceMetrics
 from app.models.production import LAST_RETRY_SECONDS, ProductionModel
-from app.models.serving import ServingModel, check_model
-from recsys.exceptions import ArtifactError, NoProductionModelError, ServiceUnavailableError
+from app.models.serving import ServingModel, check_model, load_model
+from recsys.exceptions import ArtifactError, NoProductionModelError, ServiceUnavailableError, UnknownTitleError
 from recsys.recommender import Recommendations, Recommender, UserProfile
+from recsys.recommender.retriever import CATALOG
 from recsys.settings import Settings
 from tests.app.harness import BASE_URL, FolderSource, TestClient, open_client, wait_for
 from tests.factories import tiny_recommender
@@ -185,3 +190,42 @@ def test_readiness_waits_for_a_model_and_liveness_does_not(offline_settings: Set
             assert int(response.headers["retry-after"]) > 0
         source.production = 1
         wait_for(lambda: client.get("/health/ready").status_code == 200)
+
+
+def test_versions_of_one_catalog_share_it_and_its_indexes_and_answer_as_alone(model_folders: dict[int, Path]) -> None:
+    load = partial(load_model, name="anime-recommender", run_id="r")
+    one, other = load(model_folders[1], version=1), load(model_folders[2], version=2)
+    assert (model_folders[1] / CATALOG).read_bytes() == (model_folders[2] / CATALOG).read_bytes()
+    assert one.indexes is other.indexes
+    assert one.recommender.catalog is other.recommender.catalog
+    alone = Recommender.load(model_folders[2]).recommend(UserProfile(), k=5)
+    assert other.recommender.recommend(UserProfile(), k=5).item_ids.tolist() == alone.item_ids.tolist()
+
+
+def test_another_catalog_has_indexes_of_its_own_and_none_outlives_its_versions(
+    model_folders: dict[int, Path], tmp_path: Path
+) -> None:
+    load = partial(load_model, name="anime-recommender", run_id="r")
+    folder = Path(shutil.copytree(model_folders[1], tmp_path / "renamed"))
+    titles = pd.read_parquet(folder / CATALOG)
+    titles.loc[0, "title"] = "Another Title"
+    titles.to_parquet(folder / CATALOG, index=False)
+    one, other = load(model_folders[1], version=1), load(folder, version=2)
+    assert other.titles.resolve("Another Title").title == "Another Title"
+    with pytest.raises(UnknownTitleError):
+        one.titles.resolve("Another Title")
+    gone = weakref.ref(other.indexes)
+    del other
+    gc.collect()
+    assert gone() is None
+
+
+def test_the_arrays_of_a_version_stay_in_its_files_which_may_be_deleted(
+    model_folders: dict[int, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(model_folders[1], tmp_path / "version"))
+    model = load_model(folder, name="anime-recommender", version=1, run_id="r")
+    shutil.rmtree(folder)
+    vectors = model.recommender.retriever.items.text_vectors
+    assert not vectors.flags.writeable
+    check_model(model)
