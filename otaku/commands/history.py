@@ -92,9 +92,8 @@ def list_drift(
     with _connect() as connection:
         rows = read_drift(connection, since=_to_day(since), breached=breached, limit=limit)
     columns = ("day", "model_version", "breached", "retraining_wanted", "reason")
-    _show(
-        rows, columns, as_json=as_json, empty="No drift reports to show; the DAG `monitor_drift` writes one every night."
-    )
+    empty = "No drift reports to show; the DAG `monitor_drift` writes one every night."
+    _show(rows, columns, as_json=as_json, empty=empty)
 
 
 def _show(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
