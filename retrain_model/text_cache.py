@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -17,8 +18,11 @@ from recsys.types import Floats
 
 log = logging.getLogger(__name__)
 
-# Texts encoded between two savings: a killed run loses at most the work on one pack.
+# Texts encoded between two savings: as many as take some seconds at the rate of those before, at most so many. A killed
+# run loses the work on one pack.
 PACK: Final = 2000
+FIRST_PACK: Final = 64
+PACK_SECONDS: Final = 15.0
 
 
 def load_text_vectors(
@@ -27,6 +31,7 @@ def load_text_vectors(
     model_name: str,
     *,
     place: str = "",
+    n_threads: int = 1,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Floats:
     """Return the vector of each text `(n_texts, 384)`, encoding only those that no pack holds.
@@ -48,16 +53,24 @@ def load_text_vectors(
     log.info("%d of %d texts are new to %s", len(wanted), len(set(digests)), model_name)
     n_known = len(texts) - len(wanted)
     missing = sorted(wanted)
-    for start in range(0, len(missing), PACK):
-        part = missing[start : start + PACK]
+    start, size = 0, FIRST_PACK
+    while start < len(missing):
+        part, begun = missing[start : start + min(size, PACK)], time.monotonic()
 
         def report(done: int, total: int, *, start: int = start, part: Sequence[str] = part) -> None:
             on_progress(n_known + start + len(part) * done // total, len(texts))
 
-        vectors = embed_texts([wanted[digest] for digest in part], model_name, on_progress=report)
+        vectors = embed_texts([wanted[digest] for digest in part], model_name, n_threads=n_threads, on_progress=report)
         _write_pack(store, f"{place}{prefix}", part, vectors)
         known.update(zip(part, vectors, strict=True))
+        start += len(part)
+        size = choose_size(len(part), time.monotonic() - begun)
     return np.stack([known[digest] for digest in digests])
+
+
+def choose_size(n_texts: int, seconds: float) -> int:
+    """Choose how many texts to encode next, after so many took so long; at most twice as many."""
+    return max(1, min(2 * n_texts, round(n_texts * PACK_SECONDS / max(seconds, 1e-3))))
 
 
 def _read_packs(store: ArtifactStore, prefix: str) -> dict[str, Floats]:

@@ -101,6 +101,7 @@ def embed_text(context: RetrainContext) -> str:
             select_synopses(catalog),
             context.text_model,
             place=f"{DRY_RUNS}/" if context.dry_run else "",
+            n_threads=context.n_threads,
             on_progress=lambda done, total: context.progress("embed text", done, total),
         )
         write_state({"vectors": vectors}, folder / "text_vectors.npz")
