@@ -50,6 +50,7 @@ def recommend_to_group(
                 title=shown.title,
                 genres=shown.genres,
                 type=shown.type,
+                score=float(found.scores[place]),
                 mean_percentile=float(found.percentiles[place].mean()),
                 members=[MemberShare(percentile=share, predicted_rating=rating) for share, rating in shares],
             )

@@ -71,12 +71,15 @@ class GroupItem(ResponseModel):
     title: str
     genres: list[str]
     type: str | None
+    score: float = Field(
+        ge=0, le=1, description="Probability that the title is the first choice of a member, averaged over the members."
+    )
     mean_percentile: float = Field(ge=0, le=100)
     members: list[MemberShare] = Field(description="In the order of the request.")
 
 
 class GroupResponse(ResponseModel):
-    """Recommendations for a group, best first; titles below anybody's 40th percentile come last."""
+    """Recommendations for a group, best first; titles below the 10th percentile of a member come last."""
 
     recommendations: list[GroupItem]
     model: ServedModel

@@ -42,7 +42,7 @@ SETTINGS: Final = {
 }
 GROUP_SIZES: Final = (2, 3, 5)
 N_GROUPS: Final = 100  # of each size
-OURS: Final = "mean percentile, with a floor"
+OURS: Final = "mean probability of the first choice, with a floor"
 
 
 def read_profiles(model: Recommender, history: RatingMatrix) -> list[UserProfile]:
@@ -105,6 +105,7 @@ def measure_groups(model: Recommender, eval_set: EvaluationSet, seed: int) -> di
     chosen: dict[str, Choose] = {
         OURS: rank_together,
         "mean score": rank_by_mean_score,
+        "mean percentile": rank_by_mean_percentile,
         "list of one member": rank_for_first,
     }
     report = say_progress()
@@ -148,11 +149,25 @@ def rank_for_first(model: Recommender, group: Sequence[UserProfile], free: npt.N
 
 def rank_by_mean_score(model: Recommender, group: Sequence[UserProfile], free: npt.NDArray[np.bool_]) -> Positions:
     """Rank what anybody is recommended by the mean of all scores, although their scales differ."""
+    positions, scores = score_pool(model, group, free)
+    return np.asarray(positions[np.lexsort((positions, -scores.mean(axis=0)))[:K]])
+
+
+def rank_by_mean_percentile(model: Recommender, group: Sequence[UserProfile], free: npt.NDArray[np.bool_]) -> Positions:
+    """Rank what anybody is recommended by the mean of all ranks, as Borda counts votes."""
+    positions, scores = score_pool(model, group, free)
+    ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable")
+    return np.asarray(positions[np.lexsort((positions, ranks.mean(axis=0)))[:K]])
+
+
+def score_pool(
+    model: Recommender, group: Sequence[UserProfile], free: npt.NDArray[np.bool_]
+) -> tuple[Positions, npt.NDArray[np.float32]]:
+    """Return the pool of titles that anybody is recommended, and each member's scores of them."""
     lists = [model.recommend(profile, k=POOL, allowed=free).item_ids for profile in group]
     positions = model.catalog.positions(np.unique(np.concatenate(lists)))
     rows = [(profile.to_history(model.catalog), profile.to_tastes(model.catalog)) for profile in group]
-    scores = np.mean([model.score(history, tastes, [positions]) for history, tastes in rows], axis=0)
-    return np.asarray(positions[np.lexsort((positions, -scores))[:K]])
+    return positions, np.stack([model.score(history, tastes, [positions]) for history, tastes in rows])
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ def test_every_member_has_a_number_at_every_title(client: TestClient, members: l
     assert response.status_code == 200, response.text
     listed = response.json()["recommendations"]
     assert [entry["rank"] for entry in listed] == list(range(1, 13))
+    assert all(0 <= entry["score"] <= 1 for entry in listed)
     for entry in listed:
         assert len(entry["members"]) == len(members)
         shares = [share["percentile"] for share in entry["members"]]

@@ -15,6 +15,7 @@ from app.schemas.groups import GroupRequest
 from app.schemas.recommendations import RecommendedItem, RecommendRequest, RecommendResponse
 from recsys.exceptions import UnknownTitleError
 from recsys.recommender import Recommender
+from recsys.recommender.together import FLOOR
 from tests.app.recommending.list_world import AFTER_STORY, CLANNAD, GEASS, GEASS_2, train_list_model
 
 NO_MODEL = "OTAKU_TEST_LIST_MODEL names no trained model"
@@ -202,8 +203,11 @@ def test_a_group_gets_what_nobody_has_seen_with_a_number_for_each(model: Serving
     for item in found:
         shares = [share.percentile for share in item.members]
         assert item.mean_percentile == pytest.approx(np.mean(shares), abs=1e-3)
-    liked = [item.mean_percentile for item in found if min(share.percentile for share in item.members) >= 40]
-    assert liked == sorted(liked, reverse=True)
+    disliked = [min(share.percentile for share in item.members) < FLOOR for item in found]
+    assert disliked == sorted(disliked)
+    for below in (False, True):
+        scores = [item.score for item, found_below in zip(found, disliked, strict=True) if found_below is below]
+        assert scores == sorted(scores, reverse=True)
 
 
 def test_the_name_of_a_title_for_adults_is_unknown(model: ServingModel) -> None:
