@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lightgbm.basic import LightGBMError
 
 from recsys.exceptions import SchemaMismatchError
 from recsys.ranking.joined_head import derive_seed, train_joined_head
@@ -53,6 +54,43 @@ def test_boosters_differ_by_their_seeds_and_repeat_with_the_head_s(joined: Train
     assert derive_seed(3, 0) == 3
     assert train(MEMBERS).booster.model_to_string() == joined.booster.model_to_string()
     assert train(MEMBERS, seed=1).booster.model_to_string() != joined.booster.model_to_string()
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+def test_boosters_that_are_trained_side_by_side_are_the_same(joined: TrainedHead, n_threads: int) -> None:
+    heard: list[tuple[int, int]] = []
+    found = train_joined_head(
+        MEMBERS,
+        SCHEMA,
+        TRAIN,
+        VALIDATION,
+        seed=0,
+        n_threads=n_threads,
+        on_iteration=lambda *step: heard.append(step),
+    )
+    trees, others = (head.booster.dump_model()["tree_info"] for head in (joined, found))
+    assert trees == others
+    assert found.curves == joined.curves
+    assert [done for done, _ in heard] == sorted(done for done, _ in heard)
+    assert heard[-1] == (40, 40)
+
+
+def test_a_booster_that_fails_ends_the_others() -> None:
+    endless = replace(MEMBERS[0], n_estimators=10**6, early_stopping_rounds=10**6)
+    broken = replace(MEMBERS[1], objective="unheard-of")
+    with pytest.raises(LightGBMError, match="unheard-of"):
+        train_joined_head((endless, broken), SCHEMA, TRAIN, VALIDATION, seed=0, n_threads=2)
+
+
+def test_whoever_interrupts_a_training_does_not_wait_for_its_end() -> None:
+    endless = replace(MEMBERS[0], n_estimators=10**6, early_stopping_rounds=10**6)
+
+    def interrupt(done: int, most: int) -> None:
+        if done > 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_joined_head((endless,) * 3, SCHEMA, TRAIN, VALIDATION, seed=0, n_threads=2, on_iteration=interrupt)
 
 
 def test_a_mean_varies_less_than_its_boosters() -> None:
