@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,11 +17,9 @@ from recsys.types import Floats
 
 log = logging.getLogger(__name__)
 
-# Texts encoded between two savings: as many as take some seconds at the rate of those before, at most so many. A killed
-# run loses the work on one pack.
-PACK: Final = 2000
-FIRST_PACK: Final = 64
-PACK_SECONDS: Final = 15.0
+# Texts encoded between two savings, a few seconds: a killed run loses the work on one pack. A number, not a time, so that
+# the batches, and the last bits of the vectors, are the same on a busy machine.
+PACK: Final = 256
 
 
 def load_text_vectors(
@@ -53,9 +50,8 @@ def load_text_vectors(
     log.info("%d of %d texts are new to %s", len(wanted), len(set(digests)), model_name)
     n_known = len(texts) - len(wanted)
     missing = sorted(wanted)
-    start, size = 0, FIRST_PACK
-    while start < len(missing):
-        part, begun = missing[start : start + min(size, PACK)], time.monotonic()
+    for start in range(0, len(missing), PACK):
+        part = missing[start : start + PACK]
 
         def report(done: int, total: int, *, start: int = start, part: Sequence[str] = part) -> None:
             on_progress(n_known + start + len(part) * done // total, len(texts))
@@ -63,14 +59,7 @@ def load_text_vectors(
         vectors = embed_texts([wanted[digest] for digest in part], model_name, n_threads=n_threads, on_progress=report)
         _write_pack(store, f"{place}{prefix}", part, vectors)
         known.update(zip(part, vectors, strict=True))
-        start += len(part)
-        size = choose_size(len(part), time.monotonic() - begun)
     return np.stack([known[digest] for digest in digests])
-
-
-def choose_size(n_texts: int, seconds: float) -> int:
-    """Choose how many texts to encode next, after so many took so long; at most twice as many."""
-    return max(1, min(2 * n_texts, round(n_texts * PACK_SECONDS / max(seconds, 1e-3))))
 
 
 def _read_packs(store: ArtifactStore, prefix: str) -> dict[str, Floats]:

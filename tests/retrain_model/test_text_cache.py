@@ -11,7 +11,7 @@ from recsys.features.text_embeddings import DIMENSIONS
 from recsys.storage.artifacts import ArtifactStore
 from recsys.types import Floats
 from retrain_model import text_cache
-from retrain_model.text_cache import PACK_SECONDS, choose_size, load_text_vectors
+from retrain_model.text_cache import load_text_vectors
 
 pytestmark = pytest.mark.local
 TEXTS = ["Pirates.", "Robots fight.", "", "A school. A club.", "Robots fight."]
@@ -107,15 +107,6 @@ def test_finished_packs_outlive_a_crash(
     np.testing.assert_array_equal(load_text_vectors(store, texts, "model"), expected(texts))
     assert [len(part) for part in encoded[3:]] == [2, 1]
     assert sorted(itertools.chain(*encoded[:2], *encoded[3:])) == texts
-
-
-@pytest.mark.parametrize(
-    ("n_texts", "seconds", "expected_size"),
-    [(64, 0.1, 128), (64, 5.0, 128), (300, 60.0, 75), (300, 14.0, 321), (1, 99.0, 1)],
-)
-def test_a_pack_takes_some_seconds_and_grows_twofold_at_most(n_texts: int, seconds: float, expected_size: int) -> None:
-    assert choose_size(n_texts, seconds) == expected_size
-    assert seconds / n_texts * choose_size(n_texts, seconds) <= max(PACK_SECONDS * 1.01, seconds / n_texts)
 
 
 def test_progress_counts_texts_up_to_all_of_them(store: ArtifactStore, encoded: Encoded) -> None:
