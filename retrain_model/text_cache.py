@@ -17,8 +17,8 @@ from recsys.types import Floats
 
 log = logging.getLogger(__name__)
 
-# Texts encoded between two savings, a few seconds: a killed run loses the work on one pack. A number, not a time, so that
-# the batches, and the last bits of the vectors, are the same on a busy machine.
+# Texts encoded between two savings, a few seconds: a killed run loses the work on one pack. A number and not a time, so
+# that the batches, and with them the last bits of the vectors, are the same on a busy machine.
 PACK: Final = 256
 
 
