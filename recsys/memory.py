@@ -65,10 +65,15 @@ def _read_limit(folder: Path) -> Memory:
 
 
 def release_memory() -> None:
+    """Free what is unreachable and give it back to the system; other threads stand still meanwhile."""
+    gc.collect()
+    trim_memory()
+
+
+def trim_memory() -> None:
     """Give what was freed back to the system.
 
     The allocator of glibc keeps it, page by page between what is still in use; with others nothing happens.
     """
-    gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -12,6 +12,7 @@ from app.models.local_cache import LocalModelCache
 from app.models.serving import ServingModel, load_model
 from app.models.trial import Trial
 from recsys.exceptions import NoProductionModelError, RecsysError, ServiceUnavailableError
+from recsys.memory import trim_memory
 
 logger = logging.getLogger(__name__)
 FIRST_RETRY_SECONDS = 2.0
@@ -219,6 +220,7 @@ class ProductionModel:
             self._retries.clear()
         self._prepare(model)
         self._previous, self._current = self._current, model
+        trim_memory()  # of the version before the previous one
         self._metrics.count_swap(model.name, model.version, model.run_id)
         logger.info("version %d of %s serves now", model.version, model.name)
 

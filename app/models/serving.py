@@ -17,7 +17,7 @@ from recsys.data.catalog import Catalog
 from recsys.data.titles import TitleIndex
 from recsys.exceptions import ArtifactError
 from recsys.files import map_arrays
-from recsys.memory import release_memory
+from recsys.memory import trim_memory
 from recsys.recommender import Recommendations, Recommender, UserProfile
 from recsys.recommender.golden import check_golden_requests
 from recsys.recommender.retriever import CATALOG
@@ -122,7 +122,7 @@ def load_model(folder: Path, *, name: str, version: int, run_id: str) -> Serving
         check_model(model)
     # Loading takes several times the memory that a version keeps; no table is read before the next one.
     pyarrow.default_memory_pool().release_unused()
-    release_memory()
+    trim_memory()
     return model
 
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from otaku.platform import airflow, postgres
+from otaku.platform import airflow, object_store, postgres
 from otaku.platform.local import LocalPlatform
 from recsys.exceptions import NothingIngestedError, RecsysError
 from recsys.memory import Memory, read_memory
@@ -126,8 +126,9 @@ def _check_services(settings: Settings) -> Iterable[Check]:
             yield Check(row.name, False, str(row.problem), f"correct {row.variable}, or unset it for the embedded one")
         else:
             yield Check(row.name, False, str(row.problem), "run otaku up", required=False)
-    if any(row.healthy for row in rows if row.name == postgres.PART.name):
-        yield check_retraining(LocalPlatform(settings, parts=(postgres.PART,)).settings())
+    needed = (postgres.PART, object_store.PART)
+    if all(row.healthy for row in rows if row.name in {part.name for part in needed}):
+        yield check_retraining(LocalPlatform(settings, parts=needed).settings())
     if all(row.healthy for row in rows):
         yield check_ledger(LocalPlatform(settings).settings())
 
@@ -138,21 +139,22 @@ def check_retraining(settings: Settings, memory: Memory | None = None) -> Check:
     Parameters
     ----------
     settings
-        Name the database.
+        Name the database and S3.
     memory
         What there is; by default what the machine and the limits of the cgroup leave now.
     """
-    from recsys.connections import open_engine
+    from recsys.connections import open_engine, open_store
     from recsys.storage.schema_state import require_schema
     from retrain_model.job import build_preset
-    from retrain_model.memory_needs import predict_needs
+    from retrain_model.memory_needs import predict_needs, read_last_peaks
 
     memory = memory or read_memory()
     try:
         with open_engine(settings) as engine:
             require_schema(engine)
             with engine.connect() as connection:
-                needs = predict_needs(connection, build_preset("default", settings), settings.train_threads)
+                preset, measured = build_preset("default", settings), read_last_peaks(open_store(settings))
+                needs = predict_needs(connection, preset, settings.train_threads, measured)
     except NothingIngestedError:
         return Check(RETRAINING, True, "nothing was ingested yet")
     except RecsysError as error:

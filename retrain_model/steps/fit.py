@@ -27,7 +27,7 @@ from retrain_model.context import DRY_RUNS, RetrainContext, fetch, publish_once,
 from retrain_model.days import require_finished_day
 from retrain_model.environment import describe_environment
 from retrain_model.evidence import ENVIRONMENT, TRAINING
-from retrain_model.memory_needs import GIB, predict_needs
+from retrain_model.memory_needs import GIB, predict_needs, read_last_peaks
 from retrain_model.text_cache import load_text_vectors
 
 FULL = "full"
@@ -56,7 +56,9 @@ def snapshot(context: RetrainContext) -> str:
             )
         with context.engine.connect() as connection:
             require_finished_day(connection, context.as_of, context.clock())
-            needs, free = predict_needs(connection, context.preset, context.n_threads), read_memory().free
+            measured = read_last_peaks(context.store)
+            needs = predict_needs(connection, context.preset, context.n_threads, measured)
+        free = read_memory().free
         if needs.n_bytes > free:
             logger.warning("memory may not suffice: %s, and %.1f GiB are free", needs, free / GIB)
         logger.info("%s: %s", context.run_key, describe_attempt(context))
