@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from otaku.platform.environment import settings_environment
 from recsys import __version__
@@ -68,13 +69,15 @@ def engine() -> Engine:
 
 
 @pytest.fixture
-def environment_file(settings: Settings, tmp_path: Path) -> Iterator[str]:
+def environment_file(settings: Settings, postgres_url: str, tmp_path: Path) -> Iterator[str]:
     """A file with the settings of the services of this run, as containers read it."""
     file = tmp_path / "environment"
     # Other kernels of BLAS round otherwise than those by which the golden requests were answered.
     kernels = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
     inside = {"OTAKU_HOME": "/tmp/otaku", "OMP_NUM_THREADS": "1", "OTAKU_RELEVANCE_BOOSTERS": "1"}  # noqa: S108
-    values = settings_environment(settings) | kernels | inside
+    # MLflow keeps its tables beside those of no test.
+    whole = settings.model_copy(update={"mlflow_database_url": SecretStr(postgres_url)})
+    values = settings_environment(whole) | kernels | inside
     file.write_text("".join(f"{name}={value}\n" for name, value in values.items()), encoding="utf-8")
     yield str(file)
     file.unlink()

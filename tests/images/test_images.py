@@ -15,6 +15,8 @@ import pytest
 
 from otaku.platform.supervisor import free_port
 from recsys.data.sample_world.writer import write_sample_world
+from recsys.retrieval.registry import list_algorithms
+from recsys.settings import Settings
 from tests.app.harness import wait_for
 from tests.images.conftest import RESTRICTED, Engine
 
@@ -97,12 +99,38 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def recommend(url: str, body: dict[str, Any]) -> dict[str, Any]:
-    request = urllib.request.Request(
-        f"{url}/recommend/", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as response:
         return dict(json.load(response))
+
+
+def recommend(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    return post(f"{url}/recommend/", body)
+
+
+def check_that_nothing_was_removed_that_the_service_needs(url: str) -> None:
+    """Every algorithm answers, with reasons too, and so does every kind of route."""
+    for algorithm in ("ranker", *list_algorithms()):
+        for user in (1, "new"):
+            asked = {"user_input": 1} if user == 1 else {"ratings": {"1": 9, "2": 3}}
+            response = recommend(url, {**asked, "algorithm": algorithm, "explain": True, "diversity": 0.5, "k": 3})
+            assert len(response["recommendations"]) == 3, (algorithm, user)
+    registered = post(f"{url}/users", {"ratings": {"1": 10}})
+    event = {"idempotency_key": "1", "user_id": registered["user_id"], "item_id": 2, "kind": "rating", "rating": 8}
+    assert post(f"{url}/feedback", {"events": [event]})["n_written"] == 1
+    for route in ("search?q=a", "items/1", "items/1/similar", "model", "metrics", "openapi.json", "docs", ""):
+        with urllib.request.urlopen(f"{url}/{route}", timeout=60) as response:
+            assert response.status == 200
+
+
+def test_programs_of_postgresql_speak_tls(engine: Engine, settings: Settings) -> None:
+    """The embedded server has no TLS; a client without it would not get so far as to ask."""
+    url = f"{settings.require_database_url()}".split("?")[0]
+    script = f"pg_dump --version; pg_dump --schema-only --dbname '{url}?sslmode=require' 2>&1 || true"
+    said = engine.run("jobs", "sh", "-c", script)
+    assert "pg_dump (PostgreSQL) 18" in said
+    assert "server does not support SSL, but SSL was required" in said
 
 
 def test_a_model_trained_by_the_one_image_is_served_by_the_other(
@@ -110,8 +138,12 @@ def test_a_model_trained_by_the_one_image_is_served_by_the_other(
 ) -> None:
     world = tmp_path / "world"
     write_sample_world(world, n_users=400, n_items=300, n_ratings=20_000, seed=1)
+    backups = tmp_path / "backups"
+    backups.mkdir()
+    backups.chmod(0o777)  # as a volume whose group is that of the container
     options = ("--env-file", environment_file, "--volume", f"{world}:/world:ro")
 
+    assert "up to date" in engine.run("jobs", "otaku", "migrate", "up", options=options)
     engine.run("jobs", "otaku", "ingest", "/world", options=options)
     arrived = json.loads(
         engine.run("jobs", "python", "-m", "simulate_new_users", "--day", "2026-01-04", "--json", options=options)
@@ -126,3 +158,10 @@ def test_a_model_trained_by_the_one_image_is_served_by_the_other(
         assert response["kind"] == "existing_user"
         assert len({title["item_id"] for title in response["recommendations"]}) == 5
         assert response["model"]["version"] == 1
+        check_that_nothing_was_removed_that_the_service_needs(url)
+
+    engine.run("jobs", "otaku", "backup", "/backups", options=(*options, "--volume", f"{backups}:/backups"))
+    (backup,) = engine.run(
+        "jobs", "otaku", "backup", "/backups", "--list", options=(*options, "--volume", f"{backups}:/backups:ro")
+    ).split()
+    assert (backups / "backups" / backup / "manifest.json").is_file()
