@@ -24,6 +24,7 @@ def run_step(name: str) -> Any:
     words = ["--preset", params["preset"], "--gate", json.dumps(params["gate"])]
     words += ["--approval", params["approval"]] if params["approval"] else []
     words += ["--threads", str(params["threads"])] if params["threads"] else []
+    words += ["--train-on", params["train_on"]] if params["train_on"] else []
     answer = context["ti"].xcom_pull(task_ids="approve", key="answer") if name in ("promote", "keep") else None
     if answer:
         words += ["--reason", answer["reason"], *(["--responder", answer["responder"]] if answer["responder"] else [])]

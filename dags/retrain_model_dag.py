@@ -38,10 +38,9 @@ Every step reads and writes under `retrain/<run key>/` and skips finished work; 
     params={
         "preset": Param("default", enum=["default", "original"], description="hyper-parameters of the ranker"),
         "gate": Param({}, type="object", description='rules that differ from OTAKU_GATE_*: {"margin": 0.02}'),
-        "approval": Param(
-            None, enum=[None, "none", "always", "if_close"], description="which promotions a person approves"
-        ),
+        "approval": Param(None, enum=[None, "none", "always", "if_close"], description="what a person approves"),
         "threads": Param(None, type=["null", "integer"], minimum=1, description="instead of OTAKU_TRAIN_THREADS"),
+        "train_on": Param(None, enum=[None, "local", "dask"], description="instead of OTAKU_TRAIN_ON"),
         "dry_run": Param(False, type="boolean", description="train and evaluate, but write below dry-run/ alone"),
     },
     deadline=build_deadline("TwiceTheMean", "the retraining takes more than twice the mean of its last runs"),

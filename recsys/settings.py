@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     )
     relevance_boosters: int | None = Field(None, ge=1, le=16)
     train_threads: int = Field(2, ge=1, le=256)
+    train_on: Literal["local", "dask"] = "local"
     dask_scheduler: str | None = None
     model_name: str = "anime-recommender"
     gate_alpha: float = Field(0.05, gt=0, lt=1)

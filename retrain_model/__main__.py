@@ -17,6 +17,7 @@ from retrain_model.options import (
     RunKey,
     Step,
     Threads,
+    TrainOn,
     WithReferences,
 )
 
@@ -33,6 +34,7 @@ def retrain_model(
     responder: Responder = None,
     reason: AnswerReason = None,
     threads: Threads = None,
+    train_on: TrainOn = None,
     references: WithReferences = False,
     dry_run: DryRun = False,
 ) -> object:
@@ -55,6 +57,7 @@ def retrain_model(
             approval=approval,
             answer=answer,
             n_threads=threads,
+            train_on=train_on,
             dry_run=dry_run,
         ) as context,
     ):

@@ -21,6 +21,7 @@ from recsys.memory import release_memory
 from recsys.progress import OnProgress, ignore_progress
 from recsys.ranking.params import Preset
 from recsys.revision import describe_code
+from recsys.settings import Settings
 from recsys.storage.artifacts import MANIFEST, ArtifactStore
 from recsys.storage.locks import hold_lock
 from recsys.storage.registry import Registry
@@ -93,6 +94,8 @@ class RetrainContext:
         Standalone models that are fitted and stored with the version; None for all.
     params
         Hyper-parameters of standalone models that replace the defaults, by model and name.
+    cluster
+        Settings by which workers of a Dask cluster fit, train and evaluate; None for this process alone.
     code
         Version, revision and locked packages of the code that runs.
     attempt
@@ -128,6 +131,7 @@ class RetrainContext:
     place: str | None = None
     algorithms: tuple[str, ...] | None = ()
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    cluster: Settings | None = None
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
@@ -143,7 +147,12 @@ class RetrainContext:
             "params": {name: dict(values) for name, values in self.params.items()},
             "code": dict(self.code),
         }
-        return dict(json.loads(json.dumps(described)))
+        return dict(json.loads(json.dumps(described | self.train_on)))
+
+    @property
+    def train_on(self) -> dict[str, str]:
+        """What a step's inputs say of where it computes: nothing of this process alone, since sums round otherwise."""
+        return {} if self.cluster is None else {"train_on": "dask"}
 
     @property
     def run_key(self) -> str:

@@ -48,6 +48,7 @@ def build_recipe(context: RetrainContext, snapshot_uri: str, environment: Mappin
     return {
         **{name: begun[name] for name in ("as_of", "preset", "seed", "text_model", "params")},
         "algorithms": [spec.algorithm for spec in select_standalone(begun["algorithms"])],
+        "train_on": begun.get("train_on", "local"),
         "snapshot": snapshot_uri,
         "code": {name: trained[name] for name in ("recsys", "commit")},
         "environment": dict(environment),

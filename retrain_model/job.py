@@ -122,6 +122,7 @@ def open_context(
     approval: str | None = None,
     answer: Answer | None = None,
     n_threads: int | None = None,
+    train_on: str | None = None,
     dry_run: bool = False,
 ) -> Iterator[RetrainContext]:
     """Connect to the services and yield what the steps need.
@@ -138,6 +139,8 @@ def open_context(
         What a person answered, for `promote` or `keep`.
     n_threads
         Threads of this run; by default as in `settings`.
+    train_on
+        `local` or `dask`, for this run; by default as in `settings`.
     dry_run
         Write below `dry-run/` of the bucket alone, and apply no migration.
 
@@ -169,6 +172,7 @@ def open_context(
             approval=Approval(settings.approval if approval is None else approval),
             answer=answer,
             dry_run=dry_run,
+            cluster=settings if (train_on or settings.train_on) == "dask" else None,
         )
 
 

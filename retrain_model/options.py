@@ -17,6 +17,7 @@ StepName: TypeAlias = Literal[
     "keep",
 ]
 ApprovalName: TypeAlias = Literal["none", "always", "if_close"]
+TrainOnName: TypeAlias = Literal["local", "dask"]
 PresetName: TypeAlias = Literal["default", "original"]
 
 Step = Annotated[
@@ -53,6 +54,10 @@ AnswerReason = Annotated[str | None, typer.Option("--reason", help="Why it was a
 Threads = Annotated[
     int | None,
     typer.Option(min=1, max=256, help="Threads that every step computes with. [default: OTAKU_TRAIN_THREADS, else 2]"),
+]
+TrainOn = Annotated[
+    TrainOnName | None,
+    typer.Option(help="local, or dask: the cluster of OTAKU_DASK_SCHEDULER. [default: OTAKU_TRAIN_ON, else local]"),
 ]
 WithReferences = Annotated[
     bool,

@@ -18,6 +18,7 @@ import numpy as np
 
 from recsys.data.splits import TEST, select_group
 from recsys.data.users import Users, build_users
+from recsys.exceptions import RetrainError
 from recsys.ranking.params import Preset
 from recsys.recommender import Recommender
 from recsys.revision import describe_code
@@ -85,7 +86,16 @@ def reproduce(context: RetrainContext, version: int) -> Reproduction:
 
 
 def follow(recipe: Mapping[str, Any], context: RetrainContext, place: str) -> RetrainContext:
-    """Return a context with the settings of a recipe and a place of its own."""
+    """Return a context with the settings of a recipe and a place of its own.
+
+    Raises
+    ------
+    RetrainError
+        If the version was trained on a Dask cluster, and this is none.
+    """
+    is_local = recipe.get("train_on", "local") == "local"
+    if not is_local and context.cluster is None:
+        raise RetrainError("the version was trained on a Dask cluster; set OTAKU_TRAIN_ON=dask to rebuild it")
     return replace(
         context,
         as_of=date.fromisoformat(recipe["as_of"]),
@@ -98,6 +108,7 @@ def follow(recipe: Mapping[str, Any], context: RetrainContext, place: str) -> Re
         n_threads=recipe["environment"]["n_threads"],
         attempt=None,
         place=place,
+        cluster=None if is_local else context.cluster,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from retrain_model.options import ApprovalMode, DryRun, Gate, OptionalAsOf, Preset, Threads
+from retrain_model.options import ApprovalMode, DryRun, Gate, OptionalAsOf, Preset, Threads, TrainOn
 
 
 def retrain(
@@ -16,6 +16,7 @@ def retrain(
     gate: Gate = "{}",
     approval: ApprovalMode = None,
     threads: Threads = None,
+    train_on: TrainOn = None,
     dry_run: DryRun = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
@@ -41,6 +42,7 @@ def retrain(
             gate=parse_rules(gate),
             approval=approval,
             n_threads=threads,
+            train_on=train_on,
             dry_run=dry_run,
         ) as context,
     ):

@@ -11,6 +11,8 @@ from distributed.comm import CommClosedError
 from recsys.exceptions import ConfigurationError, ServiceUnavailableError
 
 CONNECT_SECONDS: Final = 30
+# What the loss of a worker or of the scheduler ends with.
+LOSSES: Final = (KilledWorker, CancelledError, CommClosedError, OSError, TimeoutError)
 
 
 @contextmanager
@@ -74,6 +76,6 @@ def translate_losses(step: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KilledWorker, CancelledError, CommClosedError, OSError, TimeoutError) as error:
+    except LOSSES as error:
         reason = f"{type(error).__name__}: {error}"
         raise ServiceUnavailableError(f"{step} ended on the Dask cluster, and can be run again: {reason}") from error

@@ -1,7 +1,7 @@
 """Score models on the held-out users: the same users and the same hidden ratings for every model."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -67,6 +67,10 @@ class EvaluationResult:
         Numbers about all lists together, averaged over the hidings.
     reliability
         Predicted beside given ratings by tenths, of the first hiding; empty where the model predicts no ratings.
+    hidings
+        Lists as in `ranked`, of every hiding.
+    predictions
+        Predicted beside given ratings of the first hiding, user by user; None where the model predicts no ratings.
     """
 
     name: str
@@ -75,6 +79,8 @@ class EvaluationResult:
     rating_error: PerUser | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
     reliability: tuple[ReliabilityBin, ...] = ()
+    hidings: tuple[Positions, ...] = field(default=(), repr=False)
+    predictions: tuple[Floats, Floats] | None = field(default=None, repr=False)
 
     def to_scorecard(self, eval_set: EvaluationSet) -> Scorecard:
         """Reduce to what the gate looks at."""
@@ -176,6 +182,7 @@ def evaluate_recommender(
         rating_error=average_hidings(list(map(_compute_errors, predicted, targets))),
         facts={**result.facts, "scoring_p95_ms": measure_scoring_ms(model, timed)},
         reliability=compute_reliability(predicted[0], targets[0].data),
+        predictions=(predicted[0], targets[0].data),
     )
 
 
@@ -219,7 +226,39 @@ def evaluate_lists(
         name,
         results[0][0],
         {metric: average_hidings([metrics[metric] for _, metrics in results]) for metric in results[0][1]},
-        facts={fact: float(np.mean([found[fact] for found in facts])) for fact in facts[0]},
+        facts=_average_facts(facts),
+        hidings=tuple(top for top, _ in results),
+    )
+
+
+def _average_facts(facts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {fact: float(np.mean([found[fact] for found in facts])) for fact in facts[0]}
+
+
+def join_results(shares: Sequence[tuple[Positions, EvaluationResult]], eval_set: EvaluationSet) -> EvaluationResult:
+    """Join what one model achieved on shares of the users; only the time of a list is that of the slowest share.
+
+    Parameters
+    ----------
+    shares
+        Rows of the evaluation set, and the result for them; all rows together occur once.
+    """
+    rows = np.concatenate([found for found, _ in shares])
+    results, order = [result for _, result in shares], np.argsort(rows, kind="stable")
+    hidings = [np.concatenate(tops)[order] for tops in zip(*(result.hidings for result in results), strict=True)]
+    facts = [compute_list_metrics(top, eval_set.item_counts, eval_set.n_training_users) for top in hidings]
+    slowest = {"scoring_p95_ms": max(result.facts.get("scoring_p95_ms", 0.0) for result in results)}
+    errors = [result.rating_error for result in results if result.rating_error is not None]
+    predictions = [result.predictions for result in results if result.predictions is not None]
+    names = results[0].metrics
+    return EvaluationResult(
+        results[0].name,
+        hidings[0],
+        {name: np.concatenate([result.metrics[name] for result in results])[order] for name in names},
+        np.concatenate(errors)[order] if errors else None,
+        _average_facts(facts) | (slowest if errors else {}),
+        compute_reliability(*map(np.concatenate, zip(*predictions, strict=True))) if predictions else (),
+        tuple(hidings),
     )
 
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -23,12 +24,13 @@ class TrainingStoppedError(Exception):
 def train_joined_head(
     members: tuple[HeadParams, ...],
     schema: FeatureSchema,
-    train: TrainingTable,
+    train: Any,
     validation: TrainingTable,
     *,
     seed: int,
     n_threads: int,
     on_iteration: Callable[[int, int], None] = lambda _done, _total: None,
+    train_one: Callable[..., TrainedHead] = train_head,
 ) -> TrainedHead:
     """Train one booster for each member, each with a seed of its own, and join them.
 
@@ -40,8 +42,12 @@ def train_joined_head(
 
     Parameters
     ----------
+    train
+        The rows as `train_one` takes them: for `train_head` a `TrainingTable`.
     on_iteration
         Called with trees grown and trees at most, of all boosters together; by one thread at a time.
+    train_one
+        Trains one booster; has the parameters of `train_head`.
 
     Raises
     ------
@@ -67,7 +73,7 @@ def train_joined_head(
                 on_iteration(sum(grown), total)
 
         own, share = derive_seed(seed, number), n_threads // n_workers
-        return train_head(member, schema, train, validation, seed=own, n_threads=share, on_iteration=report)
+        return train_one(member, schema, train, validation, seed=own, n_threads=share, on_iteration=report)
 
     with ThreadPoolExecutor(n_workers, thread_name_prefix="booster") as pool:
         try:

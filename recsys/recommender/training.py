@@ -195,7 +195,7 @@ def train_ranker(
     """Train both heads of a preset."""
     validation.schema.check(train.schema.names)
     tables = {"relevance": (train.relevance, validation.relevance)}
-    tables["rating"] = (_subtract_offsets(train), _subtract_offsets(validation))
+    tables["rating"] = (subtract_offsets(train), subtract_offsets(validation))
     members = {"relevance": preset.list_members(), "rating": (preset.rating,)}
     heads = {
         name: train_joined_head(
@@ -212,7 +212,8 @@ def train_ranker(
     return TrainedRanker(ranker, heads, {name: len(getattr(train, name).labels) for name in heads})
 
 
-def _subtract_offsets(tables: HeadTables) -> TrainingTable:
+def subtract_offsets(tables: HeadTables) -> TrainingTable:
+    """Return the rows of the rating head with labels as the distance from what the head adds its trees to."""
     offsets = compute_rating_offsets(tables.schema, tables.rating.features)
     return TrainingTable(tables.rating.features, tables.rating.labels - offsets)
 

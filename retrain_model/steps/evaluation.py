@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from recsys.cpus import count_cpus
 from recsys.data.splits import TRAIN, select_group
 from recsys.data.users import is_generated
 from recsys.evaluation.evaluate import EvaluationResult, evaluate_generator, evaluate_recommender
@@ -21,6 +22,7 @@ from recsys.recommender import Recommender
 from recsys.recommender.cost import compute_list_cost
 from recsys.recommender.scoring_once import prepare_for_evaluation
 from recsys.retrieval.standalone import read_training_curves, read_training_facts
+from recsys.settings import Settings
 from recsys.storage.promotion import (
     read_ledger,
     read_production_version,
@@ -105,7 +107,11 @@ def _score_all(
     singles = [*model.retriever.first_stage.models.values(), *model.retriever.standalone.values()]
     compared = {name: version for name, version in versions.items() if version is not None}
     n_models, unread = 1 + len(compared) + len(singles), []
-    results = {CHALLENGER: score_version(CHALLENGER, model, eval_set, challenger)}
+    if context.cluster is None:
+        results = {CHALLENGER: score_version(CHALLENGER, model, eval_set, challenger)}
+    else:
+        results = _score_on_cluster(context, context.cluster, model, eval_set, challenger)
+        singles = []
     for done, (name, version) in enumerate(compared.items(), start=1):
         context.progress("evaluate", done, n_models)
         try:
@@ -126,12 +132,34 @@ def _score_all(
     return results, unread
 
 
+def _score_on_cluster(
+    context: RetrainContext, settings: Settings, model: Recommender, eval_set: EvaluationSet, challenger: Path
+) -> dict[str, EvaluationResult]:
+    """Score the challenger and its models by shares of the users; those compared with it follow here."""
+    from recsys.distributed.cluster import open_cluster
+    from recsys.distributed.evaluation import evaluate_on_cluster
+
+    place = f"{context.prefix('evaluate')}-shares"
+    with open_cluster(settings.dask_scheduler, n_workers=count_cpus()) as client:
+        address = context.store.uri(place)
+        whole, *singles = evaluate_on_cluster(client, CHALLENGER, challenger, eval_set, address, settings, alone=True)
+    context.store.delete_prefix(f"{place}/")
+    return {CHALLENGER: add_facts(whole, compute_version_facts(model, eval_set, challenger))} | {
+        single.name: single for single in singles
+    }
+
+
 def score_version(name: str, model: Recommender, eval_set: EvaluationSet, folder: Path) -> EvaluationResult:
     """Evaluate a version; its facts also say the bytes of all its files and the work of a list."""
     result = evaluate_recommender(name, prepare_for_evaluation(model), eval_set)
+    return add_facts(result, compute_version_facts(model, eval_set, folder))
+
+
+def compute_version_facts(model: Recommender, eval_set: EvaluationSet, folder: Path) -> dict[str, float]:
+    """Compute the bytes of all files of a version and the work of a list."""
     history = Translation(eval_set.catalog, model.catalog).translate(eval_set.users.history[:N_COUNTED])
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return add_facts(result, {"artifact_bytes": float(size), **compute_list_cost(model, history)})
+    return {"artifact_bytes": float(size), **compute_list_cost(model, history)}
 
 
 def add_facts(result: EvaluationResult, facts: dict[str, float]) -> EvaluationResult:

@@ -3,31 +3,36 @@
 import json
 import logging
 import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from recsys.data.catalog import Catalog
 from recsys.data.splits import TRAIN, select_group
+from recsys.data.watch_statuses import select_dropped
 from recsys.exceptions import RetrainError
 from recsys.features.text_embeddings import load_encoder, select_synopses
 from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.memory import read_memory
-from recsys.recommender.fitting import train_recommender
+from recsys.recommender.fitting import FittedRecommender, train_recommender
 from recsys.recommender.golden import write_golden_requests
 from recsys.recommender.training import N_FOLDS
-from recsys.retrieval.base import read_state, sparse_from_state, sparse_to_state, write_state
+from recsys.retrieval.base import CandidateGenerator, read_state, sparse_from_state, sparse_to_state, write_state
 from recsys.retrieval.first_stage import FirstStage, cross_fit
 from recsys.retrieval.registry import list_first_stage, make_first_stage
 from recsys.retrieval.spec import ModelInputs
 from recsys.retrieval.standalone import fit_standalone, load_standalone, save_standalone, select_standalone
 from recsys.storage.snapshots import PREFIX as SNAPSHOTS
 from recsys.storage.snapshots import Snapshot, read_snapshot, write_snapshot
-from recsys.types import Floats
+from recsys.types import Floats, Ids, RatingMatrix
 from retrain_model.attempts import describe_attempt, find_verdict
 from retrain_model.context import DRY_RUNS, RetrainContext, fetch, publish_once, read_step_digest
 from retrain_model.days import require_finished_day
 from retrain_model.environment import describe_environment
 from retrain_model.evidence import ENVIRONMENT, TRAINING
 from retrain_model.memory_needs import GIB, predict_needs, read_last_peaks
+from retrain_model.steps.on_cluster import open_partitions
 from retrain_model.text_cache import load_text_vectors
 
 FULL = "full"
@@ -121,7 +126,11 @@ def fit_retrieval(context: RetrainContext) -> str:
     made_from = ModelInputs(seed=context.seed) if vectors is None else ModelInputs(lambda: vectors, context.seed)
     alone_from = replace(made_from, params=context.params)
     models = [repr(model) for model in (*make_first_stage(made_from), *(spec.make(alone_from) for spec in standalone))]
-    inputs = {"snapshot": read_step_digest(context, "snapshot"), "models": models, "n_folds": N_FOLDS}
+    inputs = {
+        "snapshot": read_step_digest(context, "snapshot"),
+        "models": models,
+        "n_folds": N_FOLDS,
+    } | context.train_on
     if needs_text:
         inputs["embed_text"] = read_step_digest(context, "embed_text")
 
@@ -130,19 +139,12 @@ def fit_retrieval(context: RetrainContext) -> str:
         training = select_group(frozen.interactions, TRAIN)
         ratings, user_ids = training.to_matrix(frozen.catalog), training.user_ids
         context.progress("fit retrieval", 0, N_FOLDS + 1)
-        fitted = cross_fit(
-            ratings,
-            user_ids,
-            frozen.catalog,
-            lambda: make_first_stage(made_from),
-            n_folds=N_FOLDS,
-            n_threads=context.n_threads,
-        )
         names = (FULL, *(f"fold-{fold}" for fold in range(N_FOLDS)))
-        for done, (name, first_stage) in enumerate(zip(names, fitted, strict=True), start=1):
-            (folder / name).mkdir()
-            first_stage.save(folder / name)
-            context.progress("fit retrieval", done, N_FOLDS + 1)
+        with _cross_fit(context, frozen, ratings, user_ids, lambda: make_first_stage(made_from)) as fitted:
+            for done, (name, first_stage) in enumerate(zip(names, fitted, strict=True), start=1):
+                (folder / name).mkdir()
+                first_stage.save(folder / name)
+                context.progress("fit retrieval", done, N_FOLDS + 1)
         alone = fit_standalone(
             ratings,
             frozen.catalog,
@@ -154,6 +156,24 @@ def fit_retrieval(context: RetrainContext) -> str:
         save_standalone(alone, folder)
 
     return publish_once(context, "fit_retrieval", inputs, build)
+
+
+@contextmanager
+def _cross_fit(
+    context: RetrainContext,
+    frozen: Snapshot,
+    ratings: RatingMatrix,
+    user_ids: Ids,
+    make_models: Callable[[], Sequence[CandidateGenerator]],
+) -> Iterator[Iterable[FirstStage]]:
+    """Yield the first stages of all training users and without each fold, as they are fitted, here or on a cluster."""
+    if context.cluster is None:
+        yield cross_fit(ratings, user_ids, frozen.catalog, make_models, n_folds=N_FOLDS, n_threads=context.n_threads)
+        return
+    from recsys.distributed.fitting import cross_fit_on_cluster
+
+    with open_partitions(context, context.cluster, frozen) as (client, partitions):
+        yield cross_fit_on_cluster(client, partitions, make_models)
 
 
 def _load_text_vectors(context: RetrainContext) -> Floats:
@@ -169,6 +189,7 @@ def train_ranker(context: RetrainContext) -> str:
         "preset": asdict(context.preset),
         "seed": context.seed,
         "n_threads": context.n_threads,
+        **context.train_on,
     }
 
     def build(folder: Path) -> None:
@@ -183,17 +204,9 @@ def _train(context: RetrainContext, scratch: Path, folder: Path) -> None:
     text, retrieval = fetch(context, "embed_text", scratch), fetch(context, "fit_retrieval", scratch)
     vectors = read_state(text / "text_vectors.npz")["vectors"]
     neighbours = sparse_from_state(read_state(text / "title_neighbours.npz"))
-    fitted = train_recommender(
-        FirstStage.load(retrieval / FULL),
-        (FirstStage.load(retrieval / f"fold-{fold}") for fold in range(N_FOLDS)),
-        frozen.interactions,
-        (frozen.catalog, vectors, neighbours),
-        context.preset,
-        seed=context.seed,
-        n_threads=context.n_threads,
-        statuses=frozen.statuses,
-        on_progress=context.progress,
-    )
+    full = FirstStage.load(retrieval / FULL)
+    folds = (FirstStage.load(retrieval / f"fold-{fold}") for fold in range(N_FOLDS))
+    fitted = _train_heads(context, frozen, full, folds, (frozen.catalog, vectors, neighbours))
     retriever = replace(fitted.recommender.retriever, standalone=load_standalone(retrieval))
     recommender = replace(fitted.recommender, retriever=retriever)
     recommender.save(folder / "model")
@@ -209,3 +222,33 @@ def _train(context: RetrainContext, scratch: Path, folder: Path) -> None:
     }
     (folder / TRAINING).write_text(json.dumps(report, indent=1))
     (folder / ENVIRONMENT).write_text(json.dumps(describe_environment(context.n_threads), indent=1))
+
+
+def _train_heads(
+    context: RetrainContext,
+    frozen: Snapshot,
+    full: FirstStage,
+    folds: Iterable[FirstStage],
+    titles: tuple[Catalog, Floats, RatingMatrix],
+) -> FittedRecommender:
+    """Train on top of fitted first stages, here or on a cluster."""
+    preset, seed, progress = context.preset, context.seed, context.progress
+    if context.cluster is None:
+        return train_recommender(
+            full,
+            folds,
+            frozen.interactions,
+            titles,
+            preset,
+            seed=seed,
+            n_threads=context.n_threads,
+            statuses=frozen.statuses,
+            on_progress=progress,
+        )
+    from recsys.distributed.ranker import train_recommender_on_cluster
+
+    dropped = select_dropped(frozen.statuses, frozen.interactions) if preset.dropped_rating is not None else None
+    with open_partitions(context, context.cluster, frozen) as (client, partitions):
+        return train_recommender_on_cluster(
+            client, partitions, full, folds, titles, preset, seed=seed, dropped=dropped, on_progress=progress
+        )
