@@ -55,6 +55,23 @@ def up(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def partition(
+    partitions: Annotated[int, typer.Option(min=2, max=1024, help="How many, by a hash of the user.")],
+) -> None:
+    """Partition ratings and watch statuses by user, for hundreds of millions of rows; writers wait meanwhile."""
+    from otaku.console import console, running_settings
+    from recsys.connections import open_engine
+    from recsys.storage.partitioning import partition_tables
+
+    with open_engine(running_settings()) as engine:
+        moved = partition_tables(engine, partitions)
+    for name, n_rows in moved.items():
+        console.print(f"{name}: {n_rows:,} rows in {partitions} partitions.")
+    if not moved:
+        console.print("Nothing to do: the tables are partitioned so already.")
+
+
+@app.command()
 def roles() -> None:
     """Print the SQL that creates the roles of the service, the jobs and backups, for an administrator's psql."""
     from recsys.storage.migration import read_roles_sql

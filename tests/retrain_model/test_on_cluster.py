@@ -28,7 +28,7 @@ def test_where_it_trains_is_an_input_of_the_attempt(settings: Settings) -> None:
         assert "train_on" not in alone.inputs
         assert on.inputs["train_on"] == "dask"
         assert alone.own_key != on.own_key
-        recipe: dict[str, Any] = {**on.inputs, "environment": {"n_threads": 1}}
+        recipe: dict[str, Any] = {**on.inputs, "algorithms": (), "environment": {"n_threads": 1}}
         assert follow(recipe, on, "there").cluster is not None
         with pytest.raises(RetrainError, match="set OTAKU_TRAIN_ON=dask"):
             follow(recipe, alone, "there")
