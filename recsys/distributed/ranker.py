@@ -8,6 +8,7 @@ Estimators on Dask do not stop early; all trees are grown, and those up to the b
 import logging
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillRunning
@@ -235,12 +236,11 @@ def _fit(
         client=client, n_estimators=params.n_estimators, **settings
     )
     groups = {"group": da.concatenate(columns["group_sizes"])} if params.objective == "lambdarank" else {}
-    estimator.fit(
-        da.concatenate(columns["features"]),
-        da.concatenate(columns["labels"]),
-        feature_name=list(schema.names),
-        **groups,
-    )
+    features, labels = da.concatenate(columns["features"]), da.concatenate(columns["labels"])
+    with warnings.catch_warnings():
+        # A default of its own that it does not use: workers have as many threads as Dask gives them.
+        warnings.filterwarnings("ignore", "Parameter n_jobs will be ignored")
+        estimator.fit(features, labels, feature_name=list(schema.names), **groups)
     return lgb.Booster(model_str=_forget_network(estimator.booster_.model_to_string(num_iteration=-1)))
 
 
