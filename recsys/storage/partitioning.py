@@ -55,7 +55,7 @@ def _partition(connection: Connection, name: str, n_partitions: int) -> int:
     old, new = f"{SCHEMA}.{name}", f"{SCHEMA}.{name}_partitioned"
     run = connection.exec_driver_sql
     run(f"LOCK TABLE {old} IN ACCESS EXCLUSIVE MODE")
-    # Names and definitions of keys and checks, which the new table gets when the old one has let go of them.
+    # Names and definitions of keys and checks, which the new table gets when the old one is gone.
     constraints = connection.execute(
         text(
             "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = to_regclass(:old) "

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recsys.cpus import count_cpus
 from recsys.settings import Settings
@@ -10,8 +10,6 @@ from recsys.storage.snapshots import Snapshot
 from retrain_model.context import RetrainContext
 
 if TYPE_CHECKING:
-    from distributed import Client
-
     from recsys.distributed.partitions import Partitions
 
 PLACE = "partitions"
@@ -20,7 +18,7 @@ PLACE = "partitions"
 @contextmanager
 def open_partitions(
     context: RetrainContext, settings: Settings, frozen: Snapshot
-) -> Iterator[tuple["Client", "Partitions"]]:
+) -> Iterator[tuple[Any, "Partitions"]]:
     """Write the ratings by shares of the users and connect to the cluster; the files go when the step has ended.
 
     Parameters
