@@ -34,12 +34,11 @@ def fit_als(client: Client, model: Als, partitions: Partitions, n_items: int, wi
     without
         A fold of training users that is left out.
     """
-    rng = np.random.default_rng(model.seed)
-    vectors = (_SCALE * rng.random((n_items, model.n_factors))).astype(np.float32)
+    # Never handed over by this process: what a lost worker held is computed again from what came before it.
+    shared = client.submit(_draw_vectors, model, n_items, **_OPTIONS)
     starts = range(0, partitions.n_partitions, GROUP)
     groups = [range(start, min(start + GROUP, partitions.n_partitions)) for start in starts]
     for _ in range(model.n_iterations):
-        shared = client.scatter(vectors, hash=False)
         users = [client.submit(_solve_users, model, shared, partitions, group, without, **_OPTIONS) for group in groups]
         gram = add_up(client, [client.submit(_multiply, found, **_OPTIONS) for found in users])
         blocks = []
@@ -49,8 +48,17 @@ def fit_als(client: Client, model: Als, partitions: Partitions, n_items: int, wi
                 for found, group in zip(users, groups, strict=True)
             ]
             blocks.append(client.submit(_solve_titles, model, gram, add_up(client, parts), **_OPTIONS))
-        vectors = np.concatenate(client.gather(blocks))
-    return Als.from_state({"vectors": vectors, "constants": np.array([model.regularisation, model.alpha])})
+        shared = client.submit(_join, *blocks, **_OPTIONS)
+    return Als.from_state({"vectors": shared.result(), "constants": np.array([model.regularisation, model.alpha])})
+
+
+def _draw_vectors(model: Als, n_items: int) -> Floats:
+    rng = np.random.default_rng(model.seed)
+    return (_SCALE * rng.random((n_items, model.n_factors))).astype(np.float32)
+
+
+def _join(*blocks: Floats) -> Floats:
+    return np.concatenate(blocks)
 
 
 def _read_confidences(
