@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import softmax
 
 from recsys.recommender.list_rules import ListOptions, find_watched, keep_first
 from recsys.recommender.model import Recommender
@@ -16,7 +15,7 @@ from recsys.recommender.profile import UserProfile
 from recsys.types import Floats, Ids, Mask
 
 POOL: Final = 150  # titles that each user brings in
-FLOOR: Final = 10.0  # percentile below which a title comes after all others, since somebody would like it so little
+FLOOR: Final = 10.0  # percentile below which a title comes after all others, since a user would like it so little
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,9 @@ def recommend_together(
         scores = recommender.score(history, tastes, [positions])
         by_score = np.argsort(np.argsort(scores, kind="stable"), kind="stable")
         percentiles = by_score.astype(np.float32) * np.float32(100 / max(len(by_score) - 1, 1))
-        chances.append(softmax(scores))
+        # scipy.special has a softmax, and is no part of the image of the service.
+        weights = np.exp(scores - scores.max())
+        chances.append(weights / weights.sum())
         places.append(np.minimum(percentiles, np.float32(100.0)))  # rounding may go a little beyond
         ratings.append(recommender.predict_ratings(profile, item_ids))
     percentiles, predicted = np.stack(places, axis=1), np.stack(ratings, axis=1)
