@@ -74,7 +74,7 @@ def recommend_together(
         by_score = np.argsort(np.argsort(scores, kind="stable"), kind="stable")
         percentiles = by_score.astype(np.float32) * np.float32(100 / max(len(by_score) - 1, 1))
         # scipy.special has a softmax, and is no part of the image of the service.
-        weights = np.exp(scores - scores.max())
+        weights = np.exp(scores - scores.max(initial=-np.inf))
         chances.append(weights / weights.sum())
         places.append(np.minimum(percentiles, np.float32(100.0)))  # rounding may go a little beyond
         ratings.append(recommender.predict_ratings(profile, item_ids))

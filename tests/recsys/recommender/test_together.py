@@ -43,6 +43,13 @@ def test_the_order_is_that_of_first_choices_above_the_floor(users: tuple[int, ..
         assert (np.diff(part) <= 0).all()
 
 
+def test_where_every_title_is_filtered_the_list_is_empty() -> None:
+    model = tiny_recommender()
+    nothing = np.zeros(len(model.catalog), dtype=np.bool_)
+    found = recommend_together(model, [profile_of(1), profile_of(2)], nothing, 10, PLAIN)
+    assert (found.item_ids.size, found.scores.size, found.percentiles.shape) == (0, 0, (0, 2))
+
+
 def test_a_percentile_is_the_share_of_the_pool_that_a_user_would_like_less() -> None:
     found = rank([profile_of(1), profile_of(2)], k=48)
     for column in found.percentiles.T:
