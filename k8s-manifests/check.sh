@@ -13,7 +13,7 @@ run() { # run PROGRAM PACKAGE ARGUMENTS...
 }
 rendered=$(mktemp -d)
 trap 'rm -rf "$rendered"' EXIT
-for folder in base overlays/local overlays/production; do
+for folder in base overlays/local overlays/production dask; do
     if command -v kustomize >/dev/null; then kustomize build "k8s-manifests/$folder"
     else kubectl kustomize "k8s-manifests/$folder"; fi >"$rendered/${folder##*/}.yaml"
 done
