@@ -37,6 +37,7 @@ from recsys.recommender.profile import Recommendations, UserProfile
 from recsys.recommender.retriever import RANKER, Retriever, find_allowed
 from recsys.retrieval.base import CandidateGenerator, select_top
 from recsys.retrieval.leave_one_out import fold
+from recsys.retrieval.registry import MODELS
 from recsys.types import Floats, Ids, ItemId, Mask, Positions, RatingMatrix
 
 if TYPE_CHECKING:
@@ -491,7 +492,11 @@ class Recommender:
             )
         if not 1 <= n_per_model <= MAX_PER_MODEL:
             raise ArtifactError(f"recommender.json asks for {n_per_model} candidates; 1 to {MAX_PER_MODEL} make sense")
-        return cls(Retriever.load(directory, n_per_model, standalone=standalone), Ranker.load(directory))
+        retriever, ranker = Retriever.load(directory, n_per_model, standalone=standalone), Ranker.load(directory)
+        scored = {spec.key for spec in MODELS if f"{spec.key}_score" in ranker.schema.names}
+        if missing := scored - set(retriever.first_stage.models):
+            raise ArtifactError(f"the ranker reads scores of {', '.join(sorted(missing))}, which are not stored")
+        return cls(retriever, ranker)
 
 
 def _choose_depth(k: int, options: ListOptions) -> int:

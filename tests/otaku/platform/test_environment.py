@@ -61,6 +61,7 @@ GIVEN = {
     "OTAKU_RELEVANCE_LOSSES": "binary",
     "OTAKU_RELEVANCE_BOOSTERS": "1",
     "OTAKU_TRAIN_THREADS": "1",
+    "OTAKU_TRAIN_ON": "dask",
     "OTAKU_DASK_SCHEDULER": "tcp://dask-scheduler:8786",
     "OTAKU_MODEL_NAME": "anime",
     "OTAKU_GATE_ALPHA": "0.01",
