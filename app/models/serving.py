@@ -16,7 +16,6 @@ from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.data.titles import TitleIndex
 from recsys.exceptions import ArtifactError
-from recsys.files import map_arrays
 from recsys.memory import trim_memory
 from recsys.recommender import Recommendations, Recommender, UserProfile
 from recsys.recommender.golden import check_golden_requests
@@ -103,8 +102,7 @@ class ServingModel:
 def load_model(folder: Path, *, name: str, version: int, run_id: str) -> ServingModel:
     """Load a version, replay its golden requests and the sanity check, and return it warm.
 
-    Its arrays stay in the files, which are mapped: processes that serve the same folder share their memory. The files
-    may be replaced or deleted meanwhile, but not written to.
+    Its arrays are copied into memory: a mapped file that is written to or cut off would end the process (SIGBUS).
 
     Raises
     ------
@@ -112,14 +110,13 @@ def load_model(folder: Path, *, name: str, version: int, run_id: str) -> Serving
         If a file is missing, truncated or altered, if features are not those of the ranker, if a response
         differs from the recorded one, or if the sanity check fails.
     """
-    with map_arrays():
-        recommender, indexes = _share_catalog(Recommender.load(folder), folder)
-        recommender = recommender.accelerate()
-        n_golden = check_golden_requests(recommender, folder)
-        if not n_golden:
-            logger.warning("version %d of %s was stored without golden requests", version, name)
-        model = ServingModel.build(recommender, name=name, version=version, run_id=run_id, indexes=indexes)
-        check_model(model)
+    recommender, indexes = _share_catalog(Recommender.load(folder), folder)
+    recommender = recommender.accelerate()
+    n_golden = check_golden_requests(recommender, folder)
+    if not n_golden:
+        logger.warning("version %d of %s was stored without golden requests", version, name)
+    model = ServingModel.build(recommender, name=name, version=version, run_id=run_id, indexes=indexes)
+    check_model(model)
     # Loading takes several times the memory that a version keeps; no table is read before the next one.
     pyarrow.default_memory_pool().release_unused()
     trim_memory()

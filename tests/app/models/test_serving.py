@@ -218,14 +218,3 @@ def test_another_catalog_has_indexes_of_its_own_and_none_outlives_its_versions(
     del other
     gc.collect()
     assert gone() is None
-
-
-def test_the_arrays_of_a_version_stay_in_its_files_which_may_be_deleted(
-    model_folders: dict[int, Path], tmp_path: Path
-) -> None:
-    folder = Path(shutil.copytree(model_folders[1], tmp_path / "version"))
-    model = load_model(folder, name="anime-recommender", version=1, run_id="r")
-    shutil.rmtree(folder)
-    vectors = model.recommender.retriever.items.text_vectors
-    assert not vectors.flags.writeable
-    check_model(model)
