@@ -80,7 +80,7 @@ def recommend_together(
         ratings.append(recommender.predict_ratings(profile, item_ids))
     percentiles, predicted = np.stack(places, axis=1), np.stack(ratings, axis=1)
     below = percentiles.min(axis=1, initial=100.0) < FLOOR
-    chance = np.mean(chances, axis=0, dtype=np.float32)
+    chance = np.asarray(np.mean(chances, axis=0), dtype=np.float32)
     best = np.lexsort((item_ids, -chance, below))
     if options.once_each:
         best = best[keep_first(positions[best], order)]
