@@ -1,19 +1,12 @@
 """Read the files of a stored version as what they might be: hostile input that carries the right digest.
 
-Every declared length is checked against the size of the file before memory is taken for it. Arrays can be mapped
-instead of copied: processes that serve the same files then share their memory.
+Every declared length is checked against the size of the file before memory is taken for it.
 """
 
 import ast
-import io
 import json
-import mmap
-import struct
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -34,16 +27,7 @@ _MAX_ARRAYS: Final = 1_000
 _MAX_DIMENSIONS: Final = 4
 _KINDS: Final = "biufSU"  # booleans, whole and decimal numbers, texts; objects would need a pickle
 _HEADER_BYTES: Final = 10_000
-_LONGEST_PREFIX: Final = 12  # magic bytes, version and length of the header
 _MAGIC: Final = b"\x93NUMPY"
-# The local header of a member in a ZIP file: 30 bytes, the last four the lengths of the name and the extra field that
-# follow. In that field, under an identifier that readers skip, padding lets the array begin at a multiple of 64 bytes.
-_LOCAL_HEADER: Final = 30
-_LENGTHS_AT: Final = 26
-_PADDING: Final = 0xD935
-_PADDING_HEAD: Final = struct.Struct("<HH")
-_ALIGNMENT: Final = 64
-_MAPPINGS: ContextVar[list[mmap.mmap] | None] = ContextVar("mappings", default=None)
 # Whatever text a parser is given, it may end in any of these.
 UNREADABLE: Final = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, MemoryError)
 
@@ -79,47 +63,8 @@ def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
         raise ArtifactError(f"{path.name} cannot be read: {error}") from error
 
 
-@contextmanager
-def map_arrays() -> Iterator[None]:
-    """Let `read_arrays` map what it reads within the block, read-only; the files must not be written to afterwards.
-
-    A file may be replaced or deleted: what was mapped stays. When the block ends the pages that the checks have touched
-    are dropped, so that only what is used later counts as resident.
-    """
-    mappings: list[mmap.mmap] = []
-    token = _MAPPINGS.set(mappings)
-    try:
-        yield
-    finally:
-        _MAPPINGS.reset(token)
-        if hasattr(mmap, "MADV_DONTNEED"):
-            for mapping in mappings:
-                mapping.madvise(mmap.MADV_DONTNEED)
-
-
-def write_arrays(arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
-    """Write named arrays as one NPZ file without compression, each begun at a multiple of 64 bytes; same bytes always.
-
-    Raises
-    ------
-    ValueError
-        If an array holds objects, which need a pickle.
-    """
-    with path.open("wb") as handle, zipfile.ZipFile(handle, "w") as archive:
-        for name, values in arrays.items():
-            member = zipfile.ZipInfo(f"{name}.npy")
-            zip64 = 20  # bytes in which a member that could be large has its sizes
-            begins = handle.tell() + _LOCAL_HEADER + len(member.filename.encode()) + zip64 + _PADDING_HEAD.size
-            n_bytes = -begins % _ALIGNMENT
-            member.extra = _PADDING_HEAD.pack(_PADDING, n_bytes) + bytes(n_bytes)
-            with archive.open(member, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asanyarray(values), allow_pickle=False)
-
-
 def read_arrays(path: Path) -> Arrays:
-    """Read the named arrays of an NPZ file as `numpy.savez` or `write_arrays` writes it, without compression.
-
-    Within `map_arrays` they are mapped, unless they begin where their type must not.
+    """Read the named arrays of an NPZ file as `numpy.savez` writes it, without compression.
 
     Raises
     ------
@@ -128,12 +73,7 @@ def read_arrays(path: Path) -> Arrays:
     """
     try:
         with path.open("rb") as handle, zipfile.ZipFile(handle) as archive:
-            mappings, n_bytes = _MAPPINGS.get(), path.stat().st_size
-            mapping = None if mappings is None else mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-            found = dict(_read_members(archive, n_bytes, mapping))
-            if mappings is not None and mapping is not None:
-                mappings.append(mapping)
-            return found
+            return dict(_read_members(archive, path.stat().st_size))
     except (
         ArtifactError,
         *UNREADABLE,
@@ -146,9 +86,7 @@ def read_arrays(path: Path) -> Arrays:
         raise ArtifactError(f"{path.name} cannot be read as plain arrays: {error}") from error
 
 
-def _read_members(
-    archive: zipfile.ZipFile, n_bytes: int, mapping: mmap.mmap | None
-) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+def _read_members(archive: zipfile.ZipFile, n_bytes: int) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     members = archive.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise ArtifactError("it is compressed; versions are stored without compression")
@@ -160,51 +98,12 @@ def _read_members(
     if len(set(names)) != len(names) or not all(name.endswith(".npy") for name in names):
         raise ArtifactError("an array occurs twice or is none")
     for member in members:
-        name = member.filename.removesuffix(".npy")
-        if mapping is not None:
-            yield name, _map_array(mapping, member)
-            continue
         with archive.open(member) as handle:
-            yield name, _read_array(handle, member.file_size)  # type: ignore[arg-type]
-
-
-def _map_array(mapping: mmap.mmap, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
-    """Return one array of a mapped archive without copying it, or a copy of one that is not aligned."""
-    header = member.header_offset
-    lengths = mapping[max(0, header + _LENGTHS_AT) : max(0, header + _LOCAL_HEADER)]
-    if len(lengths) != _PADDING_HEAD.size:
-        raise ArtifactError("an array lies outside the file")
-    begin = header + _LOCAL_HEADER + sum(_PADDING_HEAD.unpack(lengths))
-    end = begin + member.file_size
-    if member.compress_size != member.file_size or end > len(mapping):
-        raise ArtifactError("an array lies outside the file")
-    if zlib.crc32(memoryview(mapping)[begin:end]) != member.CRC:
-        raise ArtifactError("an array was altered")
-    head = io.BytesIO(mapping[begin : min(end, begin + _HEADER_BYTES + _LONGEST_PREFIX)])
-    dtype, shape, is_fortran, count = _read_declaration(head, member.file_size)
-    offset = begin + head.tell()
-    values = np.frombuffer(mapping, dtype, count, offset) if count else np.empty(0, dtype)
-    if not values.flags.aligned:
-        values = values.copy()
-    return values.reshape(shape, order="F" if is_fortran else "C")
+            yield member.filename.removesuffix(".npy"), _read_array(handle, member.file_size)  # type: ignore[arg-type]
 
 
 def _read_array(handle: BinaryIO, n_bytes: int) -> npt.NDArray[Any]:
-    """Read one array into memory."""
-    dtype, shape, is_fortran, count = _read_declaration(handle, n_bytes)
-    content = count * dtype.itemsize
-    array = np.empty(count, dtype=dtype)
-    view: Any = array.view(np.uint8) if content else np.empty(0, np.uint8)
-    done = 0
-    while done < content and (n_read := handle.readinto(view[done:])):  # type: ignore[attr-defined]
-        done += n_read
-    if done != content or handle.read(1):  # reading to the end checks the sum that the archive keeps
-        raise ArtifactError("an array was truncated")
-    return array.reshape(shape, order="F" if is_fortran else "C")
-
-
-def _read_declaration(handle: BinaryIO, n_bytes: int) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
-    """Read type, shape, order and count of an array of the NPY format, version 1 or 2, that agree with its length."""
+    """Read one array of the NPY format, version 1 or 2, whose header agrees with its length."""
     prefix = handle.read(8)
     width = {1: 2, 2: 4}.get(prefix[6] if len(prefix) == 8 else 0)
     if prefix[:6] != _MAGIC or width is None:
@@ -219,7 +118,14 @@ def _read_declaration(handle: BinaryIO, n_bytes: int) -> tuple[np.dtype[Any], tu
         count *= size
     if count * dtype.itemsize != content:
         raise ArtifactError(f"an array of shape {shape} and type {dtype} cannot have {content} bytes")
-    return dtype, shape, is_fortran, count
+    array = np.empty(count, dtype=dtype)
+    view: Any = array.view(np.uint8) if content else np.empty(0, np.uint8)
+    done = 0
+    while done < content and (n_read := handle.readinto(view[done:])):  # type: ignore[attr-defined]
+        done += n_read
+    if done != content or handle.read(1):  # reading to the end checks the sum that the archive keeps
+        raise ArtifactError("an array was truncated")
+    return array.reshape(shape, order="F" if is_fortran else "C")
 
 
 def _read_header(text: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool]:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import ArtifactError
-from recsys.files import UNREADABLE, read_arrays, write_arrays
+from recsys.files import UNREADABLE, read_arrays
 from recsys.types import Floats, Positions, RatingMatrix
 
 MAX_COLUMNS: Final = 10_000_000  # of a stored matrix: titles, or terms of titles
@@ -129,7 +129,7 @@ class ArrayModel(ABC):
 
 def write_state(state: State, path: Path) -> None:
     """Write named arrays as one NPZ file."""
-    write_arrays(state, path)
+    np.savez(path, allow_pickle=False, **dict(state))
 
 
 def read_state(path: Path) -> State:

@@ -58,8 +58,7 @@ class FolderSource:
         if version not in self.folders:
             raise NoProductionModelError(f"there is no version {version}")
         target = directory / f"version-{version}"
-        shutil.rmtree(target, ignore_errors=True)  # never written over: what serves has it mapped
-        shutil.copytree(self.folders[version], target)
+        shutil.copytree(self.folders[version], target, dirs_exist_ok=True)
         return target
 
 

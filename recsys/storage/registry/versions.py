@@ -189,7 +189,7 @@ class Registry(RunTracking):
                     f"version {version} has digest {digest[:12]} instead of {found.digest[:12]}; "
                     "it was altered in storage: roll back to another version and register this one again"
                 )
-            # Another process may have fetched it meanwhile, and have its files mapped: those are shared, not replaced.
+            # Another process may have fetched the same bytes meanwhile, and be reading them: they stay.
             if not (target.is_dir() and compute_directory_digest(target) == found.digest):
                 shutil.rmtree(target, ignore_errors=True)
                 data.replace(target)
