@@ -11,7 +11,7 @@ TORCH_BACKEND ?= $(if $(wildcard $(PIP_FIND_LINKS)/torch-*.whl),,cpu)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test coverage e2e images deploy-checks audit bench bench-algorithms bench-batches bench-gate bench-neighbours bench-pages bench-serving bench-titles profile check format lint types imports fix lock clean
+.PHONY: help install demo up down test coverage e2e images deploy-checks audit bench bench-algorithms bench-batches bench-gate bench-neighbours bench-pages bench-processes bench-serving bench-titles profile check format lint types imports fix lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -73,6 +73,9 @@ bench-batches: install ## Measure lists per second of batches beside single call
 
 bench-neighbours: install ## Measure the service beside busy neighbours: ARGS="MODEL-FOLDER --output FILE"
 	$(BIN)/python benchmarks/neighbours.py $(ARGS)
+
+bench-processes: install ## Measure requests per second and memory with several processes: ARGS="MODEL-FOLDER --output FILE"
+	$(BIN)/python benchmarks/processes.py $(ARGS)
 
 bench-titles: install ## Measure how titles are resolved: ARGS="FOLDER --output FILE"
 	$(BIN)/python benchmarks/title_search.py $(ARGS)

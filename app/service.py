@@ -4,16 +4,18 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from limits import RateLimitItem
 
 from app.guard.keys import ApiKeys
 from app.guard.limits import Quota, RateLimiter
 from app.guard.workers import Workers
 from app.metrics import ServiceMetrics
+from app.metrics.peers import Peers
 from app.models.authority import ModelSource
 from app.models.challenger import Challenger
+from app.models.holder import ModelHolder
 from app.models.learned_users import LearnedUsers
-from app.models.production import ProductionModel
 from app.models.serving import ServingModel
 from app.stores.database import Database
 from app.stores.pipeline import PipelineReader
@@ -26,12 +28,14 @@ class Service:
 
     Parameters
     ----------
+    peers
+        The other processes of this instance, if it has several.
     shows_adult
         Whether titles for adults only are found and listed where a request says nothing about them.
     """
 
     source: ModelSource
-    production: ProductionModel
+    production: ModelHolder
     challenger: Challenger
     learned: LearnedUsers
     database: Database
@@ -39,6 +43,7 @@ class Service:
     workers: Workers
     explainers: Workers
     metrics: ServiceMetrics
+    peers: Peers | None
     api_keys: ApiKeys
     limiter: RateLimiter
     rate_limit: RateLimitItem | None
@@ -51,6 +56,12 @@ class Service:
     def problems(self) -> list[str]:
         """What is degraded at the moment."""
         return self.production.problems + (["the database does not answer"] if self.database.is_down else [])
+
+    async def render_metrics(self) -> bytes:
+        """Return the metrics of all processes of this instance, and of the jobs, in the text format of Prometheus."""
+        await self.pipeline.refresh(self.database)
+        own = await (self.peers.render() if self.peers else run_in_threadpool(self.metrics.render))
+        return own + await run_in_threadpool(self.pipeline.metrics.render)
 
 
 async def get_service(request: Request) -> Service:

@@ -25,6 +25,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from parts.clients import build_request, run_clients
+from parts.known_users import fill_database
 from parts.measuring import measure, measure_in_turn, read_memory, release_memory
 from parts.original import Original, build_original
 from parts.reporting import PREPARED, Results, check_targets, show
@@ -40,11 +41,6 @@ from recsys.columns import Columns, ItemColumns
 from recsys.ranking.forest import Forest
 from recsys.recommender import Recommender, UserProfile
 from recsys.settings import Settings
-from recsys.storage.database import create_database_engine, upsert_rows
-from recsys.storage.migration import migrate
-from recsys.storage.tables import items as items_table
-from recsys.storage.tables import ratings as ratings_table
-from recsys.storage.tables import users as users_table
 
 N_USERS = 200
 
@@ -171,22 +167,6 @@ def misspell(title: str, rng: np.random.Generator) -> str:
     """Exchange two neighbouring letters."""
     place = int(rng.integers(1, len(title) - 2))
     return title[:place] + title[place + 1] + title[place] + title[place + 2 :]
-
-
-def fill_database(url: str, recommender: Recommender, known_users: dict[int, UserProfile]) -> None:
-    """Create the tables and add the titles, and users with their ratings."""
-    engine = create_database_engine(url)
-    migrate(engine)
-    items = recommender.catalog.items[[Columns.Item, ItemColumns.Title]]
-    rows = [
-        pd.DataFrame({Columns.User: user_id, Columns.Item: user.item_ids, Columns.Rating: user.ratings.astype(int)})
-        for user_id, user in known_users.items()
-    ]
-    with engine.begin() as connection:
-        upsert_rows(connection, items_table, items)
-        upsert_rows(connection, users_table, pd.DataFrame({Columns.User: list(known_users), "batch_id": "benchmark"}))
-        upsert_rows(connection, ratings_table, pd.concat(rows, ignore_index=True))
-    engine.dispose()
 
 
 def benchmark_http(

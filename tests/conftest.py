@@ -12,6 +12,7 @@ os.environ.pop("TTY_COMPATIBLE", None)
 # Workers share the cores: native libraries, loaded later, compute on the thread that calls them.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
+import gc
 import itertools
 import signal
 import tempfile
@@ -72,6 +73,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what takes longest first, so that no worker is left alone with it at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (_find_folder(item.nodeid) is None, item.path not in slow))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector, which every retraining calls, away from thousands of tests and what they import."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

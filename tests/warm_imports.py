@@ -1,5 +1,6 @@
 """What a process imports before it forks retrainings, so that each fork need not: imports and compiled kernels."""
 
+import gc
 import importlib
 
 # What a retraining takes seconds to import, the kernels of forests, compiled when they are imported, among it.
@@ -21,6 +22,8 @@ HEAVY = (
 
 
 def import_heavy_modules() -> None:
-    """Import them all, in the order of their names."""
+    """Import them all, in the order of their names, and keep the garbage collector away from what they leave."""
     for name in HEAVY:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()

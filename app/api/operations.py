@@ -1,7 +1,6 @@
 """Health, the served model version, metrics."""
 
 from fastapi import APIRouter, Response
-from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.api.openapi import document_problems
@@ -46,6 +45,5 @@ async def get_model_info(model: ModelDep) -> ModelInfo:
     responses={200: {"content": {"text/plain": {}}}, **document_problems(401, 403, 429)},
 )
 async def get_metrics(service: ServiceDep) -> Response:
-    """Metrics in the text format of Prometheus: of this process, and of jobs and data from the database."""
-    await service.pipeline.refresh(service.database)
-    return Response(await run_in_threadpool(service.metrics.render), media_type=CONTENT_TYPE_LATEST)
+    """Metrics in the text format of Prometheus: of this instance, and of jobs and data from the database."""
+    return Response(await service.render_metrics(), media_type=CONTENT_TYPE_LATEST)

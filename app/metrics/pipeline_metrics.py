@@ -7,7 +7,7 @@ does not tell them, and the others are absent then, so that no alert takes old n
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -19,9 +19,14 @@ _FAILED: Final = "failed"
 class PipelineMetrics(Collector):
     """Metric families over a state that is replaced as it is read."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self) -> None:
         self.state: PipelineState | None = None
-        registry.register(self)
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def render(self) -> bytes:
+        """Return the text format of Prometheus."""
+        return generate_latest(self._registry)
 
     def describe(self) -> Iterator[Metric]:
         """Name nothing beforehand: what there is depends on the tables."""

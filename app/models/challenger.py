@@ -42,6 +42,8 @@ class Challenger:
     ----------
     canary_share, shadow_share
         Shares 0..1 of users and of requests.
+    model
+        A challenger that is loaded already.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Challenger:
         canary_share: float = 0.0,
         shadow_share: float = 0.0,
         trial: Trial | None = None,
+        model: ServingModel | None = None,
     ) -> None:
         self._source = source
         self._name = name
@@ -60,7 +63,7 @@ class Challenger:
         self._canary_share = canary_share
         self._shadow_share = shadow_share
         self._trial = trial
-        self._model: ServingModel | None = None
+        self._model = model
         self._retries = Retries()
         self._thread: ThreadPoolExecutor | None = None
         self._waiting = threading.Semaphore(_MAX_WAITING)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from app.metrics import ServiceMetrics
 from app.models.attempts import MAX_ATTEMPTS
 from app.models.authority import Authority, Ledger, ModelSource, RegisteredVersion
+from app.models.holder import ModelHolder, Then
 from app.models.local_cache import LocalModelCache
 from app.models.serving import ServingModel, load_model
 from app.models.trial import Trial
-from recsys.exceptions import NoProductionModelError, RecsysError, ServiceUnavailableError
+from recsys.exceptions import RecsysError, ServiceUnavailableError
 from recsys.memory import trim_memory
 
 logger = logging.getLogger(__name__)
@@ -47,12 +48,12 @@ class Retries:
         self._version = None
 
 
-class ProductionModel:
-    """The served model: one reference, read by requests and replaced by the watcher thread only.
+class ProductionModel(ModelHolder):
+    """The served model, replaced as the registry says.
 
-    A request reads `current` once, so that no response mixes two versions. A version that cannot be loaded, differs
-    from its recorded responses or fails the sanity check is refused, and the current one stays. The previous version
-    stays in memory, so that a rollback takes one poll of the registry. `prepare` is called with each before it serves.
+    A version that cannot be loaded, differs from its recorded responses or fails the sanity check is refused, and the
+    current one stays. The previous version stays in memory, so that a rollback takes one poll of the registry.
+    `prepare` is called with each before it serves.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class ProductionModel:
         ledger: Ledger | None = None,
         trial: Trial | None = None,
     ) -> None:
+        super().__init__()
         self._source = source
         self._name = name
         self._metrics = metrics
@@ -73,34 +75,9 @@ class ProductionModel:
         self._prepare = prepare
         self._authority = Authority(source, ledger)
         self._trial = trial
-        self._current: ServingModel | None = None
-        self._previous: ServingModel | None = None
         self._may_recall = True
         self._retries = Retries()
         self._problems: dict[str, str] = {}
-
-    @property
-    def current(self) -> ServingModel:
-        """The model that serves now.
-
-        Raises
-        ------
-        NoProductionModelError
-            Until the first one is loaded.
-        """
-        if self._current is None:
-            raise NoProductionModelError("no model is loaded; promote one with `otaku retrain`")
-        return self._current
-
-    @property
-    def served(self) -> ServingModel | None:
-        """The model that serves now, None until the first one is loaded."""
-        return self._current
-
-    @property
-    def previous(self) -> ServingModel | None:
-        """The model that served before, kept in memory."""
-        return self._previous
 
     @property
     def problems(self) -> list[str]:
@@ -224,7 +201,7 @@ class ProductionModel:
         self._metrics.count_swap(model.name, model.version, model.run_id)
         logger.info("version %d of %s serves now", model.version, model.name)
 
-    def watch(self, stop: threading.Event, seconds: float, then: Callable[[int | None], None] | None = None) -> None:
+    def watch(self, stop: threading.Event, seconds: float, then: Then | None = None) -> None:
         """Refresh until `stop` is set, calling `then` with the served version each time."""
         while not stop.is_set():
             try:

@@ -32,7 +32,7 @@ class PipelineReader:
     """
 
     def __init__(self, metrics: PipelineMetrics, model_name: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._metrics = metrics
+        self.metrics = metrics
         self._model_name = model_name
         self._clock = clock
         self._read_at = -FRESH_SECONDS
@@ -44,8 +44,8 @@ class PipelineReader:
             if self._clock() - self._read_at < FRESH_SECONDS:
                 return
             try:
-                self._metrics.state = await database.read(partial(read_pipeline_state, model_name=self._model_name))
+                self.metrics.state = await database.read(partial(read_pipeline_state, model_name=self._model_name))
             except (ServiceUnavailableError, SQLAlchemyError) as error:
-                self._metrics.state = None
+                self.metrics.state = None
                 logger.warning("the state of the pipeline is not told: %s", error)
             self._read_at = self._clock()

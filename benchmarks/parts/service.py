@@ -71,12 +71,14 @@ class Running:
 
 @contextmanager
 def run_service(
-    folder: Path, database_url: str, home: Path, *, cache_seconds: int = 0, is_pinned: bool = True
+    folder: Path, database_url: str, home: Path, *, cache_seconds: int = 0, is_pinned: bool = True, n_workers: int = 1
 ) -> Iterator[Running]:
-    """Serve a model with one worker and one thread for work, until the block ends.
+    """Serve a model with one thread for work in each process, until the block ends.
 
     Parameters
     ----------
+    n_workers
+        Processes that serve; beyond one, the process is their supervisor.
     is_pinned
         Whether native libraries compute on one thread, as in the service; otherwise they choose themselves.
     """
@@ -87,7 +89,10 @@ def run_service(
         "OTAKU_DATABASE_URL": database_url,
         "OTAKU_HOME": str(home),
         "OTAKU_PORT": str(port),
+        "OTAKU_WORKERS": str(n_workers),
         "OTAKU_WORK_THREADS": "1",
+        "OTAKU_MAX_WAITING": "256",
+        "OTAKU_WAIT_SECONDS": "10",
         "OTAKU_CACHE_SECONDS": str(cache_seconds),
         "OTAKU_LOG_LEVEL": "ERROR",
         "OTAKU_RATE_LIMIT": "1000000/minute",
@@ -122,13 +127,10 @@ def serve(folder: Path, *, is_pinned: bool) -> None:
     if is_pinned:
         pin_native_pools()
     load_lightgbm()
-    import uvicorn
-
-    from app.main import create_app
+    from app.server import serve as run
     from recsys.settings import load_settings
 
-    settings = load_settings()
-    uvicorn.run(create_app(settings, source=Folder(folder)), port=settings.port, log_level="error", access_log=False)
+    run(load_settings(), Folder(folder))
 
 
 if __name__ == "__main__":

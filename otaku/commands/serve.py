@@ -10,6 +10,10 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port; default OTAKU_PORT, 8080. 0 takes a free one.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Processes that share one model; default OTAKU_WORKERS, 1."),
+    ] = None,
 ) -> None:
     """Serve the model in Production over HTTP until Ctrl-C. Needs `otaku up` or external services."""
     from app.native_pools import load_lightgbm, pin_native_pools
@@ -24,5 +28,5 @@ def serve(
 
     settings = airflow.add_login(resolve_settings(load_settings()))
     export_settings(settings)
-    given = {"host": host, "port": port}
+    given = {"host": host, "port": port, "workers": workers}
     run(settings.model_copy(update={name: value for name, value in given.items() if value is not None}))

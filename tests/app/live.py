@@ -77,6 +77,11 @@ class Server:
             with error:
                 return error.code, json.load(error)
 
+    def read_text(self, path: str) -> str:
+        with urllib.request.urlopen(self.url() + path, timeout=60) as response:
+            text: str = response.read().decode()
+            return text
+
 
 def write_tiny_world(connection: Connection) -> None:
     """Write the titles, users and ratings of the tiny world."""
@@ -217,6 +222,9 @@ class Load:
                     return
                 self.seconds.append(time.perf_counter() - started)
                 self._note(number, int(head[9:12]), json.loads(body))
+                if "connection: close" in head.lower():
+                    writer.close()
+                    reader, writer = await asyncio.open_connection(*self._address)
         finally:
             writer.close()
 

@@ -139,10 +139,16 @@ def open_scene(
         yield Scene(settings, registry, good, broken, server)
 
 
-@pytest.fixture
-def scene(settings: Settings, registry: Registry, model_folders: dict[int, Path], tmp_path: Path) -> Iterator[Scene]:
+@pytest.fixture(params=["1", "2"], ids=["one process", "two processes"])
+def scene(
+    request: pytest.FixtureRequest,
+    settings: Settings,
+    registry: Registry,
+    model_folders: dict[int, Path],
+    tmp_path: Path,
+) -> Iterator[Scene]:
     """Three good versions and five broken ones."""
-    with open_scene(settings, registry, model_folders, tmp_path, DAMAGES) as opened:
+    with open_scene(settings, registry, model_folders, tmp_path, DAMAGES, OTAKU_WORKERS=request.param) as opened:
         yield opened
 
 
@@ -173,7 +179,7 @@ class Moves:
         ledger.promote(version)
         wait_for(lambda: scene.count_refusals(version) > before, 180)
         assert scene.serves(target)
-        assert scene.server.ask("/health/ready")[1]["status"] == "degraded"
+        wait_for(lambda: scene.server.ask("/health/ready")[1]["status"] == "degraded")
         ledger.roll_back()
         self.refused[version] += 1
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +92,14 @@ def run_dags(airflow_home: Path, run_request: RunRequest, tmp_path: Path) -> Run
     """Run DAGs by `dag.test()` in one process: `run_dags((dag_id, logical_date, conf, environment), ...)`.
 
     The environment of the first run holds for the loading of the files too. `without` names packages that the Python
-    of Airflow lacks, which takes a process of its own. `raises` names a job and the error that it ends with.
+    of Airflow lacks, which takes a process of its own. `raises` names for each run a job and the error that ends it.
     """
 
     def run(
         *runs: tuple[str, str, dict[str, Any], dict[str, str]],
         retry: bool = False,
         without: tuple[str, ...] = (),
-        raises: tuple[str, str] | None = None,
+        raises: Sequence[tuple[str, str]] = (),
     ) -> list[dict[str, Any]]:
         output = tmp_path / "runs.json"
         names = ("dag_id", "logical_date", "conf", "environment")

@@ -77,20 +77,20 @@ class Absent:
 def main(dags: Path, request: str, output: Path) -> None:
     """Run DAGs one after the other.
 
-    `request` is JSON: `runs`, each with `dag_id`, `logical_date`, `conf` and `environment`; `retry`; and `without`,
-    packages that this Python lacks.
+    `request` is JSON: `runs`, each with `dag_id`, `logical_date`, `conf` and `environment`; `retry`; `without`,
+    packages that this Python lacks; and `raises`, for each run a job and the error that it ends with.
     """
     wanted = json.loads(request)
     sys.meta_path.insert(0, Absent(wanted["without"]))
     os.environ.update(wanted["runs"][0]["environment"])
     from airflow.dag_processing.dagbag import BundleDagBag
 
-    if wanted.get("raises"):
-        fail_with(*wanted["raises"])
     bag = BundleDagBag(dag_folder=dags, bundle_path=dags, bundle_name="dags-folder")
     before: dict[str, str] = dict(os.environ)
     results: list[dict[str, Any]] = []
-    for run in wanted["runs"]:
+    for number, run in enumerate(wanted["runs"]):
+        if wanted.get("raises"):
+            fail_with(*wanted["raises"][number])
         dag = bag.dags[run["dag_id"]]
         if not wanted["retry"]:
             for operator in dag.tasks:

@@ -119,11 +119,16 @@ def test_a_non_retryable_error_fails_at_once(run_dag: RunDag) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ChangedInputsError", "StaleChampionError", "UnfinishedDayError", "RegistryError"])
-def test_an_error_that_no_retry_can_fix_is_permanent(name: str, run_dags: RunDag) -> None:
-    raises = ("retrain_model", f"recsys.exceptions.{name}")
-    (run,) = run_dags(("retrain_model", SUNDAY, {}, {}), retry=True, raises=raises)
-    assert (run["state"], run["tasks"]["snapshot"], run["tries"]["snapshot"]) == ("failed", "failed", 1)
+def test_an_error_that_no_retry_can_fix_is_permanent(run_dags: RunDag) -> None:
+    names = ("ChangedInputsError", "StaleChampionError", "UnfinishedDayError", "RegistryError")
+    # Each week ends with another one.
+    days = ("2026-01-11", "2026-01-18", "2026-01-25", "2026-02-01")
+    weeks = [("retrain_model", f"{day}T22:30:00+00:00", {}, {}) for day in days]
+
+    found = run_dags(*weeks, retry=True, raises=[("retrain_model", f"recsys.exceptions.{name}") for name in names])
+
+    ends = [(run["state"], run["tasks"]["snapshot"], run["tries"]["snapshot"]) for run in found]
+    assert dict(zip(names, ends, strict=True)) == dict.fromkeys(names, ("failed", "failed", 1))
 
 
 @pytest.mark.local

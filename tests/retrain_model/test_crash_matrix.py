@@ -67,9 +67,8 @@ def test_the_named_commit_points_are_those_that_a_run_makes(reference: Reference
     assert (action, challenger, champion) == ("promote", 2, 1)
 
 
-@pytest.mark.parametrize(
-    "sign", [pytest.param(signal.SIGTERM, marks=pytest.mark.e2e), signal.SIGKILL], ids=["SIGTERM", "SIGKILL"]
-)
+@pytest.mark.e2e
+@pytest.mark.parametrize("sign", SIGNALS, ids=["SIGTERM", "SIGKILL"])
 def test_killed_after_every_commit_point_of_its_own_recovery(
     sign: int, jobs: Jobs, open_evaluated: OpenWorld, reference: Reference
 ) -> None:
@@ -157,11 +156,14 @@ def compute_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Every 61st call in `make test`, each one in `make e2e`.
-STRIDES = [61, pytest.param(1, marks=pytest.mark.e2e)]
-
-
-@pytest.mark.parametrize("stride", STRIDES)
-@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize(
+    ("for_ever", "stride"),
+    [
+        pytest.param(False, 61, id="a sample once"),
+        pytest.param(False, 1, id="each once", marks=pytest.mark.e2e),
+        pytest.param(True, 1, id="each for ever", marks=pytest.mark.e2e),
+    ],
+)
 def test_every_call_of_the_evaluation_half_may_fail(
     for_ever: bool,
     stride: int,
