@@ -93,7 +93,6 @@ lint: install
 
 types: install
 	$(BIN)/mypy
-	$(BIN)/mypy dags plugins
 
 imports: install
 	$(BIN)/lint-imports

@@ -42,7 +42,7 @@ STOP_SECONDS: Final = 30.0
 FIRST_WAIT_SECONDS: Final = 1.0
 LAST_WAIT_SECONDS: Final = 60.0
 
-# Serves on sockets until SIGTERM; told how to say that it accepts connections.
+# Serves on sockets until SIGTERM.
 RunWorker = Callable[[Sequence[socket.socket], "Seat"], None]
 
 
@@ -172,6 +172,7 @@ class Supervisor:
         self._challenger = build_challenger(settings, source, self._tally)
         self._models = Inheritance()
         self._workers: dict[int, _Worker] = {}  # by number
+        self._fresh: list[_Worker] = []  # not yet in their place
         self._retired: list[_Worker] = []
         self._restarts: dict[int, _Restart] = {}  # by number
         self._failed: Versions | None = None  # versions with which no workers could be started
@@ -240,34 +241,41 @@ class Supervisor:
         return bool(self._workers or self._restarts)
 
     def _replace_all(self, models: Inheritance, signals: socket.socket) -> None:
-        """Start workers with other versions, and let the present ones retire once those accept connections."""
+        """Start workers with other versions, and let the present ones retire when those could serve."""
         _freeze_memory()
-        fresh = [self._fork(number, models) for number in range(len(self._sockets))]
-        if not self._await_bytes(fresh, signals, START_SECONDS):
-            for worker in fresh:
-                worker.signal(signal.SIGTERM if self._stops else signal.SIGKILL)
-            self._retired += fresh
-            if self._stops:
-                return
-            if not self._workers_were_started:
-                raise ServiceUnavailableError("the workers of the service do not start; the log says why")
-            logger.error("no workers with version %s could be started; the present ones go on", models.versions[0])
-            self._failed, self._failed_until = models.versions, time.monotonic() + LAST_WAIT_SECONDS
+        for number in range(len(self._sockets)):
+            self._fresh.append(self._fork(number, models))
+        if not self._await_bytes(self._fresh, signals, START_SECONDS):
+            self._give_up(models)
             return
         for worker in self._workers.values():
             worker.retired_at = time.monotonic()
             worker.send(Order(retire=True))
         # None accepts connections for a moment, in which they wait: who was served by a new worker gets no old one.
         self._await_bytes([*self._workers.values()], signals, RELIEF_SECONDS)
-        for worker in fresh:
+        for worker in self._fresh:
             worker.send(Order(start=True))
         self._retired += self._workers.values()
         if not self._workers_were_started:
             host, port = self._sockets[0][0].getsockname()[:2]
             logger.info("running on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-        self._workers, self._models, self._failed = {worker.number: worker for worker in fresh}, models, None
+        self._workers, self._models, self._failed = {worker.number: worker for worker in self._fresh}, models, None
+        self._fresh = []
         self._restarts.clear()
-        logger.info("%d workers serve version %s", len(fresh), models.versions[0])
+        logger.info("%d workers serve version %s", len(self._workers), models.versions[0])
+
+    def _give_up(self, models: Inheritance) -> None:
+        """End workers that did not start; the present ones go on, if there are any."""
+        for worker in self._fresh:
+            worker.signal(signal.SIGTERM if self._stops else signal.SIGKILL)
+        self._retired += self._fresh
+        self._fresh = []
+        if self._stops:
+            return
+        if not self._workers_were_started:
+            raise ServiceUnavailableError("the workers of the service do not start; the log says why")
+        logger.error("no workers with version %s could be started; the present ones go on", models.versions[0])
+        self._failed, self._failed_until = models.versions, time.monotonic() + LAST_WAIT_SECONDS
 
     def _await_bytes(self, workers: Sequence[_Worker], signals: socket.socket, seconds: float) -> bool:
         """Wait until each has told one; False if one ends before, it takes too long, or the service is to stop."""
@@ -311,7 +319,7 @@ class Supervisor:
             for name in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
                 signal.signal(name, signal.SIG_DFL)
             # As long as another worker could write to it, a pipe would not end with the supervisor.
-            for worker in (*self._workers.values(), *self._retired):
+            for worker in self._list_workers():
                 worker.close()
             for number, sockets in enumerate(self._sockets):
                 for one in sockets if number != seat.number else ():
@@ -326,6 +334,9 @@ class Supervisor:
             logging.shutdown()
             # What the supervisor does at its own end is not the worker's to do.
             os._exit(code)
+
+    def _list_workers(self) -> list[_Worker]:
+        return [*self._workers.values(), *self._fresh, *self._retired]
 
     def _reap(self) -> None:
         """Note which workers have ended, and end those that retired and stay."""
@@ -357,7 +368,7 @@ class Supervisor:
 
     def _end_workers(self) -> None:
         """Let all drain and end; kill those that do not in time."""
-        left = [*self._workers.values(), *self._retired]
+        left = self._list_workers()
         for worker in left:
             worker.signal(signal.SIGTERM)
             worker.close()  # one that waits for an order, waits no longer

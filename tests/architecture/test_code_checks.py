@@ -13,7 +13,6 @@ CHECKS = {
     "format": ["ruff", "format", "--check", "."],
     "lint": ["ruff", "check", "."],
     "types": ["mypy"],
-    "types of the DAG files": ["mypy", "dags", "plugins"],
     "imports": ["lint-imports", "--no-logo"],
 }
 # What a careless change could bring, and the contract that must break.
