@@ -44,7 +44,7 @@ INSTANTS = [
     (at("retrain_model.text_cache:_write_pack", nth=2), 1),
     (at(PUT, containing="/embed_text/manifest.json"), 1),
     (at("recsys.retrieval.first_stage:FirstStage.save", nth=3), 2),
-    (at("recsys.ranking.joined_head:train_head", nth=2), 3),
+    (at("recsys.ranking.ranker:lgb.train", nth=2), 3),
     (at("recsys.storage.registry.versions:Registry._create_version"), 4),
     (at(PUT, containing="/evaluate/manifest.json"), 4),
     (at(PUT, containing="/gate/manifest.json"), 5),

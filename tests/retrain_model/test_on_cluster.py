@@ -1,19 +1,28 @@
-"""A retraining on Dask workers: the same challenger in all that counts, and the same bytes when a worker is lost."""
+"""A retraining on Dask workers: the same challenger in all that counts, and the same bytes whatever is lost."""
 
+import json
 import os
 import signal
-from collections.abc import Callable
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from distributed import Client, LocalCluster
 
-from recsys.exceptions import RetrainError
+from recsys.exceptions import RecsysError, RetrainError, ServiceUnavailableError
 from recsys.settings import Settings
 from retrain_model import steps
 from retrain_model.evidence import read_file_digests
 from retrain_model.job import open_context
 from retrain_model.reproduce import follow
+from tests.app.harness import wait_for
 from tests.retrain_model.conftest import SUNDAY
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
@@ -79,3 +88,144 @@ def test_a_retraining_on_workers_is_one_of_this_process_and_survives_the_loss_of
     for name in ("ease", "item_knn", "lightfm", "popular"):
         assert ours[name]["ndcg_at_10"] == pytest.approx(theirs[name]["ndcg_at_10"], abs=1e-6)
     assert ours["challenger"]["ndcg_at_10"] == pytest.approx(theirs["challenger"]["ndcg_at_10"], abs=0.1)
+
+
+@contextmanager
+def start_cluster(folder: Path, n_workers: int = 2) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Start a scheduler and its workers as processes; yield its address and its process."""
+    file = folder / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+    def start(module: str, *options: str) -> "subprocess.Popen[bytes]":
+        words = [sys.executable, "-m", f"distributed.cli.{module}", "--no-dashboard", *options]
+        process = subprocess.Popen(words, cwd=folder, **quiet)  # type: ignore[call-overload]
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        return process
+
+    with ExitStack() as stack:
+        scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
+        wait_for(lambda: file.exists() and bool(file.read_text()))
+        address: str = json.loads(file.read_text())["address"]
+        for _ in range(n_workers):
+            start("dask_worker", address, "--nthreads", "1", "--no-nanny", "--death-timeout", "20")
+        with Client(address) as client:
+            client.wait_for_workers(n_workers, timeout=120)
+        yield address, scheduler
+
+
+def fit(settings: Settings, address: str, on_progress: Callable[[], None]) -> dict[str, Any]:
+    """Fit on a cluster, calling a function when a first fold is fitted; return the digests of what was published."""
+
+    def progress(stage: str, done: int, _total: int) -> None:
+        if stage == "fit retrieval" and done:
+            on_progress()
+
+    on = settings.model_copy(update={"dask_scheduler": address})
+    with open_context(SUNDAY, settings=on, train_on="dask", progress=progress) as context:
+        for name in FITTING[:3]:
+            getattr(steps, name)(context)
+        return read_file_digests(context, "fit_retrieval")
+
+
+def is_published(settings: Settings) -> bool:
+    with open_context(SUNDAY, settings=settings, train_on="dask") as context:
+        return bool(context.store.list_keys(context.prefix("fit_retrieval")))
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1800)
+def test_a_lost_scheduler_ends_the_step_and_another_one_makes_the_same_bytes(
+    open_world: Callable[[], Settings], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    settings = open_world()
+    with (
+        start_cluster(tmp_path_factory.mktemp("dask")) as (address, scheduler),
+        pytest.raises(ServiceUnavailableError, match="can be run again"),
+    ):
+        fit(settings, address, scheduler.kill)
+    assert not is_published(settings)
+    with start_cluster(tmp_path_factory.mktemp("dask")) as (address, _):
+        again = fit(settings, address, lambda: None)
+        assert fit(open_world(), address, lambda: None) == again
+
+
+class Relay:
+    """A way to a server on this machine that can be closed and opened again; a context manager."""
+
+    def __init__(self, url: str) -> None:
+        there = urlsplit(url)
+        self._target = (str(there.hostname), int(there.port or 80))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._is_open = threading.Event()
+        self._is_open.set()
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+
+    def __enter__(self) -> "Relay":
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def close(self, seconds: float | None = None) -> None:
+        """Cut all connections and refuse others, for ever or for some seconds."""
+        self._is_open.clear()
+        for pair in self._pairs:
+            for end in pair:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+        self._pairs.clear()
+        if seconds is not None:
+            threading.Timer(seconds, self._is_open.set).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                if not self._is_open.is_set():
+                    client.close()
+                    continue
+                server = socket.create_connection(self._target)
+                self._pairs.append((client, server))
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket) -> None:
+        with closing(sink), suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1800)
+def test_a_bucket_that_refuses_for_a_while_changes_no_byte_and_one_that_is_gone_ends_the_step(
+    open_world: Callable[[], Settings], tmp_path: Path
+) -> None:
+    with start_cluster(tmp_path) as (address, _):
+        undisturbed = fit(open_world(), address, lambda: None)
+        for seconds in (3.0, None):
+            settings = open_world()
+            with Relay(str(settings.s3_endpoint_url)) as relay:
+                through = settings.model_copy(update={"s3_endpoint_url": relay.url})
+                n_cuts = 0
+
+                def cut(seconds: float | None = seconds, relay: Relay = relay) -> None:
+                    nonlocal n_cuts
+                    n_cuts += 1
+                    if n_cuts == 1:
+                        relay.close(seconds)
+
+                if seconds is None:
+                    with pytest.raises(RecsysError):
+                        fit(through, address, cut)
+                else:
+                    assert fit(through, address, cut) == undisturbed
+                assert n_cuts
+            # By the direct way again.
+            assert is_published(settings) == (seconds is not None)
+            assert fit(settings, address, lambda: None) == undisturbed
