@@ -27,7 +27,8 @@ _REGISTER = 16  # floats in a register, and in a line of the cache
 @njit(nogil=True, boundscheck=False)
 def keep_order(cuts: npt.NDArray[np.float32], n_cuts: int, kept: npt.NDArray[np.float32]) -> int:
     """Leave the cuts as they are, for `count_lanes`; the size is their number."""
-    kept[:n_cuts] = cuts[:n_cuts]
+    for place in range(n_cuts):
+        kept[place] = cuts[place]
     return n_cuts
 
 

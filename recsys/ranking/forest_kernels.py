@@ -1,6 +1,8 @@
 """The loops in which a forest spends its time, compiled when this module is imported.
 
-Compiled for the machine at hand, in a second or two, and kept in memory: a cache on disk would be a pickle.
+Compiled for the machine at hand, in a second or two, and kept in memory: a cache on disk would be a pickle. Values are
+copied one by one: for the assignment of a slice Numba compiles how its error would be spelled, which takes as long as
+all the rest.
 """
 
 from collections.abc import Callable
@@ -98,7 +100,8 @@ def compile_encode(*, wide: bool = WIDE) -> Callable[..., None]:
             for first in range(0, n_whole, LANES):
                 find(values[first:], own, size, shift, missing, zero, out[first:])
             if n_whole < n_rows:
-                rest[: n_rows - n_whole] = values[n_whole:]
+                for row in range(n_whole, n_rows):
+                    rest[row - n_whole] = values[row]
                 find(rest, own, size, shift, missing, zero, out[n_whole:])
             known[column] = agree(out[:n_rows])
 
