@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 START_SECONDS: Final = 60.0
 RELIEF_SECONDS: Final = 2.0
 RETIRE_SECONDS: Final = 60.0
+BACKLOG: Final = 2_048  # connections, as of uvicorn
 STOP_SECONDS: Final = 30.0
 FIRST_WAIT_SECONDS: Final = 1.0
 LAST_WAIT_SECONDS: Final = 60.0
@@ -257,6 +258,9 @@ class Supervisor:
             worker.send(Order(start=True))
         self._retired += self._workers.values()
         if not self._workers_were_started:
+            # From now on connections wait instead of being refused.
+            for one in (one for sockets in self._sockets for one in sockets):
+                one.listen(BACKLOG)
             host, port = self._sockets[0][0].getsockname()[:2]
             logger.info("running on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         self._workers, self._models, self._failed = {worker.number: worker for worker in self._fresh}, models, None

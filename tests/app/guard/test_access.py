@@ -23,7 +23,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     for name, value in SERVICES.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("app.server.configure_logs", lambda *_: None)
-    monkeypatch.setattr("app.server.uvicorn.run", lambda _app, host, **_: started.append(host))
+    monkeypatch.setattr("app.server.uvicorn.Server.run", lambda server: started.append(server.config.host))
     return started
 
 
