@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from distributed import Client, LocalCluster
+from pydantic import HttpUrl
 
 from recsys.exceptions import RecsysError, RetrainError, ServiceUnavailableError
 from recsys.settings import Settings
@@ -211,7 +212,7 @@ def test_a_bucket_that_refuses_for_a_while_changes_no_byte_and_one_that_is_gone_
         for seconds in (3.0, None):
             settings = open_world()
             with Relay(str(settings.s3_endpoint_url)) as relay:
-                through = settings.model_copy(update={"s3_endpoint_url": relay.url})
+                through = settings.model_copy(update={"s3_endpoint_url": HttpUrl(relay.url)})
                 n_cuts = 0
 
                 def cut(seconds: float | None = seconds, relay: Relay = relay) -> None:
