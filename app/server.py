@@ -19,7 +19,7 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from app.guard.connections import bound_connections
 from app.main import MAX_UPLOAD_BYTES, create_app
 from app.models.authority import ModelSource
-from app.supervisor import Seat, Supervisor, bind_sockets
+from app.supervisor import RETIRED, Seat, Supervisor, bind_sockets
 from recsys.connections import open_engine
 from recsys.exceptions import ConfigurationError, NothingIngestedError, ServiceUnavailableError
 from recsys.logs import configure_logs
@@ -85,6 +85,7 @@ def _run_worker(settings: Settings, source: ModelSource | None, sockets: Sequenc
     server: WorkerServer | None = None
 
     def retire() -> None:
+        """Let the server retire, once there is one."""
         if server is not None:
             server.retire()
 
@@ -125,7 +126,7 @@ class WorkerServer(uvicorn.Server):
         logger.info("process %d retires", os.getpid())
         for server in self.servers:
             server.close()
-        self._seat.tell()
+        self._seat.tell(RETIRED)
         # Once for the requests of this second, once for those after it.
         self.server_state.default_headers = [*self.server_state.default_headers, CLOSE_HEADER]
         self.config.encoded_headers.append(CLOSE_HEADER)

@@ -22,8 +22,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Final, NoReturn
 
 from app.metrics import ServiceMetrics
@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 START_SECONDS: Final = 60.0
 RELIEF_SECONDS: Final = 2.0
 RETIRE_SECONDS: Final = 60.0
+READY: Final = b"1"
+RETIRED: Final = b"0"
 BACKLOG: Final = 2_048  # connections, as of uvicorn
 STOP_SECONDS: Final = 30.0
 FIRST_WAIT_SECONDS: Final = 1.0
@@ -60,7 +62,7 @@ class Seat:
     orders
         Descriptor to read the lines of the supervisor from.
     told
-        Descriptor to write a byte to when connections could be accepted, and another one when they no longer are.
+        Descriptor to write `READY` to when connections could be accepted, and `RETIRED` when they no longer are.
     """
 
     number: int
@@ -72,16 +74,17 @@ class Seat:
     def open(self, on_retire: Callable[[], None], on_orphan: Callable[[], None]) -> WorkerContext:
         """Return what the application of the worker is built with."""
         orders = os.fdopen(self.orders, "rb", buffering=0)
-        return WorkerContext(self.number, self.directory, self.models, orders, self.tell, on_retire, on_orphan)
+        announce = partial(self.tell, READY)
+        return WorkerContext(self.number, self.directory, self.models, orders, announce, on_retire, on_orphan)
 
-    def tell(self) -> None:
-        """Tell the supervisor that connections could be accepted, or that they no longer are."""
+    def tell(self, sign: bytes) -> None:
+        """Tell the supervisor `READY` or `RETIRED`."""
         with suppress(BrokenPipeError):
-            os.write(self.told, b"1")
+            os.write(self.told, sign)
 
 
 @dataclass
-class _Worker:
+class Worker:
     """A worker as its supervisor knows it."""
 
     number: int
@@ -92,15 +95,18 @@ class _Worker:
     retired_at: float | None = None
 
     def send(self, order: Order) -> None:
+        """Give an order, unless nobody reads it."""
         # A worker that reads nothing any more has other troubles, and must not stop the supervisor.
         with suppress(BlockingIOError, BrokenPipeError):
             os.write(self.orders, order.encode())
 
     def signal(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
     def close(self) -> None:
+        """Close both pipes; a worker whose orders end, ends."""
         os.close(self.orders)
         os.close(self.told)
 
@@ -114,9 +120,11 @@ class _Tally(ServiceMetrics):
         self.n_refused = 0
 
     def count_refresh(self, *, succeeded: bool) -> None:
+        """Note whether the registry answered."""
         self.polled = succeeded
 
     def count_refusal(self) -> None:
+        """Count a refused version."""
         self.n_refused += 1
 
     def take(self) -> tuple[bool | None, int]:
@@ -127,13 +135,14 @@ class _Tally(ServiceMetrics):
 
 
 @dataclass
-class _Restart:
+class Restart:
     """When a worker that ended may be replaced: at once, but after ever longer waits if it ends again and again."""
 
     n_ends: int = 0
     at: float = 0.0
 
     def note_end(self, lived: float, now: float) -> None:
+        """Put the next start off, after a worker that lived for so many seconds."""
         self.n_ends = 1 if lived > LAST_WAIT_SECONDS else self.n_ends + 1
         wait = FIRST_WAIT_SECONDS * 2 ** (self.n_ends - 2) if self.n_ends > 1 else 0.0
         self.at = now + min(wait, LAST_WAIT_SECONDS)
@@ -172,10 +181,10 @@ class Supervisor:
         self._production = build_production(settings, source, self._tally, self._ledger)
         self._challenger = build_challenger(settings, source, self._tally)
         self._models = Inheritance()
-        self._workers: dict[int, _Worker] = {}  # by number
-        self._fresh: list[_Worker] = []  # not yet in their place
-        self._retired: list[_Worker] = []
-        self._restarts: dict[int, _Restart] = {}  # by number
+        self._workers: dict[int, Worker] = {}  # by number
+        self._fresh: list[Worker] = []  # not yet in their place
+        self._retired: list[Worker] = []
+        self._restarts: dict[int, Restart] = {}  # by number
         self._failed: Versions | None = None  # versions with which no workers could be started
         self._failed_until = 0.0
         self._is_loading = False
@@ -233,7 +242,7 @@ class Supervisor:
         elif found.versions != self._failed or now >= self._failed_until:
             self._replace_all(found, signals)
         for number in range(len(self._sockets)):
-            if number not in self._workers and now >= self._restarts.get(number, _Restart()).at and not self._stops:
+            if number not in self._workers and now >= self._restarts.get(number, Restart()).at and not self._stops:
                 self._workers[number] = self._fork(number, self._models)
                 self._workers[number].send(Order(start=True))
 
@@ -246,14 +255,14 @@ class Supervisor:
         _freeze_memory()
         for number in range(len(self._sockets)):
             self._fresh.append(self._fork(number, models))
-        if not self._await_bytes(self._fresh, signals, START_SECONDS):
+        if not self._await_sign(READY, self._fresh, signals, START_SECONDS):
             self._give_up(models)
             return
         for worker in self._workers.values():
             worker.retired_at = time.monotonic()
             worker.send(Order(retire=True))
         # None accepts connections for a moment, in which they wait: who was served by a new worker gets no old one.
-        self._await_bytes([*self._workers.values()], signals, RELIEF_SECONDS)
+        self._await_sign(RETIRED, [*self._workers.values()], signals, RELIEF_SECONDS)
         for worker in self._fresh:
             worker.send(Order(start=True))
         self._retired += self._workers.values()
@@ -281,8 +290,8 @@ class Supervisor:
         logger.error("no workers with version %s could be started; the present ones go on", models.versions[0])
         self._failed, self._failed_until = models.versions, time.monotonic() + LAST_WAIT_SECONDS
 
-    def _await_bytes(self, workers: Sequence[_Worker], signals: socket.socket, seconds: float) -> bool:
-        """Wait until each has told one; False if one ends before, it takes too long, or the service is to stop."""
+    def _await_sign(self, sign: bytes, workers: Sequence[Worker], signals: socket.socket, seconds: float) -> bool:
+        """Wait until each has told a sign; False if one ends before, it takes too long, or the service is to stop."""
         deadline = time.monotonic() + seconds
         waiting = [worker.told for worker in workers]
         while waiting and not self._stops:
@@ -292,13 +301,16 @@ class Supervisor:
             for descriptor in readable:
                 if descriptor == signals.fileno():
                     _wait_for_signal(signals, 0.0)
-                elif os.read(descriptor, 1):
+                    continue
+                # One that replaced another was ready long before it retires, and nobody has read so.
+                told = os.read(descriptor, 1)
+                if told == sign:
                     waiting.remove(descriptor)
-                else:
+                elif not told:
                     return False
         return not waiting
 
-    def _fork(self, number: int, models: Inheritance) -> _Worker:
+    def _fork(self, number: int, models: Inheritance) -> Worker:
         orders, orders_end = os.pipe()
         told, told_end = os.pipe()
         os.set_blocking(orders_end, False)
@@ -314,7 +326,7 @@ class Supervisor:
             self._become_worker(Seat(number, self._directory, models, orders, told_end))
         for descriptor in (orders, told_end):
             os.close(descriptor)
-        return _Worker(number, pid, orders_end, told, time.monotonic())
+        return Worker(number, pid, orders_end, told, time.monotonic())
 
     def _become_worker(self, seat: Seat) -> NoReturn:
         code = 1
@@ -339,7 +351,7 @@ class Supervisor:
             # What the supervisor does at its own end is not the worker's to do.
             os._exit(code)
 
-    def _list_workers(self) -> list[_Worker]:
+    def _list_workers(self) -> list[Worker]:
         return [*self._workers.values(), *self._fresh, *self._retired]
 
     def _reap(self) -> None:
@@ -351,7 +363,7 @@ class Supervisor:
                 self._retired.remove(worker)
             elif ended:
                 del self._workers[worker.number]
-                self._restarts.setdefault(worker.number, _Restart()).note_end(now - worker.started_at, now)
+                self._restarts.setdefault(worker.number, Restart()).note_end(now - worker.started_at, now)
                 logger.error("worker %d ended: %s", worker.number, _describe_end(status))
             elif worker.retired_at is not None and now > worker.retired_at + RETIRE_SECONDS:
                 worker.signal(signal.SIGTERM if now < worker.retired_at + 2 * RETIRE_SECONDS else signal.SIGKILL)
@@ -403,14 +415,9 @@ def _handle_signals(stop: Callable[[], None]) -> Iterator[socket.socket]:
     inside.setblocking(False)
     outside.setblocking(False)
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop()
-
-    def ignore(_number: int, _frame: FrameType | None) -> None:
-        return
-
-    before = {name: signal.signal(name, handle) for name in (signal.SIGTERM, signal.SIGINT)}
-    before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, ignore)
+    before = {name: signal.signal(name, lambda *_: stop()) for name in (signal.SIGTERM, signal.SIGINT)}
+    # Not ignored, or nobody would be woken by it.
+    before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
     wakeup = signal.set_wakeup_fd(outside.fileno(), warn_on_full_buffer=False)
     try:
         yield inside
