@@ -19,7 +19,9 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from app.guard.connections import bound_connections
 from app.main import MAX_UPLOAD_BYTES, create_app
 from app.models.authority import ModelSource
-from app.supervisor import RETIRED, Seat, Supervisor, bind_sockets
+from app.sockets import bind_sockets
+from app.supervisor import Supervisor
+from app.worker_processes import RETIRED, Seat
 from recsys.connections import open_engine
 from recsys.exceptions import ConfigurationError, NothingIngestedError, ServiceUnavailableError
 from recsys.logs import configure_logs

@@ -85,9 +85,6 @@ def build_service(
     metrics = ServiceMetrics()
     engine = open_service_engine(settings, N_THREADS)
     redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
-    cache: ResponseCache = MemoryCache(settings.cache_megabytes << 20, settings.cache_seconds)
-    if redis_url is not None:
-        cache = RedisCache(redis_url, settings.cache_seconds, metrics)
     learned = LearnedUsers(
         _find_models(settings) / "learned-users.txt", lambda user_ids: read_ratings(engine, user_ids)
     )
@@ -105,27 +102,16 @@ def build_service(
         )
     )
     limiter = RateLimiter(redis_url)
+    workers, explainers = _build_lanes(settings, metrics)
     service = Service(
         source=source,
         production=production,
         challenger=build_challenger(settings, source, metrics, worker.models.challenger if worker else None),
         learned=learned,
         database=Database(engine, settings.database_seconds),
-        cache=cache,
-        workers=Workers(
-            settings.work_threads,
-            settings.max_waiting,
-            settings.wait_seconds,
-            on_rejected=partial(metrics.count_rejection, "work"),
-        ),
-        # A lane of its own: lists with reasons take several times as long, and must not stand before all others.
-        explainers=Workers(
-            EXPLAIN_THREADS,
-            max(2, settings.max_waiting // EXPLAIN_SHARE),
-            settings.wait_seconds,
-            name="explain",
-            on_rejected=partial(metrics.count_rejection, "explain"),
-        ),
+        cache=_build_cache(settings, redis_url, metrics),
+        workers=workers,
+        explainers=explainers,
         metrics=metrics,
         peers=Peers(worker.directory, worker.number, metrics) if worker else None,
         api_keys=ApiKeys(settings),
@@ -137,9 +123,33 @@ def build_service(
         shows_adult=settings.adult,
     )
     metrics.watch_degraded(lambda: bool(service.problems))
-    for queue, workers in (("work", service.workers), ("explain", service.explainers)):
-        metrics.watch_queue(queue, partial(getattr, workers, "n_waiting"), workers.max_waiting)
     return service
+
+
+def _build_cache(settings: Settings, redis_url: str | None, metrics: ServiceMetrics) -> ResponseCache:
+    if redis_url is not None:
+        return RedisCache(redis_url, settings.cache_seconds, metrics)
+    return MemoryCache(settings.cache_megabytes << 20, settings.cache_seconds)
+
+
+def _build_lanes(settings: Settings, metrics: ServiceMetrics) -> tuple[Workers, Workers]:
+    """Build the threads for lists, and for lists with reasons, which take longer and must not stand before them."""
+    work = Workers(
+        settings.work_threads,
+        settings.max_waiting,
+        settings.wait_seconds,
+        on_rejected=partial(metrics.count_rejection, "work"),
+    )
+    explain = Workers(
+        EXPLAIN_THREADS,
+        max(2, settings.max_waiting // EXPLAIN_SHARE),
+        settings.wait_seconds,
+        name="explain",
+        on_rejected=partial(metrics.count_rejection, "explain"),
+    )
+    for queue, lane in (("work", work), ("explain", explain)):
+        metrics.watch_queue(queue, partial(getattr, lane, "n_waiting"), lane.max_waiting)
+    return work, explain
 
 
 def open_service_engine(settings: Settings, pool_size: int) -> Engine:

@@ -21,15 +21,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
 from app.metrics import ServiceMetrics
 from app.models.authority import ModelSource
 from app.models.inherited import Inheritance, Order, Versions
-from app.service_factory import WorkerContext, build_challenger, build_production, open_service_engine
+from app.service_factory import build_challenger, build_production, open_service_engine
+from app.worker_processes import LAST_WAIT_SECONDS, READY, RETIRED, Restart, Seat, Worker
 from recsys.connections import open_registry
 from recsys.exceptions import ServiceUnavailableError
 from recsys.settings import Settings
@@ -38,77 +37,15 @@ logger = logging.getLogger(__name__)
 START_SECONDS: Final = 60.0
 RELIEF_SECONDS: Final = 2.0
 RETIRE_SECONDS: Final = 60.0
-READY: Final = b"1"
-RETIRED: Final = b"0"
 BACKLOG: Final = 2_048  # connections, as of uvicorn
 STOP_SECONDS: Final = 30.0
-FIRST_WAIT_SECONDS: Final = 1.0
-LAST_WAIT_SECONDS: Final = 60.0
 
 # Serves on sockets until SIGTERM.
-RunWorker = Callable[[Sequence[socket.socket], "Seat"], None]
+RunWorker = Callable[[Sequence[socket.socket], Seat], None]
 
 
 class _StopError(BaseException):
     """SIGTERM or Ctrl-C while a version is loaded."""
-
-
-@dataclass(frozen=True)
-class Seat:
-    """What a worker process finds: descriptors that lead to its supervisor, and what it inherits.
-
-    Parameters
-    ----------
-    orders
-        Descriptor to read the lines of the supervisor from.
-    told
-        Descriptor to write `READY` to when connections could be accepted, and `RETIRED` when they no longer are.
-    """
-
-    number: int
-    directory: Path
-    models: Inheritance
-    orders: int
-    told: int
-
-    def open(self, on_retire: Callable[[], None], on_orphan: Callable[[], None]) -> WorkerContext:
-        """Return what the application of the worker is built with."""
-        orders = os.fdopen(self.orders, "rb", buffering=0)
-        announce = partial(self.tell, READY)
-        return WorkerContext(self.number, self.directory, self.models, orders, announce, on_retire, on_orphan)
-
-    def tell(self, sign: bytes) -> None:
-        """Tell the supervisor `READY` or `RETIRED`."""
-        with suppress(BrokenPipeError):
-            os.write(self.told, sign)
-
-
-@dataclass
-class Worker:
-    """A worker as its supervisor knows it."""
-
-    number: int
-    pid: int
-    orders: int
-    told: int
-    started_at: float
-    retired_at: float | None = None
-
-    def send(self, order: Order) -> None:
-        """Give an order, unless nobody reads it."""
-        # A worker that reads nothing any more has other troubles, and must not stop the supervisor.
-        with suppress(BlockingIOError, BrokenPipeError):
-            os.write(self.orders, order.encode())
-
-    def signal(self, number: int) -> None:
-        """Send a signal, unless the process has ended."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
-    def close(self) -> None:
-        """Close both pipes; a worker whose orders end, ends."""
-        os.close(self.orders)
-        os.close(self.told)
 
 
 class _Tally(ServiceMetrics):
@@ -132,20 +69,6 @@ class _Tally(ServiceMetrics):
         found = self.polled, self.n_refused
         self.polled, self.n_refused = None, 0
         return found
-
-
-@dataclass
-class Restart:
-    """When a worker that ended may be replaced: at once, but after ever longer waits if it ends again and again."""
-
-    n_ends: int = 0
-    at: float = 0.0
-
-    def note_end(self, lived: float, now: float) -> None:
-        """Put the next start off, after a worker that lived for so many seconds."""
-        self.n_ends = 1 if lived > LAST_WAIT_SECONDS else self.n_ends + 1
-        wait = FIRST_WAIT_SECONDS * 2 ** (self.n_ends - 2) if self.n_ends > 1 else 0.0
-        self.at = now + min(wait, LAST_WAIT_SECONDS)
 
 
 class Supervisor:
@@ -434,45 +357,3 @@ def _freeze_memory() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
-
-
-def bind_sockets(host: str, port: int, n: int) -> list[list[socket.socket]]:
-    """Bind as many times as there are workers to every address of a host.
-
-    Parameters
-    ----------
-    port
-        0 takes a free one, the same for all.
-
-    Raises
-    ------
-    OSError
-        If the port is taken, also by another service of the same user with several workers.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    for family, _, _, _, address in found if port else ():
-        with _make_socket(family) as probe:
-            probe.bind(address)
-    bound: list[list[socket.socket]] = []
-    try:
-        for _ in range(n):
-            bound.append([])
-            for family, _, _, _, address in found:
-                one = _make_socket(family)
-                bound[-1].append(one)
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                one.bind((address[0], port, *address[2:]))
-                port = port or one.getsockname()[1]
-    except OSError:
-        for one in (one for several in bound for one in several):
-            one.close()
-        raise
-    return bound
-
-
-def _make_socket(family: int) -> socket.socket:
-    one = socket.socket(family, socket.SOCK_STREAM)
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
-        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    return one

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.supervisor import bind_sockets
+from app.sockets import bind_sockets
 from recsys.settings import Settings
 from recsys.storage.registry import Registry
 from tests.app.harness import wait_for
