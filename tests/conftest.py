@@ -1,7 +1,11 @@
 """Real PostgreSQL, S3 and MLflow for the tests: started on first use, once per run, on free ports, gone with it."""
 
 import os
+import sys
 
+# Processes keep the bytecode of what they import: to compile it anew takes each of them longer than all the rest.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # How wide and how colourful the terminal is must not reach the tests; what writes to one looks when it is imported.
 os.environ.pop("COLUMNS", None)
 os.environ.pop("LINES", None)
