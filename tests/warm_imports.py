@@ -5,6 +5,7 @@ import importlib
 
 # What a retraining takes seconds to import, the kernels of forests, compiled when they are imported, among it.
 HEAVY = (
+    "app.server",
     "implicit.als",
     "lightfm",
     "matplotlib.pyplot",
