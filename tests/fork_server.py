@@ -3,7 +3,7 @@
 `python -m tests.fork_server DESCRIPTOR` is that process. It starts no thread, since a fork copies the calling thread
 alone. Each request over the socket of the descriptor is `{"arguments", "environment", "directory"}` in JSON, with the
 descriptors of stdin, stdout, stderr and of a pipe, which is told the id of the fork and, later, its return code. A fork
-does what `python ARGUMENTS` does, with `-m MODULE` or `-c CODE` in front.
+does what `python ARGUMENTS` does, with `-m MODULE`, `-c CODE` or a script in front.
 """
 
 import atexit
@@ -34,7 +34,7 @@ class Program:
     Parameters
     ----------
     arguments
-        What would follow `python`, with `-m` or `-c` in front.
+        What would follow `python`, with `-m`, `-c` or a script in front.
     stdin, stdout, stderr
         Descriptors or files, `subprocess.PIPE` for the last two, or None for /dev/null and the ones of the tests.
     """
@@ -246,15 +246,18 @@ def become(request: dict[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["directory"])
-    kind, what, *rest = request["arguments"]
-    sys.argv = [kind, *rest]
-    sys.path[0] = request["directory"] if kind == "-m" else ""
+    kind, *rest = request["arguments"]
     try:
         if kind == "-m":
-            runpy.run_module(what, run_name="__main__", alter_sys=True)
-        else:
+            sys.argv, sys.path[0] = rest, request["directory"]
+            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        elif kind == "-c":
+            sys.argv, sys.path[0] = ["-c", *rest[1:]], ""
             main = sys.modules["__main__"] = types.ModuleType("__main__")
-            exec(compile(what, "<string>", "exec"), vars(main))  # noqa: S102 - as `python -c` does
+            exec(compile(rest[0], "<string>", "exec"), vars(main))  # noqa: S102 - as `python -c` does
+        else:
+            sys.argv, sys.path[0] = [kind, *rest], str(Path(kind).parent)
+            runpy.run_path(kind, run_name="__main__")
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0
