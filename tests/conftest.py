@@ -55,7 +55,7 @@ _numbers = itertools.count()
 
 
 # Folders whose session fixtures train or serve for a minute: all files of one go to one worker.
-_TOGETHER = ("tests/retrain_model", "tests/app/pages")
+_TOGETHER = ("tests/retrain_model", "tests/dags", "tests/app/pages")
 
 
 def _find_folder(nodeid: str) -> str | None:

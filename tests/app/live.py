@@ -172,9 +172,18 @@ class Load:
         Bodies for `POST /recommend/`.
     check
         Given the number of a payload, a status and a response, says what is wrong with it, or None.
+    pause
+        Seconds between a response and the next request of a client, so that a service has time for other things.
     """
 
-    def __init__(self, server: Server, payloads: Sequence[dict[str, Any]], check: Check, n_clients: int = 8) -> None:
+    def __init__(
+        self,
+        server: Server,
+        payloads: Sequence[dict[str, Any]],
+        check: Check,
+        n_clients: int = 8,
+        pause: float = 0.0,
+    ) -> None:
         host, _, port = server.url().removeprefix("http://").partition(":")
         self._address = host, int(port)
         bodies = [json.dumps(payload).encode() for payload in payloads]
@@ -185,6 +194,7 @@ class Load:
         ]
         self._check = check
         self._n_clients = n_clients
+        self._pause = pause
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self.statuses: Counter[int] = Counter()
@@ -227,6 +237,7 @@ class Load:
                 if "connection: close" in head.lower():
                     writer.close()
                     reader, writer = await asyncio.open_connection(*self._address)
+                await asyncio.sleep(self._pause)
         finally:
             writer.close()
 
