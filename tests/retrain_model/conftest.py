@@ -1,10 +1,11 @@
 """Worlds that are ingested already, and jobs that retrain in them."""
 
+import gc
 import itertools
 import json
 import signal
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from threading import Lock
 from typing import Any
@@ -15,16 +16,37 @@ from sqlalchemy import text
 
 from otaku.platform import postgres
 from recsys.connections import open_engine, open_registry, open_store
+from recsys.evaluation import evaluate as evaluate_module
 from recsys.settings import Settings
 from recsys.storage import promotion
 from recsys.storage.ingestion import ingest_directory
 from recsys.storage.migration import migrate
+from recsys.storage.registry import runs
 from simulate_new_users.arrivals import EPOCH
 from simulate_new_users.job import add_new_users
 from tests.retrain_model.forks import Fork, Jobs, name_stop
 from tests.retrain_model.worlds import find_prefix, write_tiny_world
 
 SUNDAY = EPOCH + timedelta(days=6)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _short_retrainings() -> Iterator[None]:
+    """Measure the milliseconds of a few requests, and let steps collect no garbage among what is imported."""
+    import recsys.ranking.forest  # noqa: F401 - leaves most of it when it compiles
+
+    gc.collect()
+    gc.freeze()
+    patch, measure = pytest.MonkeyPatch(), evaluate_module.measure_scoring_ms
+    patch.setattr(evaluate_module, "measure_scoring_ms", lambda model, history: measure(model, history[:5]))
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Store bytes instead of figures, which take seconds to draw."""
+    monkeypatch.setattr(runs, "_draw", lambda _figure: b"drawn")
 
 
 @pytest.fixture(scope="session")

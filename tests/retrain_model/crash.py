@@ -2,8 +2,8 @@
 
 `python -m tests.retrain_model.crash ORDER`, in JSON: `as_of`, and perhaps `die_after` (the name of a commit point) and
 `signal`, `approval`, and `answer` (to a request for approval, instead of a retraining). The name of each commit point
-is written to stdout. First-stage models and heads are made tiny and texts get made-up vectors: what is tested here is
-what is written when, not how well it predicts.
+is written to stdout. First-stage models and heads are made tiny and texts get made-up vectors, figures are not
+drawn: what is tested here is what is written when, not how well it predicts.
 """
 
 import hashlib
@@ -45,6 +45,7 @@ def shrink() -> None:
     from recsys.retrieval.item_item import ItemKnn
     from recsys.retrieval.popular import Popular
     from recsys.retrieval.spec import ModelInputs
+    from recsys.storage.registry import runs
     from retrain_model import job, text_cache
     from retrain_model.steps import fit
 
@@ -62,6 +63,7 @@ def shrink() -> None:
     text_cache.embed_texts = embed
     job.get_preset = lambda _name: tiny  # type: ignore[assignment]
     evaluate_module.measure_scoring_ms = lambda *_: 1.0  # type: ignore[assignment]
+    runs._draw = lambda _figure: b"drawn"
 
 
 def watch(reached: Callable[[str], None]) -> None:

@@ -22,7 +22,7 @@ from tests.retrain_model.conftest import SUNDAY, OpenWorld
 from tests.retrain_model.forks import FAILED, Jobs
 from tests.retrain_model.worlds import copy_text_vectors, read_traces
 
-pytestmark = [pytest.mark.local, pytest.mark.slow]
+pytestmark = [pytest.mark.local, pytest.mark.slow, pytest.mark.usefixtures("without_figures")]
 WEEK = timedelta(days=7)
 
 
