@@ -15,27 +15,24 @@ os.environ.pop("TTY_COMPATIBLE", None)
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 import gc
-import itertools
 import signal
 import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg2
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from psycopg2 import sql
 from pydantic import SecretStr
 from xdist.scheduler import LoadFileScheduling
 
 from otaku.platform import object_store, postgres
 from otaku.platform.local import LocalPlatform
 from recsys.settings import Settings
+from tests.databases import Databases
 from tests.fork_server import stop_server
 
 if TYPE_CHECKING:
@@ -51,7 +48,6 @@ hypothesis_settings.register_profile("otaku", deadline=None, suppress_health_che
 hypothesis_settings.load_profile("otaku")
 
 _SERVICE_VARIABLES = ("OTAKU_", "AWS_", "MLFLOW_")
-_numbers = itertools.count()
 
 
 # Folders whose session fixtures train or serve for a minute: all files of one go to one worker.
@@ -185,48 +181,37 @@ def _create_experiment(uri: str, settings: Settings) -> None:
     MlflowClient(uri).create_experiment(EXPERIMENT, store.uri("mlflow"))
 
 
-@cache
-def _migrated_template(server_url: str) -> str | None:
-    """Create the database with all tables that the others are copied from; None before there are migrations."""
-    try:
-        from recsys.storage.database import create_database_engine
-        from recsys.storage.migration import migrate
-    except ImportError:
-        return None
-    name = "template_migrated"
-    postgres.create_database(server_url, name)
-    engine = create_database_engine(postgres.sibling_database(server_url, name))
+@pytest.fixture(scope="session")
+def _databases(postgres_url: str) -> Databases:
+    """Databases with all tables."""
+    from recsys.storage.database import create_database_engine
+    from recsys.storage.migration import migrate
+
+    template = "template_migrated"
+    postgres.create_database(postgres_url, template)
+    engine = create_database_engine(postgres.sibling_database(postgres_url, template))
     migrate(engine)
     engine.dispose()
-    return name
+    return Databases(postgres_url, template)
 
 
-def _execute(server_url: str, statement: sql.Composable) -> None:
-    connection = psycopg2.connect(server_url)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-    connection.close()
+@pytest.fixture(scope="session")
+def _empty_databases(postgres_url: str) -> Databases:
+    return Databases(postgres_url, "template0")
 
 
 @pytest.fixture
-def empty_database_url(postgres_url: str) -> Iterator[str]:
-    """URL of a fresh database without any table, for tests of the migrations."""
-    yield from _fresh_database(postgres_url, None)
+def empty_database_url(_empty_databases: Databases, postgres_url: str) -> Iterator[str]:
+    """URL of a database without any table, for tests of the migrations."""
+    with _empty_databases.open() as name:
+        yield postgres.sibling_database(postgres_url, name)
 
 
 @pytest.fixture
-def database_url(postgres_url: str) -> Iterator[str]:
-    """URL of a fresh database with all tables and no rows; dropped after the test."""
-    yield from _fresh_database(postgres_url, _migrated_template(postgres_url))
-
-
-def _fresh_database(server_url: str, template: str | None) -> Iterator[str]:
-    name = sql.Identifier(f"test_{next(_numbers)}")
-    source = sql.Identifier(template or "template0")
-    _execute(server_url, sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(name, source))
-    yield postgres.sibling_database(server_url, name.string)
-    _execute(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+def database_url(_databases: Databases, postgres_url: str) -> Iterator[str]:
+    """URL of a database with all tables and no rows, for this test alone."""
+    with _databases.open() as name:
+        yield postgres.sibling_database(postgres_url, name)
 
 
 @pytest.fixture
