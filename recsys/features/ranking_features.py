@@ -45,12 +45,10 @@ def _item(pairs: Pairs) -> FeatureColumns:
 
 def _retrieval(pairs: Pairs) -> FeatureColumns:
     features: FeatureColumns = {}
-    for name, scores in pairs.scores.items():
-        values = scores[pairs.rows, pairs.columns]
-        best = np.maximum(scores.max(axis=1), 1e-9)
-        features[f"{name}_score"] = values
+    for name, scores in pairs.pair_scores.items():
+        features[f"{name}_score"] = scores.values
         if name not in pairs.impersonal:
-            features[f"{name}_relative"] = values / best[pairs.rows]
+            features[f"{name}_relative"] = scores.values / np.maximum(scores.best, 1e-9)[pairs.rows]
     return features
 
 

@@ -86,8 +86,9 @@ class Retriever:
     def describe_without(self, user: FoldedUser, removed: Positions, candidates: Sequence[Positions]) -> Pairs:
         """Prepare candidates of a user without one rating: a row for each title of the history that is removed."""
         tastes = np.repeat(user.tastes, len(removed), axis=0)
-        pairs = self._pair(remove_each(user.history, removed), tastes, candidates, user.score_without(removed))
-        return replace(pairs, whole=user.history, removed=removed)
+        pairs = self._pair(remove_each(user.history, removed), tastes, candidates, {})
+        scores = user.score_pairs_without(removed, pairs.rows, pairs.columns)
+        return replace(pairs, whole=user.history, removed=removed, selected=scores)
 
     def retrieve(
         self, history: RatingMatrix, tastes: Floats, allowed: Mask | None = None, scores: ModelScores | None = None

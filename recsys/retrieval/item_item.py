@@ -15,6 +15,7 @@ from scipy.sparse import coo_matrix, csr_matrix, hstack
 from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
 from recsys.features.franchises import Franchises, compute_franchises
+from recsys.features.pairs import PairScores
 from recsys.retrieval.base import ArrayModel, State, check_square, map_values, sparse_from_state, sparse_to_state
 from recsys.retrieval.leave_one_out import Folded, find_places
 from recsys.retrieval.rating_sums import (
@@ -70,6 +71,10 @@ class FoldedSum:
                 part = slice(self.weights.indptr[title], self.weights.indptr[title + 1])
                 scores[row, self.weights.indices[part]] -= self.evidence.data[place] * self.weights.data[part]
         return scores
+
+    def score_pairs_without(self, removed: Positions, rows: Positions, columns: Positions) -> PairScores:
+        """Select pairs from `score_without`."""
+        return PairScores.select(self.score_without(removed), rows, columns)
 
 
 class ItemItem(ArrayModel):
