@@ -11,7 +11,6 @@ from scipy.sparse import csr_matrix
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
-from recsys.features.franchises import Franchises
 from recsys.features.pairs import PairScores
 from recsys.retrieval.base import State, find_nth_best, map_values, sparse_from_state, sparse_to_state
 from recsys.retrieval.content_prior import compute_resemblance, extend_weights
@@ -26,7 +25,7 @@ from recsys.retrieval.item_item import (
 )
 from recsys.retrieval.leave_one_out import Folded, find_places
 from recsys.retrieval.rating_sums import EVIDENCE, Products, RatingCounts
-from recsys.types import Floats, Mask, Positions, RatingMatrix
+from recsys.types import Floats, Ids, Mask, Positions, RatingMatrix
 
 # A score counts in units of that of the title which would stand in this place.
 PLACE: Final = 10
@@ -74,7 +73,7 @@ class EaseMixture(Ease):
     parts_: dict[str, RatingMatrix] = field(default_factory=dict, init=False, repr=False)
     means_: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
 
-    def fit_sums(self, counts: RatingCounts, products: Products, franchises: Franchises, catalog: Catalog) -> Self:
+    def fit_sums(self, counts: RatingCounts, products: Products, franchises: Ids, catalog: Catalog) -> Self:
         """Solve the regression twice as a whole, and once for the largest weights of every title."""
         regression = build_regression(self, counts, products, franchises)
         popularity = np.maximum(regression.n_ratings, 1) ** self.exponent
