@@ -85,6 +85,11 @@ class ItemSide:
         )
 
     @cached_property
+    def statistics_table(self) -> Floats:
+        """The same as one array, `(n_items, n_statistics)`."""
+        return np.ascontiguousarray(self.statistics.to_numpy(dtype=np.float32))
+
+    @cached_property
     def habit_numbers(self) -> Floats:
         """Numbers in which users have habits, `(n_items, n_habits)`; NaN where unknown."""
         return np.asarray(self.statistics[list(HABITS)], dtype=np.float32)
@@ -114,12 +119,6 @@ class ItemSide:
     def franchises(self) -> npt.NDArray[np.int64]:
         """Number of each title's franchise, `(n_items,)`."""
         return self.season_order.numbers
-
-    @cached_property
-    def franchise_members(self) -> RatingMatrix:
-        """CSR `(n_items, n_franchises)`, one where a title belongs."""
-        places = (np.arange(len(self.catalog)), self.franchises)
-        return csr_matrix((np.ones(len(self.catalog), dtype=np.float32), places))
 
     @cached_property
     def franchise_sizes(self) -> Floats:

@@ -51,6 +51,55 @@ def _summarise(
             spread[seen[place], 0] = 0.0
 
 
+@njit(nogil=True, boundscheck=False)
+def _sum_by_group(
+    ends: Integers,
+    seen: Integers,
+    deviations: Floats,
+    counts: Integers,
+    wanted: Integers,
+    groups: Integers,
+    spread: Floats,
+    sums: Floats,
+) -> None:
+    pair = 0
+    for user in range(len(counts)):
+        for place in range(ends[user], ends[user + 1]):
+            spread[groups[seen[place]], 0] += np.float32(1.0)
+            spread[groups[seen[place]], 1] += deviations[place]
+        for _ in range(counts[user]):
+            sums[0, pair] = spread[wanted[pair], 0]
+            sums[1, pair] = spread[wanted[pair], 1]
+            pair += 1
+        for place in range(ends[user], ends[user + 1]):
+            spread[groups[seen[place]], 0] = 0.0
+            spread[groups[seen[place]], 1] = 0.0
+
+
+def sum_by_group(
+    histories: tuple[Integers, Integers, Floats], counts: Integers, wanted: Positions, groups: Positions
+) -> tuple[Floats, Floats]:
+    """Sum the histories of users over groups of titles.
+
+    Parameters
+    ----------
+    histories, counts
+        As in `summarise_rows`.
+    wanted
+        The group that each pair reads, `(n_pairs,)`.
+    groups
+        Group of each title, from 0, `(n_items,)`.
+
+    Returns
+    -------
+    Titles of the group in the history, and the sum of their deviations, `(n_pairs,)` both.
+    """
+    sums = np.empty((2, len(wanted)), dtype=np.float32)
+    spread = np.zeros((int(groups.max(initial=0)) + 1, 2), dtype=np.float32)
+    _sum_by_group(*histories, counts, wanted, groups, spread, sums)
+    return sums[0], sums[1]
+
+
 def summarise_rows(
     matrix: tuple[Integers, Integers, Floats],
     histories: tuple[Integers, Integers, Floats],
