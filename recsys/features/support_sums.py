@@ -4,10 +4,27 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from recsys.types import Floats, Positions
+from recsys.types import Floats, Mask, Positions
 
 Integers = npt.NDArray[np.integer]
 SUMMARIES = 5
+
+
+# Four sums, so that no addition waits for the one before.
+@njit(nogil=True, boundscheck=False)
+def _add_positive(values: Floats, begin: int, end: int) -> float:
+    one, two, three, four = 0.0, 0.0, 0.0, 0.0
+    entry = begin
+    while entry + 4 <= end:
+        one += max(values[entry], np.float32(0.0))
+        two += max(values[entry + 1], np.float32(0.0))
+        three += max(values[entry + 2], np.float32(0.0))
+        four += max(values[entry + 3], np.float32(0.0))
+        entry += 4
+    while entry < end:
+        one += max(values[entry], np.float32(0.0))
+        entry += 1
+    return (one + two) + (three + four)
 
 
 # Sums are kept in double precision, so that they do not depend on the order of the entries.
@@ -21,34 +38,35 @@ def _summarise(
     deviations: Floats,
     counts: Integers,
     columns: Integers,
+    is_seen: Mask,
     spread: Floats,
     summaries: Floats,
 ) -> None:
     pair = 0
     for user in range(len(counts)):
         for place in range(ends[user], ends[user + 1]):
-            spread[seen[place], 0] = 1.0
-            spread[seen[place], 1] = deviations[place]
+            is_seen[seen[place]] = True
+            spread[seen[place]] = deviations[place]
         for _ in range(counts[user]):
+            begin, end = indptr[columns[pair]], indptr[columns[pair] + 1]
             strongest, number = np.float32(0.0), 0
-            total, deviation, possible = 0.0, 0.0, 0.0
-            # Without branches, since the signs of weights cannot be foreseen.
-            for entry in range(indptr[columns[pair]], indptr[columns[pair] + 1]):
-                title, weight = indices[entry], max(values[entry], np.float32(0.0))
-                possible += weight
-                held = weight * spread[title, 0]
-                strongest = max(strongest, held)
-                number += held > 0
-                total += held
-                deviation += np.float64(held) * spread[title, 1]
+            total, deviation = 0.0, 0.0
+            # Few titles of a row are in a history: the others cost no more than a look.
+            for entry in range(begin, end):
+                title, weight = indices[entry], values[entry]
+                if is_seen[title] and weight > 0:
+                    strongest = max(strongest, weight)
+                    number += 1
+                    total += weight
+                    deviation += np.float64(weight) * spread[title]
             summaries[0, pair] = strongest
             summaries[1, pair] = number
             summaries[2, pair] = total
             summaries[3, pair] = deviation
-            summaries[4, pair] = possible
+            summaries[4, pair] = _add_positive(values, begin, end)
             pair += 1
         for place in range(ends[user], ends[user + 1]):
-            spread[seen[place], 0] = 0.0
+            is_seen[seen[place]] = False
 
 
 @njit(nogil=True, boundscheck=False)
@@ -126,6 +144,6 @@ def summarise_rows(
     and the sum of all weights, watched or not.
     """
     summaries = np.empty((SUMMARIES, len(columns)), dtype=np.float32)
-    spread = np.zeros((n_items, 2), dtype=np.float32)
-    _summarise(*matrix, *histories, counts, columns, spread, summaries)
+    is_seen, spread = np.zeros(n_items, dtype=np.bool_), np.empty(n_items, dtype=np.float32)
+    _summarise(*matrix, *histories, counts, columns, is_seen, spread, summaries)
     return summaries
