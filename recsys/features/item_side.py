@@ -11,6 +11,7 @@ import pandas as pd
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.features.franchises import Franchises, compute_franchises
+from recsys.features.support import Support
 from recsys.types import Floats, Positions, RatingMatrix
 
 # Numbers of a title in which users have habits: famous or obscure, old or new, long or short, acclaimed or not.
@@ -59,6 +60,11 @@ class ItemSide:
         """Return vectors whose inner product is the mean of the cosines of both kinds, `(n, n_components + 384)`."""
         joined = np.hstack([self.lightfm_units[positions], self.text_units[positions]])
         return np.asarray(joined / np.sqrt(np.float32(2)), dtype=np.float32)
+
+    @cached_property
+    def title_support(self) -> Support:
+        """What titles of similar names say about one another."""
+        return Support.of(self.title_neighbours.T.tocsr())
 
     @cached_property
     def statistics(self) -> pd.DataFrame:

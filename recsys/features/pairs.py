@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.features.item_side import ItemSide
+from recsys.features.support import Support
 from recsys.types import Floats, Positions, RatingMatrix
 
 # Feature values by name, each `(n_pairs,)`.
@@ -52,8 +53,8 @@ class Pairs:
         Stated genre weights `(n_users, n_genres)`, used where the history is empty.
     items
         The item side.
-    supporters
-        By item-item model, CSR `(n_items, n_items)`: row j holds the weight of each watched title for title j.
+    support
+        What titles say about one another, by item-item model.
     impersonal
         Models of `scores` that score the same for every user.
     whole, removed
@@ -68,7 +69,7 @@ class Pairs:
     scores: Mapping[str, Floats]
     tastes: Floats
     items: ItemSide
-    supporters: Mapping[str, RatingMatrix] = field(default_factory=dict)
+    support: Mapping[str, Support] = field(default_factory=dict)
     impersonal: frozenset[str] = frozenset()
     whole: RatingMatrix | None = None
     removed: Positions | None = None

@@ -94,7 +94,7 @@ class Hybrid:
         return self.users.inserted
 
     @property
-    def supporters(self) -> RatingMatrix | None:
+    def item_weights(self) -> RatingMatrix | None:
         """No title of a history supports another: users come first."""
         return None
 

@@ -96,11 +96,11 @@ class ItemItem(ArrayModel):
         return FoldedSum(map_values(history, EVIDENCE), self.weights_)
 
     @property
-    def supporters(self) -> RatingMatrix:
-        """CSR `(n_items, n_items)`: row j holds the weights of the titles that support title j."""
+    def item_weights(self) -> RatingMatrix:
+        """CSR `(n_items, n_items)`: row i holds the weights of title i for the titles that it supports."""
         if self.weights_ is None:
             raise NotFittedError(self)
-        return self.weights_.T.tocsr()
+        return self.weights_
 
     def state(self) -> State:
         """Return the sparse weights."""
