@@ -2,6 +2,8 @@
 
 import os
 
+# Bytecode is kept: each process would compile for seconds what it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # How wide and how colourful the terminal is must not reach the tests; what writes to one looks when it is imported.
 os.environ.pop("COLUMNS", None)
 os.environ.pop("LINES", None)
@@ -15,6 +17,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_PO
 import gc
 import itertools
 import signal
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -33,10 +36,12 @@ from xdist.scheduler import LoadFileScheduling
 from otaku.platform import object_store, postgres
 from otaku.platform.local import LocalPlatform
 from recsys.settings import Settings
+from tests.fork_server import stop_server
 
 if TYPE_CHECKING:
     from recsys.storage.artifacts import ArtifactStore
 
+sys.dont_write_bytecode = False
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and every process they start as well.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -50,7 +55,7 @@ _numbers = itertools.count()
 
 
 # Folders whose session fixtures train or serve for a minute: all files of one go to one worker.
-_TOGETHER = ("tests/retrain_model", "tests/app/pages")
+_TOGETHER = ("tests/retrain_model", "tests/dags", "tests/app/pages")
 
 
 def _find_folder(nodeid: str) -> str | None:
@@ -96,6 +101,13 @@ def _environment_without_services() -> Iterator[None]:
     patch.setattr("otaku.console.error_console.width", 200)
     yield
     patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _fork_server() -> Iterator[None]:
+    """Whoever starts the fork server, it ends with the tests."""
+    yield
+    stop_server()
 
 
 @pytest.fixture(scope="session")

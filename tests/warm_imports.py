@@ -1,10 +1,11 @@
-"""What a process imports before it forks retrainings, so that each fork need not: imports and compiled kernels."""
+"""What a process imports before it forks programs, so that each fork need not: imports and compiled kernels."""
 
 import gc
 import importlib
 
-# What a retraining takes seconds to import, the kernels of forests, compiled when they are imported, among it.
+# What services and retrainings take seconds to import, such as the kernels of forests, which are compiled by it.
 HEAVY = (
+    "app.server",
     "implicit.als",
     "lightfm",
     "matplotlib.pyplot",

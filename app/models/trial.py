@@ -140,6 +140,9 @@ def main(arguments: list[str]) -> int:
     limit_process(*map(int, limits))
     try:
         # Only now, so that the limits hold for everything that a version is read with.
+        from app.native_pools import load_lightgbm
+
+        load_lightgbm()
         from app.models.serving import load_model
 
         ask_everything(load_model(Path(folder), name="trial", version=0, run_id=""))

@@ -45,13 +45,18 @@ def source(model_folders: dict[int, Path]) -> FolderSource:
 
 @pytest.fixture
 def offline_settings(tmp_path: Path) -> Settings:
-    """Settings whose database is a closed port: every call fails at once.
+    """Settings whose database is a closed port: every call fails at once."""
+    return build_offline_settings(tmp_path)
+
+
+def build_offline_settings(home: Path) -> Settings:
+    """Build settings whose database is a closed port.
 
     What does answer may take its time, since most tests are not about speed and the machine may be busy.
     """
     return Settings(
         _env_file=None,  # type: ignore[call-arg]
-        home=tmp_path,
+        home=home,
         database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing"),
         mlflow_tracking_uri="http://127.0.0.1:1",
         port=0,
@@ -65,6 +70,13 @@ def offline_settings(tmp_path: Path) -> Settings:
 def client(offline_settings: Settings, source: FolderSource) -> Iterator[TestClient]:
     """A client of an application that serves version 1 and has no database."""
     with open_client(offline_settings, source) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shared_client(model_folders: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client as above, of one application for the tests of a module that leave nothing behind in it."""
+    with open_client(build_offline_settings(tmp_path_factory.mktemp("home")), FolderSource(model_folders)) as opened:
         yield opened
 
 

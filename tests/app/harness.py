@@ -92,6 +92,7 @@ def open_client(settings: Settings, source: FolderSource) -> Iterator[TestClient
     """Start an application and wait until it is ready."""
     app = create_app(settings, source=source, watch_seconds=WATCH_SECONDS)
     with TestClient(app, BASE_URL, raise_server_exceptions=False) as opened:
+        wait_for(lambda: app.state.service.production.served is not None)
         wait_for(lambda: opened.get("/health/ready").status_code == 200)
         yield opened
 

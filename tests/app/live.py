@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -30,19 +29,17 @@ from recsys.storage.tables import items, ratings, users
 from tests.app.harness import wait_for
 from tests.conftest import spell_mlflow_credentials
 from tests.factories import tiny_world
+from tests.fork_server import ROOT, Program
 
-ROOT = Path(__file__).parents[2]
 # For tests that are not about speed: no request is rejected because the machine has other things to do meanwhile.
 PATIENCE = {"OTAKU_WAIT_SECONDS": "20", "OTAKU_DATABASE_SECONDS": "20", "OTAKU_MAX_WAITING": "1000"}
 
 
 class Server:
-    """A running `python -m app`."""
+    """A running `python -m app`, or another program that serves."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "app"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
-        )
+    def __init__(self, environment: dict[str, str], program: Sequence[str] = ("-m", "app")) -> None:
+        self.process = Program(program, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -99,7 +96,12 @@ def fill_database(settings: Settings) -> None:
 
 @contextmanager
 def run_server(
-    settings: Settings, model_name: str, *, codes: Sequence[int] = (0, -signal.SIGTERM), **more: str
+    settings: Settings,
+    model_name: str,
+    *,
+    program: Sequence[str] = ("-m", "app"),
+    codes: Sequence[int] = (0, -signal.SIGTERM),
+    **more: str,
 ) -> Iterator[Server]:
     """Run the service over the services of complete settings until the block ends, then see it end by these codes."""
     assert settings.database_url is not None
@@ -122,7 +124,7 @@ def run_server(
         "MLFLOW_TRACKING_URI": str(settings.mlflow_tracking_uri),
         **spell_mlflow_credentials(settings),
     }
-    running = Server(environment | more)
+    running = Server(environment | more, program)
     try:
         wait_for(lambda: bool(running.url()) or running.process.poll() is not None)
         assert running.process.poll() is None, running.lines
@@ -170,9 +172,18 @@ class Load:
         Bodies for `POST /recommend/`.
     check
         Given the number of a payload, a status and a response, says what is wrong with it, or None.
+    pause
+        Seconds between a response and the next request of a client, so that a service has time for other things.
     """
 
-    def __init__(self, server: Server, payloads: Sequence[dict[str, Any]], check: Check, n_clients: int = 8) -> None:
+    def __init__(
+        self,
+        server: Server,
+        payloads: Sequence[dict[str, Any]],
+        check: Check,
+        n_clients: int = 8,
+        pause: float = 0.0,
+    ) -> None:
         host, _, port = server.url().removeprefix("http://").partition(":")
         self._address = host, int(port)
         bodies = [json.dumps(payload).encode() for payload in payloads]
@@ -183,6 +194,7 @@ class Load:
         ]
         self._check = check
         self._n_clients = n_clients
+        self._pause = pause
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self.statuses: Counter[int] = Counter()
@@ -225,6 +237,7 @@ class Load:
                 if "connection: close" in head.lower():
                     writer.close()
                     reader, writer = await asyncio.open_connection(*self._address)
+                await asyncio.sleep(self._pause)
         finally:
             writer.close()
 

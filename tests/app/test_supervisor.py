@@ -2,7 +2,8 @@
 
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,20 +19,53 @@ from tests.app.live import PATIENCE, Ledger, Load, Server, fill_database, regist
 pytestmark = pytest.mark.local
 
 
+# `python -m app`, whose supervisor waits for ever until the old workers accept no connection any more.
+PATIENT = """
+import sys
+import app.supervisor
+app.supervisor.RELIEF_SECONDS = 1e6
+from app.__main__ import main
+sys.exit(main())
+"""
+
+
 @pytest.fixture
-def server(settings: Settings, registry: Registry, model_folders: dict[int, Path]) -> Iterator[Server]:
-    """Two workers that serve version 1."""
+def ledger(settings: Settings, registry: Registry, model_folders: dict[int, Path]) -> Ledger:
+    """A ledger where version 1 is in Production."""
     fill_database(settings)
-    Ledger(settings, registry).promote(register(registry, model_folders[1], "first"))
+    ledger = Ledger(settings, registry)
+    ledger.promote(register(registry, model_folders[1], "first"))
+    return ledger
+
+
+@contextmanager
+def run_workers(settings: Settings, registry: Registry, program: Sequence[str] = ("-m", "app")) -> Iterator[Server]:
     several = {"OTAKU_WORKERS": "2", "OTAKU_WATCH_SECONDS": "0.2", **PATIENCE}
     ends = (0, -signal.SIGTERM, -signal.SIGKILL)
-    with run_server(settings, registry.model_name, codes=ends, **several) as running:
+    with run_server(settings, registry.model_name, program=program, codes=ends, **several) as running:
         wait_for(lambda: running.ask("/health/ready")[0] == 200)
+        yield running
+
+
+@pytest.fixture
+def server(settings: Settings, registry: Registry, ledger: Ledger) -> Iterator[Server]:
+    """Two workers that serve version 1."""
+    assert ledger.champion == 1
+    with run_workers(settings, registry) as running:
         yield running
 
 
 def list_workers(server: Server) -> list[psutil.Process]:
     return psutil.Process(server.process.pid).children()
+
+
+def has_ended(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def find_line(server: Server, words: str) -> int:
+    (found,) = [number for number, line in enumerate(server.lines) if words in line]
+    return found
 
 
 def read_metrics(server: Server) -> dict[str, dict[str, float]]:
@@ -64,6 +98,26 @@ def test_a_worker_that_ends_is_replaced_and_a_scrape_tells_the_metrics_of_all(se
     assert all(polled > 0 for polled in metrics["otaku_model_last_refresh_timestamp_seconds"].values())
     # What the tables say is told once.
     assert server.read_text("/metrics").count("\notaku_pipeline_up") == 1
+
+
+def test_a_worker_that_replaced_another_retires_before_the_next_version_is_served(
+    settings: Settings, registry: Registry, model_folders: dict[int, Path], ledger: Ledger
+) -> None:
+    second = register(registry, model_folders[2], "second")
+    with run_workers(settings, registry, ("-c", PATIENT)) as server:
+        victim, other = list_workers(server)
+        victim.send_signal(signal.SIGKILL)
+        wait_for(lambda: len({victim, other, *list_workers(server)}) == 3)
+        (replacement,) = {*list_workers(server)} - {victim, other}
+        # It has told that it is ready, and nobody has listened.
+        wait_for(lambda: sum("startup complete" in line for line in server.lines) == 3)
+        replacement.suspend()
+        ledger.promote(second)
+        wait_for(lambda: has_ended(other))
+        replacement.resume()
+        wait_for(lambda: has_ended(replacement) and server.ask("/model")[1]["version"] == second)
+        retires = find_line(server, f"process {replacement.pid} retires")
+        assert retires < find_line(server, f"2 workers serve version {second}")
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])

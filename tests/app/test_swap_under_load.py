@@ -185,7 +185,7 @@ class Moves:
 
 
 def swap_under_load(
-    scene: Scene, n_swaps: int, n_responses: int, n_clients: int, n_broken: float = 0.5
+    scene: Scene, n_swaps: int, n_responses: int, n_clients: int, n_broken: float = 0.5, pause: float = 0.0
 ) -> tuple[Load, Moves]:
     """Keep versions moving, so many broken candidates after each swap, until both numbers are reached."""
     expected = {version: compute_answers(scene.settings, folder, version) for version, folder in scene.good.items()}
@@ -200,7 +200,7 @@ def swap_under_load(
     ledger = Ledger(scene.settings, scene.registry)
     ledger.promote(next(others))
     wait_for(lambda: scene.serves(next(iter(scene.good))), 180)
-    with Load(scene.server, PAYLOADS, check, n_clients) as load:
+    with Load(scene.server, PAYLOADS, check, n_clients, pause) as load:
         while (moves.n_swaps < n_swaps or load.n_responses < n_responses) and not load.wrong:
             moves.swap(scene, ledger, others)
             while moves.refused.total() < int(moves.n_swaps * n_broken):
@@ -216,7 +216,7 @@ def check_load(load: Load, scene: Scene, n_responses: int) -> None:
 
 
 def test_no_request_fails_in_a_swap_or_a_broken_candidate(scene: Scene) -> None:
-    load, moves = swap_under_load(scene, n_swaps=6, n_responses=300, n_clients=3)
+    load, moves = swap_under_load(scene, n_swaps=6, n_responses=300, n_clients=3, pause=0.01)
 
     check_load(load, scene, 300)
     assert len(moves.refused) >= 3

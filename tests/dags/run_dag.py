@@ -4,6 +4,7 @@ With a folder of DAG files alone it serves: Airflow is imported once, and each l
 "log"}`, runs in a fork whose exit code is answered. With a request and an output it runs once and exits.
 """
 
+import gc
 import importlib
 import json
 import multiprocessing
@@ -63,6 +64,19 @@ def read_events(run_id: str, dag_id: str) -> dict[str, Any]:
         return {event.asset.name: event.extra for event in session.scalars(select(AssetEvent).where(*mine))}
 
 
+# What a run imports beside the files themselves, but for what reads its settings when it is imported.
+AIRFLOW = (
+    "airflow.api.common.trigger_dag",
+    "airflow.api_fastapi.execution_api.app",
+    "airflow.dag_processing.dagbag",
+    "airflow.models.dagbag",
+    "airflow.models.serialized_dag",
+    "airflow.providers.standard.operators.python",
+    "airflow.sdk.execution_time.task_runner",
+    "openlineage.client",
+)
+
+
 class Absent:
     """Makes packages as if they were not installed."""
 
@@ -86,6 +100,8 @@ def main(dags: Path, request: str, output: Path) -> None:
     from airflow.dag_processing.dagbag import BundleDagBag
 
     bag = BundleDagBag(dag_folder=dags, bundle_path=dags, bundle_name="dags-folder")
+    # Retrainings collect garbage at each step, among whatever is there.
+    gc.freeze()
     before: dict[str, str] = dict(os.environ)
     results: list[dict[str, Any]] = []
     for number, run in enumerate(wanted["runs"]):
@@ -104,8 +120,14 @@ def main(dags: Path, request: str, output: Path) -> None:
 
 def serve(dags: Path) -> None:
     """Fork for each request until stdin ends."""
-    import airflow.dag_processing.dagbag  # noqa: F401 - most of what a run takes
+    for name in AIRFLOW:
+        importlib.import_module(name)
+    from airflow.sdk.execution_time.supervisor import in_process_api_server
+    from sqlalchemy.orm import configure_mappers
 
+    # Both would be built by the first task of each run: tables, and the routes of every version of the API of tasks.
+    configure_mappers()
+    in_process_api_server().app._cadwyn_initialize()
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from tests.warm_imports import import_heavy_modules
 

@@ -8,7 +8,6 @@ import argparse
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import zlib
@@ -16,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from tests.fork_server import ROOT, run_program
 
 Random = np.random.Generator
 _NUMBERS = (b"0", b"-1", b"1", b"2147483648", b"-2147483649", b"99999999999999999999", b"1e308", b"nan", b"0.5", b"")
@@ -141,7 +142,7 @@ def try_mutants(original: Path, first: int, last: int, report: Path) -> None:
             shutil.rmtree(folder)
 
 
-def run_mutants(original: Path, number: int, seconds: float = 3600.0) -> tuple[dict[str, int], list[str]]:
+def run_mutants(original: Path, number: int) -> tuple[dict[str, int], list[str]]:
     """Try mutants 0 to `number` in processes of their own; return outcomes, and what ended a process."""
     outcomes: dict[str, int] = {}
     ended: list[str] = []
@@ -151,10 +152,7 @@ def run_mutants(original: Path, number: int, seconds: float = 3600.0) -> tuple[d
             report = Path(place) / f"from-{first}.jsonl"
             report.touch()
             parts = ["--from", str(first), "--number", str(number), "--report", str(report)]
-            command = [sys.executable, "-m", "tests.hostile.mutants", str(original), *parts]
-            done = subprocess.run(
-                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds, check=False
-            )
+            done = run_program(["-m", "tests.hostile.mutants", original, *parts], cwd=ROOT)
             lines = [json.loads(line) for line in report.read_text().splitlines()]
             for line in lines:
                 if "outcome" in line:

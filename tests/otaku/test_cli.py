@@ -15,6 +15,7 @@ import pytest
 from otaku import cli
 from otaku.platform.supervisor import MARKER
 from recsys.exceptions import UnknownUserError
+from tests.fork_server import run_program
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("up", "down", "status", "doctor", "sample", "ingest", "simulate", "serve")
@@ -31,10 +32,8 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def _run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "otaku", *arguments]
     # Started elsewhere than in the repository, so that a .env in it has no say.
-    environment = {**environment, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd="/", check=False)
+    return run_program(["-m", "otaku", *arguments], env=environment, cwd="/")
 
 
 def _processes(home: Path) -> list[int]:

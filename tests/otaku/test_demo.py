@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from otaku.platform.supervisor import MARKER
 from recsys.columns import Columns
 from recsys.recommender.retriever import RANKER
 from recsys.retrieval.registry import list_algorithms
+from tests.fork_server import run_program
 from tests.retrain_model.worlds import write_tiny_world
 
 pytestmark = pytest.mark.local
@@ -33,12 +33,10 @@ def run(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedPr
         "OTAKU_HOME": str(home),
         "COLUMNS": "160",
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
         **variables,
     }
-    command = [sys.executable, "-m", "otaku", *arguments]
     # Started elsewhere than in the repository, so that a .env in it has no say.
-    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=home.parent, check=False)
+    return run_program(["-m", "otaku", *arguments], env=environment, cwd=home.parent)
 
 
 def find_processes(home: Path) -> list[list[str]]:

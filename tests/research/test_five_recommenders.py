@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,14 @@ import pytest
 from otaku.evaluation.loading import read_folder
 from recsys.data.sample_world import write_sample_world
 from recsys.features.text_embeddings import compute_text_digest, select_synopses
+from tests.fork_server import run_program
 
 FOLDER = Path(__file__).parents[2] / "research" / "3-five-recommenders"
 MODELS = ("popular", "user-user", "hybrid")
 
 
 def run(script: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, FOLDER / script, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_program([FOLDER / script, *arguments])
 
 
 def keep_text_vectors(data: Path, folder: Path) -> None:

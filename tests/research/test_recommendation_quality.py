@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ import pytest
 
 from recsys.data.sample_world import write_sample_world
 from recsys.data.splits import TEST, TRAIN, VALIDATION, assign_groups
+from tests.fork_server import run_program
 
 FOLDER = Path(__file__).parents[2] / "research" / "1-recommendation-quality"
 MODELS = ("popular", "ease")
 
 
 def run(script: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, FOLDER / script, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_program([FOLDER / script, *arguments])
 
 
 @pytest.fixture(scope="module")

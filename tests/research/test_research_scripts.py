@@ -2,20 +2,20 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from recsys.data.sample_world import write_sample_world
+from tests.fork_server import run_program
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "research" / "0-the-data" / "render.py"
 
 
 def _render(*arguments: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False)
+    return run_program([SCRIPT, *arguments])
 
 
 @pytest.fixture(scope="module")

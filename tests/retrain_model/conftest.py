@@ -1,17 +1,12 @@
-"""Worlds that are ingested already, and a warm process that retrains in them."""
+"""Worlds that are ingested already, and jobs that retrain in them."""
 
+import gc
 import itertools
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -21,17 +16,37 @@ from sqlalchemy import text
 
 from otaku.platform import postgres
 from recsys.connections import open_engine, open_registry, open_store
+from recsys.evaluation import evaluate as evaluate_module
 from recsys.settings import Settings
 from recsys.storage import promotion
 from recsys.storage.ingestion import ingest_directory
 from recsys.storage.migration import migrate
+from recsys.storage.registry import runs
 from simulate_new_users.arrivals import EPOCH
 from simulate_new_users.job import add_new_users
-from tests.retrain_model.forks import Jobs
-from tests.retrain_model.worlds import find_prefix, to_environment, write_tiny_world
+from tests.retrain_model.forks import Fork, Jobs, name_stop
+from tests.retrain_model.worlds import find_prefix, write_tiny_world
 
-ROOT = Path(__file__).parents[2]
 SUNDAY = EPOCH + timedelta(days=6)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _short_retrainings() -> Iterator[None]:
+    """Measure the milliseconds of a few requests, and let steps collect no garbage among what is imported."""
+    import recsys.ranking.forest  # noqa: F401 - leaves most of it when it compiles
+
+    gc.collect()
+    gc.freeze()
+    patch, measure = pytest.MonkeyPatch(), evaluate_module.measure_scoring_ms
+    patch.setattr(evaluate_module, "measure_scoring_ms", lambda model, history: measure(model, history[:5]))
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Store bytes instead of figures, which take seconds to draw."""
+    monkeypatch.setattr(runs, "_draw", lambda _figure: b"drawn")
 
 
 @pytest.fixture(scope="session")
@@ -76,60 +91,20 @@ def open_world(
     return open_one
 
 
-@dataclass(frozen=True)
-class Fork:
-    """A job that runs on its own."""
-
-    pid: int
-    log: Path
-    ask: Callable[[dict[str, Any]], int]
-
-    def wait(self) -> int:
-        """Wait for its end and return the exit code."""
-        return self.ask({"wait": self.pid})
-
-    def kill_at_stop(self) -> None:
-        """Wait until it stands at the instant that it was given, and kill it there."""
-        stopped, deadline = Path(f"{self.log}.stopped"), time.monotonic() + 400
-        while not stopped.exists():
-            assert Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z", self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.01)
-        os.kill(self.pid, signal.SIGKILL)
-        assert self.wait() == -signal.SIGKILL
-
-
 Start = Callable[..., Fork]
 
 
 @pytest.fixture(scope="session")
-def start_retrain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+def start_retrain(tmp_path_factory: pytest.TempPathFactory) -> Start:
     """Start `python -m retrain_model` with settings and arguments, with or without an instant to stop at."""
     logs, numbers = tmp_path_factory.mktemp("logs"), itertools.count()
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.retrain_model.warm"],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        reader, writer = process.stdout, process.stdin
-        assert reader is not None
-        assert writer is not None
 
-        def ask(order: dict[str, Any]) -> int:
-            writer.write(json.dumps(order) + "\n")
-            writer.flush()
-            return int(reader.readline())
+    def start(settings: Settings, *arguments: str, stop: dict[str, Any] | None = None) -> Fork:
+        log = logs / f"{next(numbers)}.log"
+        named = json.dumps(None if stop is None else {**stop, "sign": str(name_stop(log))})
+        return Fork(log, settings, "tests.retrain_model.stopping", named, *arguments)
 
-        def start(settings: Settings, *arguments: str, stop: dict[str, Any] | None = None) -> Fork:
-            log = logs / f"{next(numbers)}.log"
-            order = {"environment": to_environment(settings), "arguments": arguments, "log": str(log), "stop": stop}
-            return Fork(ask(order), log, ask)
-
-        yield start
-        writer.close()
+    return start
 
 
 def as_of(day: date) -> tuple[str, str]:
@@ -150,18 +125,8 @@ OpenWorld = Callable[[], Settings]
 
 
 @pytest.fixture(scope="session")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.retrain_model.crash"],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield Jobs(process, tmp_path_factory.mktemp("crash"))
-        assert process.stdin is not None
-        process.stdin.close()
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> Jobs:
+    return Jobs(tmp_path_factory.mktemp("crash"))
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,9 @@
-"""Retrain in forks of one warm process; a fork may be told to kill itself right after a commit point.
+"""Retrain in a process that may be told to kill itself right after a commit point.
 
-One order a line on stdin, in JSON: `environment`, `as_of`, `log`, and perhaps `die_after` (the name of a commit point)
-and `signal`, `approval`, and `answer` (to a request for approval, instead of a retraining). The answer is the id of the
-fork; `{"poll": id}` answers its return code, or 999 while it runs. A fork appends the name of each commit point to its
-log. First-stage models and heads are made tiny and texts get made-up vectors: what is tested here is what is written
-when, not how well it predicts.
+`python -m tests.retrain_model.crash ORDER`, in JSON: `as_of`, and perhaps `die_after` (the name of a commit point) and
+`signal`, `approval`, and `answer` (to a request for approval, instead of a retraining). The name of each commit point
+is written to stdout. First-stage models and heads are made tiny and texts get made-up vectors, figures are not
+drawn: what is tested here is what is written when, not how well it predicts.
 """
 
 import hashlib
@@ -15,14 +14,10 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.warm_imports import import_heavy_modules
-
-RUNNING, FAILED = 999, 70
 STEP_MANIFEST = "manifest.json"
 PLACES = {"snapshots": "data frozen", "embeddings": "text vectors kept", "mlflow": "model files stored"}
 
@@ -50,6 +45,7 @@ def shrink() -> None:
     from recsys.retrieval.item_item import ItemKnn
     from recsys.retrieval.popular import Popular
     from recsys.retrieval.spec import ModelInputs
+    from recsys.storage.registry import runs
     from retrain_model import job, text_cache
     from retrain_model.steps import fit
 
@@ -67,6 +63,7 @@ def shrink() -> None:
     text_cache.embed_texts = embed
     job.get_preset = lambda _name: tiny  # type: ignore[assignment]
     evaluate_module.measure_scoring_ms = lambda *_: 1.0  # type: ignore[assignment]
+    runs._draw = lambda _figure: b"drawn"
 
 
 def watch(reached: Callable[[str], None]) -> None:
@@ -115,15 +112,11 @@ def watch(reached: Callable[[str], None]) -> None:
 
 def run(order: dict[str, Any]) -> None:
     """Be the job."""
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.environ.update(order["environment"])
     # As under Airflow, where a task that is told to stop unwinds its stack.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     def reached(point: str) -> None:
-        os.write(log, f"reached {point}\n".encode())
+        os.write(1, f"reached {point}\n".encode())
         if point == order.get("die_after"):
             os.kill(os.getpid(), order["signal"])
 
@@ -140,30 +133,5 @@ def run(order: dict[str, Any]) -> None:
         answer_request(context.engine, context.registry, context.run_key, **answer)
 
 
-def serve() -> None:
-    """Answer orders until stdin ends."""
-    import_heavy_modules()
-    for line in sys.stdin:
-        order = json.loads(line)
-        if "poll" in order:
-            ended, status = os.waitpid(order["poll"], os.WNOHANG)
-            answer = os.waitstatus_to_exitcode(status) if ended else RUNNING
-        else:
-            answer = os.fork()
-            if answer == 0:
-                code = FAILED
-                try:
-                    run(order)
-                    code = 0
-                except SystemExit as end:
-                    code = int(end.code or 0)
-                except BaseException as error:  # noqa: BLE001 - told in the log
-                    with Path(order["log"]).open("a") as log:
-                        log.write(f"{error!r}\n")
-                os._exit(code)
-        sys.stdout.write(f"{answer}\n")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    serve()
+    run(json.loads(sys.argv[1]))

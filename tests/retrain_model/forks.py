@@ -1,51 +1,60 @@
-"""Ask the warm process of `tests.retrain_model.crash` for retrainings."""
+"""Retrainings that run beside the tests."""
 
 import itertools
 import json
+import os
 import signal
-import subprocess
 import time
 from datetime import date
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from recsys.settings import Settings
-from tests.retrain_model.crash import FAILED, RUNNING
+from tests.fork_server import ROOT, Program
 from tests.retrain_model.worlds import to_environment
+
+FAILED = 1
+
+
+class Fork(Program):
+    """A job that writes to a log."""
+
+    def __init__(self, log: Path, settings: Settings, *arguments: str) -> None:
+        self.log = log
+        environment = os.environ | {"OMP_NUM_THREADS": "1"} | to_environment(settings)
+        with log.open("w") as output:
+            super().__init__(["-m", *arguments], env=environment, cwd=ROOT, stdout=output, stderr=output)
+
+    def kill_at_stop(self) -> None:
+        """Wait until it stands at the instant that it was given, and kill it there."""
+        stopped, deadline = name_stop(self.log), time.monotonic() + 400
+        while not stopped.exists():
+            assert self.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.01)
+        self.kill()
+        assert self.wait() == -signal.SIGKILL
+
+
+def name_stop(log: Path) -> Path:
+    """Name the file that says that a job stands at the instant that it was given."""
+    return log.with_suffix(".stopped")
 
 
 class Jobs:
-    """A warm process that forks retrainings."""
+    """Runs `tests.retrain_model.crash`."""
 
-    def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
-        self._process, self._folder, self._lock = process, folder, Lock()
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._numbers = itertools.count()
-
-    def ask(self, order: dict[str, Any]) -> int:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with self._lock:
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
-            return int(self._process.stdout.readline())
 
     def retrain(
         self, settings: Settings, as_of: date, *, die_after: str | None = None, sign: int = 0, **more: Any
     ) -> tuple[int, list[str]]:
         """Run to the end, or to the end that was ordered; return the exit code and the commit points reached."""
+        order = {"as_of": as_of.isoformat(), "die_after": die_after, "signal": int(sign), **more}
         log = self._folder / f"{next(self._numbers)}.log"
-        order = {
-            "environment": to_environment(settings),
-            "as_of": as_of.isoformat(),
-            "log": str(log),
-            "die_after": die_after,
-            "signal": int(sign),
-            **more,
-        }
-        fork = self.ask(order)
-        while (code := self.ask({"poll": fork})) == RUNNING:
-            time.sleep(0.01)
+        code = Fork(log, settings, "tests.retrain_model.crash", json.dumps(order)).wait()
         text = log.read_text()
         assert code in (0, 143, FAILED, -signal.SIGKILL), text
         return code, [line.removeprefix("reached ") for line in text.splitlines() if line.startswith("reached ")]

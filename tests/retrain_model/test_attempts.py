@@ -19,7 +19,7 @@ from tests.retrain_model.conftest import SUNDAY
 from tests.retrain_model.test_steps import shrink
 from tests.retrain_model.worlds import copy_text_vectors, find_runs, read_traces
 
-pytestmark = [pytest.mark.local, pytest.mark.slow]
+pytestmark = [pytest.mark.local, pytest.mark.slow, pytest.mark.usefixtures("without_figures")]
 
 
 def change_trees(context: RetrainContext) -> RetrainContext:

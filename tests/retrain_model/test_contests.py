@@ -19,11 +19,10 @@ from recsys.settings import Settings
 from recsys.storage import promotion
 from retrain_model.job import open_context, retrain
 from tests.retrain_model.conftest import SUNDAY, OpenWorld
-from tests.retrain_model.crash import FAILED
-from tests.retrain_model.forks import Jobs
+from tests.retrain_model.forks import FAILED, Jobs
 from tests.retrain_model.worlds import copy_text_vectors, read_traces
 
-pytestmark = [pytest.mark.local, pytest.mark.slow]
+pytestmark = [pytest.mark.local, pytest.mark.slow, pytest.mark.usefixtures("without_figures")]
 WEEK = timedelta(days=7)
 
 

@@ -19,7 +19,7 @@ from recsys.storage import promotion
 from recsys.storage.approvals import list_waiting
 from recsys.storage.artifacts import MANIFEST
 from recsys.storage.consistency import find_inconsistencies
-from recsys.storage.registry import PREVIOUS, runs
+from recsys.storage.registry import PREVIOUS
 from retrain_model import steps
 from retrain_model.context import APPROVAL_POINT, COMMIT_POINTS, RetrainContext
 from retrain_model.job import open_context
@@ -152,7 +152,6 @@ def compute_once(monkeypatch: pytest.MonkeyPatch) -> None:
             return known[first]
 
         monkeypatch.setattr(owner, name, compute)
-    monkeypatch.setattr(runs, "_draw", lambda _figure: b"drawn")
 
 
 # Every 61st call in `make test`, each one in `make e2e`.
@@ -164,6 +163,7 @@ def compute_once(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(True, 1, id="each for ever", marks=pytest.mark.e2e),
     ],
 )
+@pytest.mark.usefixtures("without_figures")
 def test_every_call_of_the_evaluation_half_may_fail(
     for_ever: bool,
     stride: int,

@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from retrain_model.drift import __main__
 from retrain_model.drift.job import DriftRow, monitor_drift
 from retrain_model.drift.options import DriftRules
 from tests.factories import tiny_world
+from tests.fork_server import Program
 from tests.recipes import put_into_production
 from tests.retrain_model.worlds import to_environment
 
@@ -154,8 +154,7 @@ def test_nothing_promoted_yet_is_not_a_failure(
 def test_killed_before_its_row_and_run_again_is_as_if_undisturbed(world: World) -> None:
     world.add_users(DAY, rating=2)
     environment = os.environ | to_environment(world.settings)
-    command = [sys.executable, "-c", STOP_HALF_WAY, str(DAY)]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with Program(["-c", STOP_HALF_WAY, str(DAY)], env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "half-way\n"
         process.send_signal(signal.SIGKILL)

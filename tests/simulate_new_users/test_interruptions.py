@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from recsys.storage.database import advisory_lock, create_database_engine
 from recsys.storage.tables import users
 from simulate_new_users import __main__, job
 from simulate_new_users.arrivals import EPOCH
+from tests.fork_server import Program
 
 pytestmark = pytest.mark.local
 ROOT = Path(__file__).parents[2]
@@ -43,16 +43,9 @@ sys.exit(__main__.main(sys.argv[2:]))
 """
 
 
-def start(url: str, *arguments: str) -> subprocess.Popen[str]:
+def start(url: str, *arguments: str) -> Program:
     environment = os.environ | {"OTAKU_DATABASE_URL": url, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return Program(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.mark.parametrize("day", [EPOCH, LATE])
@@ -96,7 +89,7 @@ def test_two_processes_at_once_have_one_effect(
             while connection.scalar(waiting) < 2:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-        answers = [process.communicate(timeout=300) for process in processes]
+        answers = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert sorted("nothing to do" in out for out, _ in answers) == [False, True]
     assert read_tables() == once

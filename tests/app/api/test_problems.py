@@ -61,9 +61,9 @@ def test_every_error_is_a_problem_document(client: TestClient, method: str, path
     ],
 )
 def test_a_hostile_body_is_refused_and_never_an_error_of_the_service(
-    client: TestClient, body: bytes, statuses: set[int]
+    shared_client: TestClient, body: bytes, statuses: set[int]
 ) -> None:
-    response = client.post("/recommend/", content=body, headers=JSON)
+    response = shared_client.post("/recommend/", content=body, headers=JSON)
 
     assert response.status_code in statuses, response.text
     check_problem(response, response.status_code)

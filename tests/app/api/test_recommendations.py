@@ -68,8 +68,8 @@ def test_a_whole_rating_may_be_written_as_a_float(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("rating", [7.5, -1, -0.5, 10.5, 11.0, "8", True, "8.0", 1e300])
-def test_what_is_no_whole_rating_is_refused(client: TestClient, rating: Any) -> None:
-    assert ask(client, 422, ratings={"1": rating})["errors"][0]["field"].startswith("body.ratings.1")
+def test_what_is_no_whole_rating_is_refused(shared_client: TestClient, rating: Any) -> None:
+    assert ask(shared_client, 422, ratings={"1": rating})["errors"][0]["field"].startswith("body.ratings.1")
 
 
 def test_rating_0_means_watched_and_no_taste(client: TestClient) -> None:
@@ -177,12 +177,12 @@ def test_a_title_with_tastes_is_a_contradiction(client: TestClient) -> None:
 )
 @pytest.mark.parametrize("payload", [{}, {"user_input": "Naruto"}, {"algorithm": "popular"}])
 def test_filters_leave_only_what_passes_all_of_them(
-    client: TestClient, filters: dict[str, Any], expected: set[int], payload: dict[str, Any]
+    shared_client: TestClient, filters: dict[str, Any], expected: set[int], payload: dict[str, Any]
 ) -> None:
     if payload.get("user_input"):
         expected = expected - {20}
 
-    assert set(recommended(ask(client, filters=filters, k=100, seasons="all", **payload))) == expected
+    assert set(recommended(ask(shared_client, filters=filters, k=100, seasons="all", **payload))) == expected
 
 
 def test_an_unknown_filter_value_is_named(client: TestClient) -> None:
@@ -221,8 +221,8 @@ def test_popular_titles_come_by_members_without_the_watched_ones(client: TestCli
         ({"user": 1}, "body.user"),
     ],
 )
-def test_a_wrong_field_is_refused_by_name(client: TestClient, body: dict[str, Any], field: str) -> None:
-    problem = ask(client, 422, **body)
+def test_a_wrong_field_is_refused_by_name(shared_client: TestClient, body: dict[str, Any], field: str) -> None:
+    problem = ask(shared_client, 422, **body)
 
     assert problem["type"] == "urn:otaku:problem:invalid-request"
     assert any(error["field"].startswith(field.split(".constrained")[0]) for error in problem["errors"]), problem

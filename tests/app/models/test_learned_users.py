@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +20,7 @@ from recsys.recommender import Recommender
 from recsys.retrieval.hybrid import Hybrid
 from recsys.retrieval.user_user import UserUser
 from tests.factories import tiny_recommender, tiny_world
+from tests.fork_server import ROOT, Program
 
 MINUTE = 60.0
 
@@ -187,10 +186,7 @@ def test_killed_while_threads_insert_the_next_start_is_consistent(tmp_path: Path
         "from pathlib import Path; from tests.app.models.test_learned_users import insert_and_query as run;"
         f"run(Path({str(folder)!r}), Path({str(path)!r}), go_on=lambda _: True)"
     )
-    root = Path(__file__).parents[3]
-    with subprocess.Popen(
-        [sys.executable, "-c", command], cwd=root, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    ) as child:
+    with Program(["-c", command], cwd=ROOT) as child:
         stopped = threading.Event()
         while child.poll() is None and not (path.exists() and len(read_journal(path)) >= 40):
             stopped.wait(0.05)

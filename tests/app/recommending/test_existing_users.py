@@ -1,5 +1,4 @@
 import socket
-import time
 from collections.abc import Iterator
 from datetime import date
 
@@ -135,13 +134,14 @@ def test_what_is_sent_along_counts_more_than_what_is_stored(client: TestClient) 
     assert {item["item_id"]: item["rating"] for item in response["watched"]}[watched] == 10
 
 
+# Not after the 20 s in which connection and statement would be given up.
+GIVEN_UP = "PostgreSQL does not answer within 0.9 s"
+
+
 def check_outage(client: TestClient, detail: str = "does not answer") -> None:
     database = client.app.state.service.database  # type: ignore[attr-defined]
     patience, database._read_seconds = database._read_seconds, 0.9
-    started = time.monotonic()
     response = client.post("/recommend/", json={"user_input": 7})
-    # Connection and statement would be given up after 20 s; a busy machine may take its time for the 0.9 s as well.
-    assert time.monotonic() - started < 15
     database._read_seconds = patience
     assert response.status_code == 503
     assert response.json()["type"] == "urn:otaku:problem:unavailable"
@@ -160,20 +160,26 @@ def test_without_a_database_only_requests_for_users_fail_and_fast(
         assert client.get("/health/ready").status_code == 200
 
 
-def test_a_database_that_hangs_is_given_up_within_a_second(offline_settings: Settings, source: FolderSource) -> None:
+def test_a_database_that_hangs_is_given_up_within_a_second(
+    offline_settings: Settings, source: FolderSource, caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never says a word
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
         settings = offline_settings.model_copy(update={"database_url": SecretStr(url)})
         with open_client(settings, source) as client:
             check_outage(client)
             check_outage(client)
+    assert GIVEN_UP in caplog.text
 
 
-def test_a_locked_table_is_given_up_within_a_second_and_heals(client: TestClient, engine: Engine) -> None:
+def test_a_locked_table_is_given_up_within_a_second_and_heals(
+    client: TestClient, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
     assert client.post("/recommend/", json={"user_input": 7}).status_code == 200
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE otaku.ratings IN ACCESS EXCLUSIVE MODE"))
         check_outage(client)
+    assert GIVEN_UP in caplog.text
     assert client.post("/recommend/", json={"user_input": 7}).status_code == 200
 
 

@@ -27,9 +27,9 @@ def ask(client: TestClient, status: int = 200, **body: Any) -> Any:
 @pytest.mark.parametrize("algorithm", [RANKER, *list_tiny_algorithms()])
 @pytest.mark.parametrize("diversity", [0, 0.6])
 def test_every_algorithm_answers_every_kind_of_request(
-    client: TestClient, kind: dict[str, Any], algorithm: str, diversity: float
+    shared_client: TestClient, kind: dict[str, Any], algorithm: str, diversity: float
 ) -> None:
-    response = ask(client, **kind, algorithm=algorithm, diversity=diversity, explain=True, k=12)
+    response = ask(shared_client, **kind, algorithm=algorithm, diversity=diversity, explain=True, k=12)
 
     shown = response["recommendations"]
     ids = [item["item_id"] for item in shown]
@@ -55,9 +55,9 @@ def test_every_algorithm_answers_every_kind_of_request(
 @pytest.mark.parametrize("algorithm", ["magic", "most-members", ""])
 @pytest.mark.parametrize("kind", KINDS, ids=["new", "tastes", "history", "title"])
 def test_an_algorithm_that_a_version_does_not_hold_is_refused_with_those_it_does(
-    client: TestClient, kind: dict[str, Any], algorithm: str
+    shared_client: TestClient, kind: dict[str, Any], algorithm: str
 ) -> None:
-    problem = ask(client, 422, **kind, algorithm=algorithm)
+    problem = ask(shared_client, 422, **kind, algorithm=algorithm)
 
     assert problem["type"] == "urn:otaku:problem:unknown-algorithm"
     assert problem["suggestions"] == [RANKER, *list_tiny_algorithms()]

@@ -1,8 +1,5 @@
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +8,7 @@ import pytest
 from recsys.exceptions import ArtifactError, ServiceUnavailableError
 from recsys.settings import Settings
 from recsys.storage.artifacts import ArtifactStore
+from tests.fork_server import run_program
 
 
 @pytest.fixture
@@ -135,8 +133,7 @@ def test_killed_while_publishing(
         "access_key_id": s3_settings.aws_access_key_id.get_secret_value(),
         "secret_access_key": s3_settings.aws_secret_access_key.get_secret_value(),
     }
-    command = [sys.executable, "-c", _KILLED_PUBLISHER, json.dumps(arguments), str(directory), str(call)]
-    killed = subprocess.run(command, cwd=Path(__file__).parents[3], env=os.environ, timeout=300, check=False)
+    killed = run_program(["-c", _KILLED_PUBLISHER, json.dumps(arguments), directory, str(call)])
     assert killed.returncode == -signal.SIGKILL
     with pytest.raises(ArtifactError, match=r"manifest\.json does not exist"):
         store.read_directory("m", tmp_path / "copy")

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ from recsys.storage.feedback_folds import fold_feedback
 from recsys.storage.tables import feedback, feedback_folds, items, ratings, user_preferences, users
 from recsys.storage.users import read_user, refresh_preferences
 from tests.factories import tiny_world
+from tests.fork_server import Program
 
 pytestmark = pytest.mark.local
 ROOT = Path(__file__).parents[3]
@@ -198,8 +198,7 @@ def test_killed_half_way_and_run_again_is_as_if_undisturbed(engine: Engine, data
     give(engine, ("a", 7, 440, "rating", 3))
     before = read_all(engine)
     environment = os.environ | {"OTAKU_DATABASE_URL": database_url, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", STOP_HALF_WAY]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with Program(["-c", STOP_HALF_WAY], env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "half-way\n"
         process.send_signal(signal.SIGKILL)

@@ -1,8 +1,5 @@
 import json
-import os
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -17,6 +14,7 @@ from recsys.storage import tables
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.database import read_catalog, read_history, read_preferences
 from recsys.storage.ingestion import ingest_directory
+from tests.fork_server import run_program
 
 INGESTED = [
     tables.items,
@@ -301,8 +299,7 @@ def test_killed_half_way_and_run_again(
             "secret_access_key": s3_settings.aws_secret_access_key.get_secret_value(),
         },
     }
-    command = [sys.executable, "-c", _KILLED_INGEST, json.dumps(given)]
-    killed = subprocess.run(command, cwd=Path(__file__).parents[3], env=os.environ, timeout=300, check=False)
+    killed = run_program(["-c", _KILLED_INGEST, json.dumps(given)])
     assert killed.returncode == -signal.SIGKILL
     assert _dump(engine) == (expected if committed else {name: [] for name in expected})
     assert store.list_keys("") == []

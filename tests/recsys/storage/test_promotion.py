@@ -1,9 +1,6 @@
 import itertools
 import json
-import os
 import signal
-import subprocess
-import sys
 import textwrap
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +26,7 @@ from recsys.gate.scorecard import Scorecard
 from recsys.storage import promotion
 from recsys.storage.artifacts import ArtifactStore
 from recsys.storage.registry import CHALLENGER, PREVIOUS, PRODUCTION, Registry
+from tests.fork_server import run_program
 
 pytestmark = pytest.mark.local
 
@@ -291,10 +289,7 @@ def test_a_kill_between_ledger_and_alias_is_completed(
     record(engine, registry, 0.1, 1, None)
     decision = json.dumps(decide(0.1).to_dict())
     arguments = [database_url, registry.tracking_uri, registry.model_name, point, decision]
-    environment = {**os.environ, "PYTHONPATH": str(Path(promotion.__file__).parents[2])}
-    killed = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(CRASH), *arguments], env=environment, check=False, timeout=300
-    )
+    killed = run_program(["-c", textwrap.dedent(CRASH), *arguments])
     assert killed.returncode == -signal.SIGKILL
     committed = point != "before the commit"
     assert len(promotion.read_ledger(engine)) == (2 if committed else 1)
