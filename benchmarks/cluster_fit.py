@@ -14,7 +14,6 @@ difference to the single process (a paired bootstrap over test users).
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from parts.measuring import read_peak
 from parts.reporting import build_table
 from rich.console import Console
 
@@ -49,12 +49,6 @@ from recsys.retrieval.spec import ModelInputs
 
 LARGEST_DIFFERENCE: Final = 1e-6
 DRAWS: Final = 2_000
-MIB: Final = 1 << 10  # in units of getrusage, KiB
-
-
-def read_peak() -> float:
-    """Return the largest resident memory of this process so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
 
 
 def make_models(names: list[str]) -> Callable[[], list[CandidateGenerator]]:

@@ -40,7 +40,7 @@ class PlacingClient(Client):  # type: ignore[misc]
     """A client that gives each of several results a worker of its own, in turn.
 
     LightGBM trains on rows where they lie, and adds up in the order in which it is told of the workers. Left to itself,
-    the scheduler moves rows to workers that are idle, and tells of them in any order.
+    the scheduler may move rows to workers that are idle, and tells of them in any order.
     """
 
     def __init__(self, scheduler: str, workers: Sequence[str]) -> None:
