@@ -11,7 +11,7 @@ TORCH_BACKEND ?= $(if $(wildcard $(PIP_FIND_LINKS)/torch-*.whl),,cpu)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test coverage e2e images deploy-checks audit bench bench-algorithms bench-batches bench-gate bench-neighbours bench-pages bench-processes bench-serving bench-titles profile check format lint types imports fix lock clean
+.PHONY: help install demo up down test coverage e2e images deploy-checks audit bench bench-algorithms bench-batches bench-gate bench-ingest bench-neighbours bench-pages bench-processes bench-serving bench-titles bench-training profile check format lint types imports fix lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -59,6 +59,9 @@ bench: install ## Run the benchmarks
 bench-gate: install ## Measure the error rates of the promotion gate beside the original's: ARGS=--trials=200
 	$(BIN)/python benchmarks/gate_calibration.py $(ARGS)
 
+bench-ingest: install ## Measure an ingest by stage, beside the bare COPY of its ratings: ARGS="FOLDER --output FILE"
+	$(BIN)/python benchmarks/ingest.py $(ARGS)
+
 bench-pages: install ## Measure latency and weight of the pages: ARGS="MODEL-FOLDER --output FILE"
 	$(BIN)/python benchmarks/pages.py $(ARGS)
 
@@ -79,6 +82,9 @@ bench-processes: install ## Measure requests per second and memory with several 
 
 bench-titles: install ## Measure how titles are resolved: ARGS="FOLDER --output FILE"
 	$(BIN)/python benchmarks/title_search.py $(ARGS)
+
+bench-training: install ## Measure a retraining as data grow, beside the original's table: ARGS="--data DIR --output FILE"
+	$(BIN)/python benchmarks/training.py $(ARGS)
 
 profile: install ## Profile a fit and requests by pyinstrument and memray: ARGS="--model user-user --data DIR"
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/parts/profiling.py $(ARGS)

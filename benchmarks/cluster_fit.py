@@ -1,11 +1,12 @@
 """The first stage on a Dask cluster beside one process: equality, quality, seconds, peak of memory per worker.
 
     python benchmarks/cluster_fit.py [--data DIR] [--users N --items M --ratings R] [--workers 2,4] [--models a,b]
-        [--sums-only] [--output FILE.json]
+        [--sums-only [--titles N]] [--output FILE.json]
 
 DIR holds a data set that `otaku ingest` reads; without it an invented one of the given size is written. One process
 fits the models on all training users first; then clusters of so many workers of this machine, one thread each, do.
-`--sums-only` measures the sums over users alone, whose memory should not grow with the users.
+`--sums-only` measures the sums over users alone, products for the N titles with most ratings, whose memory should not
+grow with the users.
 
 Exits with 1 if weights of EASE differ by more than 1e-6, or the NDCG@10 of a model leaves the 95 % interval of the
 difference to the single process (a paired bootstrap over test users).
@@ -13,7 +14,6 @@ difference to the single process (a paired bootstrap over test users).
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -25,6 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from parts.measuring import read_peak
 from parts.reporting import build_table
 from rich.console import Console
 
@@ -43,18 +44,11 @@ from recsys.evaluation.evaluation_set import EvaluationData, build_evaluation_se
 from recsys.recommender.training import N_FOLDS
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.first_stage import FirstStage, fit_first_stage
-from recsys.retrieval.rating_sums import select_frequent
 from recsys.retrieval.registry import make_model
 from recsys.retrieval.spec import ModelInputs
 
 LARGEST_DIFFERENCE: Final = 1e-6
 DRAWS: Final = 2_000
-MIB: Final = 1 << 10  # in units of getrusage, KiB
-
-
-def read_peak() -> float:
-    """Return the largest resident memory of this process so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
 
 
 def make_models(names: list[str]) -> Callable[[], list[CandidateGenerator]]:
@@ -92,13 +86,14 @@ def fit_on_workers(partitions: Partitions, names: list[str], n_workers: int) -> 
         }
 
 
-def sum_on_workers(partitions: Partitions, n_workers: int) -> dict[str, Any]:
+def sum_on_workers(partitions: Partitions, n_workers: int, n_titles: int) -> dict[str, Any]:
     """Sum counts and products of one fold on so many new workers."""
     with open_cluster(None, n_workers=n_workers) as client:
         client.wait_for_workers(n_workers)
+        before = list(client.run(read_peak).values())
         started = time.perf_counter()
         counts = client.gather([sum_partitions(client, count_fold, partitions, fold) for fold in range(N_FOLDS)])
-        frequent = select_frequent(sum_counts(counts, None).n_ratings, 20)
+        frequent = np.sort(np.argsort(-sum_counts(counts, None).n_ratings, kind="stable")[:n_titles])
         counted = time.perf_counter() - started
         total = sum_partitions(client, multiply_fold, partitions, 0, frequent, 0.3)
         total.result()
@@ -110,6 +105,7 @@ def sum_on_workers(partitions: Partitions, n_workers: int) -> dict[str, Any]:
             "count_seconds": counted,
             "seconds": seconds,
             "peak_mib": list(client.run(read_peak).values()),
+            "idle_mib": before,
         }
 
 
@@ -158,7 +154,9 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "test_users": len(build_users(select_group(interactions, TEST), catalog).user_ids),
     }
     if options.sums_only:
-        return results | {"sums": [sum_on_workers(partitions, n_workers) for n_workers in options.workers]}
+        return results | {
+            "sums": [sum_on_workers(partitions, n_workers, options.titles) for n_workers in options.workers]
+        }
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         alone, seconds, peak = pool.submit(fit_alone, str(folder / "partitions"), options.models).result()
     results |= {"single": {"seconds": seconds, "peak_mib": peak}, "clusters": []}
@@ -185,6 +183,7 @@ def main() -> int:
         "--models", type=lambda text: text.split(","), default=["ease-mixture", "als", "item-knn", "popular"]
     )
     parser.add_argument("--sums-only", action="store_true")
+    parser.add_argument("--titles", type=int, default=4_000)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="otaku-bench-") as folder:

@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import math
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,10 @@ def release_memory() -> None:
 def trim_memory() -> None:
     """Give what was freed back to the system.
 
-    The allocator of glibc keeps it, page by page between what is still in use; with others nothing happens.
+    The allocators of Arrow and of glibc keep it, page by page between what is still in use; with others than glibc's
+    nothing happens.
     """
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

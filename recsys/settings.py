@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     train_threads: int = Field(2, ge=1, le=256)
     train_on: Literal["local", "dask"] = "local"
     dask_scheduler: str | None = None
+    dask_workers: int | None = Field(None, ge=1, le=10_000)
     model_name: str = "anime-recommender"
     gate_alpha: float = Field(0.05, gt=0, lt=1)
     gate_margin: float = Field(0.01, ge=0, lt=1)

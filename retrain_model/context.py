@@ -150,9 +150,12 @@ class RetrainContext:
         return dict(json.loads(json.dumps(described | self.train_on)))
 
     @property
-    def train_on(self) -> dict[str, str]:
+    def train_on(self) -> dict[str, Any]:
         """What a step's inputs say of where it computes: nothing of this process alone, since sums round otherwise."""
-        return {} if self.cluster is None else {"train_on": "dask"}
+        if self.cluster is None:
+            return {}
+        n_workers = self.cluster.dask_workers
+        return {"train_on": "dask"} | ({} if n_workers is None else {"dask_workers": n_workers})
 
     @property
     def run_key(self) -> str:

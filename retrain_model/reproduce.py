@@ -22,6 +22,7 @@ from recsys.exceptions import RetrainError
 from recsys.ranking.params import Preset
 from recsys.recommender import Recommender
 from recsys.revision import describe_code
+from recsys.settings import Settings
 from recsys.storage.snapshots import Snapshot
 from retrain_model.context import FITTED, RetrainContext, fetch, publish_once
 from retrain_model.environment import describe_environment
@@ -108,8 +109,14 @@ def follow(recipe: Mapping[str, Any], context: RetrainContext, place: str) -> Re
         n_threads=recipe["environment"]["n_threads"],
         attempt=None,
         place=place,
-        cluster=None if is_local else context.cluster,
+        cluster=None if is_local else _set_workers(recipe, context.cluster),
     )
+
+
+def _set_workers(recipe: Mapping[str, Any], cluster: Settings | None) -> Settings | None:
+    # Recipes from before the number was kept take the workers that there are.
+    n_workers = recipe["environment"].get("n_workers")
+    return cluster and cluster.model_copy(update={"dask_workers": n_workers})
 
 
 def _rebuild(context: RetrainContext, snapshot_uri: str) -> None:

@@ -27,6 +27,20 @@ class ServiceMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self._add_requests()
+        self._add_lists()
+        self._add_model()
+        self._add_shadow()
+        # A series that exists from the start has a rate from the first event on.
+        for counter, values in (
+            (self._cache, ("hit", "miss", "error")),
+            (self._limited, ("requests", "events", "registrations")),
+            (self._shadow, ("compared", "failed", "skipped")),
+        ):
+            for value in values:
+                counter.labels(value)
+
+    def _add_requests(self) -> None:
         self._requests = Counter(
             "otaku_requests",
             "Requests by route and status.",
@@ -61,12 +75,22 @@ class ServiceMetrics:
         self._limited = Counter(
             "otaku_rate_limited", "Requests beyond a limit, by what is limited.", ["limit"], registry=self.registry
         )
+
+    def _add_lists(self) -> None:
         self._recommendations = Counter(
             "otaku_recommendations", "Lists by kind and algorithm.", ["kind", "algorithm"], registry=self.registry
         )
         self._fallbacks = Counter(
             "otaku_fallbacks", "Lists by popularity, for users without a history.", registry=self.registry
         )
+        self._cache = Counter(
+            "otaku_cache_requests", "Lookups in the response cache.", ["result"], registry=self.registry
+        )
+        self._requests_by_version = Counter(
+            "otaku_answers", "Recommendations by model version.", ["version", "role"], registry=self.registry
+        )
+
+    def _add_model(self) -> None:
         build = Info("otaku_build", "The release that runs.", registry=self.registry)
         build.info({"version": recsys.__version__, "revision": _find_revision(), "python": platform.python_version()})
         self._version = Gauge("otaku_model_version", "Number of the served version.", registry=self.registry)
@@ -82,16 +106,11 @@ class ServiceMetrics:
             "Time of the last successful poll of the registry.",
             registry=self.registry,
         )
-
         self._degraded = Gauge(
             "otaku_degraded", "1 while a part is away or a promoted version is refused.", registry=self.registry
         )
-        self._cache = Counter(
-            "otaku_cache_requests", "Lookups in the response cache.", ["result"], registry=self.registry
-        )
-        self._requests_by_version = Counter(
-            "otaku_answers", "Recommendations by model version.", ["version", "role"], registry=self.registry
-        )
+
+    def _add_shadow(self) -> None:
         self._shadow = Counter("otaku_shadow", "Shadowed requests by result.", ["result"], registry=self.registry)
         shares = [step / 10 for step in range(11)]
         self._overlap = Histogram(
@@ -112,15 +131,6 @@ class ServiceMetrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-
-        # A series that exists from the start has a rate from the first event on.
-        for counter, values in (
-            (self._cache, ("hit", "miss", "error")),
-            (self._limited, ("requests", "events", "registrations")),
-            (self._shadow, ("compared", "failed", "skipped")),
-        ):
-            for value in values:
-                counter.labels(value)
 
     def count_request(self, route: str, method: str, status: int, kind: str, seconds: float) -> None:
         """Count one answered request; `route` is a template, `kind` the kind of recommendation or empty."""

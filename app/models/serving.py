@@ -8,7 +8,6 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 import numpy as np
-import pyarrow
 
 from app.models.filters import CatalogFilters
 from app.models.item_views import ItemViews
@@ -118,7 +117,6 @@ def load_model(folder: Path, *, name: str, version: int, run_id: str) -> Serving
     model = ServingModel.build(recommender, name=name, version=version, run_id=run_id, indexes=indexes)
     check_model(model)
     # Loading takes several times the memory that a version keeps; no table is read before the next one.
-    pyarrow.default_memory_pool().release_unused()
     trim_memory()
     return model
 

@@ -21,7 +21,7 @@ from app.schemas.recommendations import (
 )
 from app.stores.user_history import History
 from recsys.data.titles import TitleMatch
-from recsys.recommender import FoldedUser, UserProfile
+from recsys.recommender import FoldedUser, UserProfile, build_profile
 from recsys.recommender.list_rules import find_watched
 from recsys.types import Ids, ItemId, Mask, WatchStatus
 
@@ -159,13 +159,6 @@ def build_user_context(model: ServingModel, request: RecommendRequest, read_hist
     ratings |= {entry.item_id: float(entry.rating) for entry in request.watch_list if entry.rating}
     ratings |= {int(item_id): float(rating) for item_id, rating in request.ratings.items()}
     unrated = [item_id for item_id, rating in ratings.items() if rating == 0]
-    item_ids = np.array(sorted(ratings.keys() - unrated), dtype=np.int64)
-    known = model.recommender.catalog.contains(item_ids)
-    if stored is not None and not known.any() and not tastes:
-        # The catalog of this version holds none of the rated titles: fall back to the stored genre shares.
-        genres = set(model.recommender.catalog.genres)
-        tastes = {genre: share for genre, share in stored.genre_shares.items() if genre in genres}
-    values = np.array([ratings[item_id] for item_id in item_ids[known].tolist()], dtype=np.float32)
     sent = {int(item_id) for item_id in request.ratings} | {liked for liked in request.liked if isinstance(liked, int)}
     sent |= {entry.item_id for entry in request.watch_list}
     kind: Kind = "new_user"
@@ -176,25 +169,18 @@ def build_user_context(model: ServingModel, request: RecommendRequest, read_hist
     elif tastes:
         kind = "new_user_with_preferences"
     dismissed = stored.dismissed_item_ids if stored is not None else ()
-    excluded = np.array([*dismissed, *unrated], dtype=np.int64)
     statuses = merge_statuses(stored, request)
-    seen = [item_id for item_id, status in statuses.items() if status is not WatchStatus.Planned]
-    dropped = [item_id for item_id, status in statuses.items() if status is WatchStatus.Dropped]
-    return UserContext(
-        kind,
-        UserProfile(
-            item_ids[known], values, tastes, _keep_known(model, [*seen, *unrated]), _keep_known(model, dropped)
-        ),
-        _find_ignored(model, sent),
-        excluded[model.recommender.catalog.contains(excluded)],
-        statuses,
+    catalog = model.recommender.catalog
+    profile = build_profile(
+        catalog,
+        {item_id: rating for item_id, rating in ratings.items() if rating},
+        statuses=statuses,
+        tastes=tastes,
+        shares=stored.genre_shares if stored is not None else {},
+        unrated=unrated,
     )
-
-
-def _keep_known(model: ServingModel, item_ids: list[ItemId]) -> Ids:
-    """Return those of some ids that the catalog holds, ascending, each once."""
-    ordered = np.unique(np.array(item_ids, dtype=np.int64))
-    return ordered[model.recommender.catalog.contains(ordered)]
+    excluded = catalog.select_known([*dismissed, *unrated])
+    return UserContext(kind, profile, _find_ignored(model, sent), excluded, statuses)
 
 
 def _find_ignored(model: ServingModel, item_ids: set[ItemId]) -> list[ItemId]:

@@ -1,5 +1,6 @@
 """All titles that can be recommended, in a fixed order that every matrix shares."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -74,6 +75,11 @@ class Catalog:
         ids = np.asarray(item_ids, dtype=np.int64)
         places = np.minimum(np.searchsorted(self.item_ids, ids), len(self) - 1)
         return np.asarray(self.item_ids[places] == ids, dtype=np.bool_)
+
+    def select_known(self, item_ids: Iterable[ItemId]) -> Ids:
+        """Return those of some ids that the catalog holds, ascending, each once."""
+        ordered = np.unique(np.fromiter(item_ids, dtype=np.int64))
+        return ordered[self.contains(ordered)]
 
     def positions(self, item_ids: npt.ArrayLike) -> Positions:
         """Translate ids to positions.

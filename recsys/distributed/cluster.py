@@ -1,5 +1,6 @@
 """The Dask cluster that batch steps run on: one that a setting names, or processes of this machine."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from distributed.comm import CommClosedError
 from recsys.exceptions import ConfigurationError, ServiceUnavailableError
 
 CONNECT_SECONDS: Final = 30
+RETURN_SECONDS: Final = 300.0  # that missing workers have to come in
+POLL_SECONDS: Final = 0.2
 # What the loss of a worker or of the scheduler ends with.
 LOSSES: Final = (KilledWorker, CancelledError, CommClosedError, OSError, TimeoutError)
 
@@ -48,7 +51,7 @@ def open_cluster(address: str | None, *, n_workers: int, memory_limit: str = "au
             threads_per_worker=1,
             processes=True,
             memory_limit=memory_limit,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             host="127.0.0.1",
         ) as cluster,
         Client(cluster) as client,
@@ -63,6 +66,30 @@ def _connect(address: str) -> Any:
         raise ServiceUnavailableError(f"the Dask scheduler at {address} does not answer: {error}") from error
     except ValueError as error:
         raise ConfigurationError(f"OTAKU_DASK_SCHEDULER is {address!r}: {error}; write tcp://HOST:8786") from error
+
+
+def list_workers(client: Client) -> list[str]:
+    """List the addresses of the workers by their names."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return sorted(workers, key=lambda address: (len(str(workers[address]["name"])), str(workers[address]["name"])))
+
+
+def wait_for_workers(client: Client, n_workers: int) -> None:
+    """Wait until so many workers are there.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        If some are missing after five minutes.
+    """
+    deadline = time.monotonic() + RETURN_SECONDS
+    while (found := len(list_workers(client))) < n_workers:
+        if time.monotonic() > deadline:
+            raise ServiceUnavailableError(
+                f"{found} of {n_workers} workers are there after {RETURN_SECONDS:.0f} s; start the others and run the "
+                "step again, or set OTAKU_DASK_WORKERS to those that there are and retrain from the beginning"
+            )
+        time.sleep(POLL_SECONDS)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from recsys.distributed.cluster import translate_losses
 from recsys.distributed.partitions import RETRIES, Partitions
 from recsys.distributed.sums import count_fold, count_fold_together, join_products, multiply_fold, sum_partitions
 from recsys.exceptions import ConfigurationError
-from recsys.features.franchises import compute_franchises
+from recsys.features.franchises import group_franchises
 from recsys.recommender.training import N_FOLDS
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.embedding import Als, LightFm
@@ -150,7 +150,7 @@ def _fit_ease(model: Ease, counts: RatingCounts, partitions: Partitions, without
     frequent = select_frequent(counts.n_ratings, model.min_ratings)
     products = join_products(parts, frequent, model.discount, counts.median_length)
     catalog = partitions.read_catalog()
-    franchises = compute_franchises(catalog, read_training_users(partitions, without, FRANCHISE_USERS))
+    franchises = group_franchises(catalog, read_training_users(partitions, without, FRANCHISE_USERS))
     with threadpool_limits(1):
         return replace(model).fit_sums(counts, products, franchises, catalog)
 

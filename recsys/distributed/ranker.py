@@ -1,20 +1,11 @@
-"""Both heads on a cluster by LightGBM's own Dask estimators: an ordinary text model, the same for the same workers.
+"""Both heads on a cluster: an ordinary text model, the same for the same number of workers.
 
-Every worker holds whole query groups. Histograms are added up over the network in the order of the workers, to whom the
-stored rows are dealt out by number: as many workers train the same trees again, after one of them was lost as well.
 Estimators on Dask do not stop early; all trees are grown, and those up to the best iteration on validation users kept.
 """
 
-import logging
-import re
-import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as StillRunning
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import lightgbm as lgb
 import numpy as np
@@ -23,11 +14,12 @@ import pandas as pd
 from distributed import Client
 
 from recsys.data.catalog import Catalog
-from recsys.distributed.cluster import LOSSES, translate_losses
+from recsys.distributed.boosters import ClusterTable, grow_booster
+from recsys.distributed.cluster import translate_losses
 from recsys.distributed.fitting import FRANCHISE_USERS, read_training_users
 from recsys.distributed.partitions import Partitions
-from recsys.distributed.tables import FULL, StoredTable, describe_users, read_table, read_tables, store_retriever
-from recsys.exceptions import ConfigurationError, RetrainError, ServiceUnavailableError
+from recsys.distributed.tables import FULL, StoredTable, describe_users, read_tables, store_retriever
+from recsys.exceptions import ConfigurationError, RetrainError
 from recsys.features.schema import FeatureSchema
 from recsys.progress import OnProgress, ignore_progress
 from recsys.ranking.ensemble import compute_importance
@@ -41,37 +33,7 @@ from recsys.recommender.training import N_FOLDS, TrainedRanker, swap_item_vector
 from recsys.retrieval.first_stage import FirstStage
 from recsys.types import Floats, Positions, RatingMatrix
 
-logger = logging.getLogger(__name__)
-ATTEMPTS: Final = 3
-POLL_SECONDS: Final = 2.0
-RETURN_SECONDS: Final = 300.0  # that a lost worker has to come back in
-SOCKET_MINUTES: Final = 10  # without a word from another worker
 AT: Final = 10
-# Of the network of one training, which a model must not depend on.
-_NETWORK: Final = {"machines": "", "local_listen_port": "12400", "num_machines": "1"}
-
-
-class OrderedClient(Client):  # type: ignore[misc]
-    """A client that says where results are in the order in which it is asked.
-
-    The order of the workers is that of LightGBM's additions, which it takes from this answer.
-    """
-
-    def who_has(self, futures: Any = None, **options: Any) -> Any:
-        """Tell which workers hold each result, by key."""
-        found = super().who_has(futures, **options)
-        return found if futures is None else {future.key: found[future.key] for future in futures}
-
-
-@dataclass(frozen=True)
-class ClusterTable:
-    """Stored rows of one head."""
-
-    client: Client
-    partitions: Partitions
-    parts: tuple[StoredTable, ...]
-    head: str
-    n_workers: int
 
 
 def train_recommender_on_cluster(
@@ -83,10 +45,16 @@ def train_recommender_on_cluster(
     preset: Preset,
     *,
     seed: int,
+    n_workers: int,
     dropped: pd.DataFrame | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> FittedRecommender:
     """Do what `recsys.recommender.fitting.train_recommender` does, with rows and trees on the workers.
+
+    Parameters
+    ----------
+    n_workers
+        That grow trees; the model depends on it.
 
     Raises
     ------
@@ -112,7 +80,7 @@ def train_recommender_on_cluster(
         if not training or not validation:
             raise RetrainError("there are too few users to train and validate on; ingest more, or let more arrive")
         trained = train_heads_on_cluster(
-            client, partitions, training, validation, preset, seed=seed, on_progress=on_progress
+            client, partitions, training, validation, preset, seed=seed, n_workers=n_workers, on_progress=on_progress
         )
     return FittedRecommender(Recommender(final, trained.ranker), trained, sum(part.n_users for part in training))
 
@@ -125,13 +93,14 @@ def train_heads_on_cluster(
     preset: Preset,
     *,
     seed: int,
+    n_workers: int,
     on_progress: OnProgress = ignore_progress,
 ) -> TrainedRanker:
     """Train both heads of a preset on stored rows."""
     schema = training[0].schema
     validation[0].schema.check(schema.names)
     members = {"relevance": preset.list_members(), "rating": (preset.rating,)}
-    tables, n_workers = read_tables(partitions, validation), len(list_workers(client))
+    tables = read_tables(partitions, validation)
     heads = {
         head: train_joined_head(
             members[head],
@@ -149,12 +118,6 @@ def train_heads_on_cluster(
     return TrainedRanker(ranker, heads, {head: sum(part.n_rows[head] for part in training) for head in HEADS})
 
 
-def list_workers(client: Client) -> list[str]:
-    """List the addresses of the workers by their names, which a worker that was replaced has again."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return sorted(workers, key=lambda address: (len(str(workers[address]["name"])), str(workers[address]["name"])))
-
-
 def train_head_on_cluster(
     params: HeadParams,
     schema: FeatureSchema,
@@ -170,84 +133,14 @@ def train_head_on_cluster(
     Raises
     ------
     ServiceUnavailableError
-        If workers were lost again and again.
+        If workers are missing, or were lost again and again.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            grown = _grow(params, schema, train, seed)
-            break
-        except (lgb.basic.LightGBMError, ServiceUnavailableError, *LOSSES) as error:
-            if attempt == ATTEMPTS:
-                raise ServiceUnavailableError(f"LightGBM lost its workers {ATTEMPTS} times: {error}") from error
-            logger.warning("the %s head is trained again: %s", train.head, error)
-            _wait_for_workers(train)
+    grown = grow_booster(params, schema, train, seed=seed)
     on_iteration(params.n_estimators, params.n_estimators)
     name, curve = measure_curve(grown, validation)
     n_trees = find_best_iteration(curve if name == "l1" else [-value for value in curve], params.early_stopping_rounds)
     booster = lgb.Booster(model_str=grown.model_to_string(num_iteration=n_trees))
     return TrainedHead(booster, {"validation": {name: curve}}, n_trees, compute_importance([booster]))
-
-
-def _wait_for_workers(train: ClusterTable) -> None:
-    deadline = time.monotonic() + RETURN_SECONDS
-    while len(list_workers(train.client)) < train.n_workers and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-
-
-def _grow(params: HeadParams, schema: FeatureSchema, train: ClusterTable, seed: int) -> lgb.Booster:
-    """Grow all trees, by a client of its own, which is closed to end what waits for a lost worker."""
-    workers = list_workers(train.client)[: len(train.parts)]
-    scheduler = train.client.scheduler.address
-    with OrderedClient(scheduler, set_as_default=False) as own, ThreadPoolExecutor(1) as pool:
-        training = pool.submit(_fit, own, params, schema, train, seed, workers)
-        while True:
-            try:
-                return training.result(timeout=POLL_SECONDS)
-            except StillRunning:
-                if training.done():
-                    raise
-                if lost := set(workers) - set(list_workers(train.client)):
-                    own.close()
-                    raise ServiceUnavailableError(f"{', '.join(sorted(lost))} was lost") from None
-
-
-def _fit(
-    client: Client, params: HeadParams, schema: FeatureSchema, train: ClusterTable, seed: int, workers: Sequence[str]
-) -> lgb.Booster:
-    from dask import array
-
-    da: Any = array
-
-    columns: dict[str, list[Any]] = {"features": [], "labels": [], "group_sizes": []}
-    for number, part in enumerate(train.parts):
-        where = {"workers": [workers[number % len(workers)]], "allow_other_workers": False, "pure": False}
-        table = client.submit(read_table, train.partitions, part.name, train.head, **where)
-        n_rows = part.n_rows[train.head]
-        shapes = {"features": (n_rows, len(schema.names)), "labels": (n_rows,), "group_sizes": (part.n_groups,)}
-        for name, found in columns.items():
-            if name != "group_sizes" or train.head == "relevance":
-                values = client.submit(getattr, table, name, **where)
-                dtype = np.int64 if name == "group_sizes" else np.float32
-                found.append(da.from_delayed(values, shape=shapes[name], dtype=dtype))
-    settings = params.to_lightgbm(seed=seed, n_threads=1) | {"time_out": SOCKET_MINUTES}
-    del settings["num_threads"]
-    kinds = {"lambdarank": lgb.DaskLGBMRanker, "binary": lgb.DaskLGBMClassifier}
-    estimator = kinds.get(params.objective, lgb.DaskLGBMRegressor)(
-        client=client, n_estimators=params.n_estimators, **settings
-    )
-    groups = {"group": da.concatenate(columns["group_sizes"])} if params.objective == "lambdarank" else {}
-    features, labels = da.concatenate(columns["features"]), da.concatenate(columns["labels"])
-    with warnings.catch_warnings():
-        # A default of its own that it does not use: workers have as many threads as Dask gives them.
-        warnings.filterwarnings("ignore", "Parameter n_jobs will be ignored")
-        estimator.fit(features, labels, feature_name=list(schema.names), **groups)
-    return lgb.Booster(model_str=_forget_network(estimator.booster_.model_to_string(num_iteration=-1)))
-
-
-def _forget_network(text: str) -> str:
-    for name, value in _NETWORK.items():
-        text = re.sub(rf"^\[{name}: .*\]$", f"[{name}: {value}]", text, flags=re.MULTILINE)
-    return text
 
 
 def measure_curve(booster: lgb.Booster, validation: TrainingTable) -> tuple[str, list[float]]:

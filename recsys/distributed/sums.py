@@ -14,7 +14,7 @@ from distributed import Client, Future
 from scipy.sparse import csr_matrix
 
 from recsys.distributed.partitions import RETRIES, Partitions
-from recsys.retrieval.rating_sums import Products, RatingCounts, count_ratings, count_together, sum_products
+from recsys.retrieval.rating_sums import Products, RatingCounts, count_ratings, sum_likes, sum_products
 from recsys.types import Positions
 
 _OPTIONS: Final[dict[str, Any]] = {"pure": False, "retries": RETRIES}
@@ -67,7 +67,7 @@ def multiply_fold(partitions: Partitions, number: int, fold: int, frequent: Posi
 
 def count_fold_together(partitions: Partitions, number: int, fold: int) -> csr_matrix:
     """Count for each pair of titles the training users of a fold in a partition who like both."""
-    return count_together(partitions.read_fold(number, fold))
+    return sum_likes(partitions.read_fold(number, fold))
 
 
 def join_products(parts: Sequence[Products], frequent: Positions, discount: float, usual: float) -> Products:

@@ -11,19 +11,20 @@ def compute_franchise_relations(pairs: Pairs) -> FeatureColumns:
     Number and share of them, how they were rated against the user's mean, and whether the one that aired just before
     and the one just after are among them; 0 where there is no such title.
     """
-    members = pairs.items.franchise_members
-    counts = np.asarray((pairs.watched @ members).todense())
-    sums = np.asarray((pairs.deviations @ members).todense())
-    franchises = pairs.items.franchises[pairs.columns]
-    seen = counts[pairs.rows, franchises]
-    others = np.maximum(pairs.items.franchise_sizes[pairs.columns] - 1, 1)
-    watched = np.zeros((pairs.history.shape[0], pairs.history.shape[1] + 1), dtype=np.float32)
-    watched[pairs.history.nonzero()] = 1.0
-    earlier, later = pairs.items.franchise_neighbours
+    from recsys.features.support_sums import sum_by_group  # compiles, which not every importer needs
+
+    items = pairs.items
+    histories = pairs.history.indptr, pairs.history.indices, pairs.deviations.data
+    places = np.arange(len(items.franchises) + 1)  # the last one stands for a neighbour that there is not
+    n_seen, deviations = sum_by_group(histories, pairs.counts, items.franchises[pairs.columns], items.franchises)
+    neighbours = (
+        sum_by_group(histories, pairs.counts, neighbour[pairs.columns], places)[0]
+        for neighbour in items.franchise_neighbours
+    )
+    others = np.maximum(items.franchise_sizes[pairs.columns] - 1, 1)
     return {
-        "franchise_seen": seen,
-        "franchise_seen_share": seen / others,
-        "franchise_rating": sums[pairs.rows, franchises] / (seen + 1.0),
-        "franchise_earlier_seen": watched[pairs.rows, earlier[pairs.columns]],
-        "franchise_later_seen": watched[pairs.rows, later[pairs.columns]],
+        "franchise_seen": n_seen,
+        "franchise_seen_share": n_seen / others,
+        "franchise_rating": deviations / (n_seen + 1.0),
+        **dict(zip(("franchise_earlier_seen", "franchise_later_seen"), neighbours, strict=True)),
     }

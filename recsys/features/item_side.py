@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import csr_matrix
 
 from recsys.columns import ItemColumns
 from recsys.data.catalog import Catalog
 from recsys.features.franchises import Franchises, compute_franchises
+from recsys.features.support import Support
 from recsys.types import Floats, Positions, RatingMatrix
 
 # Numbers of a title in which users have habits: famous or obscure, old or new, long or short, acclaimed or not.
@@ -62,6 +62,11 @@ class ItemSide:
         return np.asarray(joined / np.sqrt(np.float32(2)), dtype=np.float32)
 
     @cached_property
+    def title_support(self) -> Support:
+        """What titles of similar names say about one another."""
+        return Support.of(self.title_neighbours.T.tocsr())
+
+    @cached_property
     def statistics(self) -> pd.DataFrame:
         """Numbers about a title itself; missing ones are NaN, which LightGBM handles."""
         items = self.catalog.items
@@ -83,6 +88,11 @@ class ItemSide:
             },
             dtype=np.float32,
         )
+
+    @cached_property
+    def statistics_table(self) -> Floats:
+        """The same as one array, `(n_items, n_statistics)`."""
+        return np.ascontiguousarray(self.statistics.to_numpy(dtype=np.float32))
 
     @cached_property
     def habit_numbers(self) -> Floats:
@@ -114,12 +124,6 @@ class ItemSide:
     def franchises(self) -> npt.NDArray[np.int64]:
         """Number of each title's franchise, `(n_items,)`."""
         return self.season_order.numbers
-
-    @cached_property
-    def franchise_members(self) -> RatingMatrix:
-        """CSR `(n_items, n_franchises)`, one where a title belongs."""
-        places = (np.arange(len(self.catalog)), self.franchises)
-        return csr_matrix((np.ones(len(self.catalog), dtype=np.float32), places))
 
     @cached_property
     def franchise_sizes(self) -> Floats:

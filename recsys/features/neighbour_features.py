@@ -1,7 +1,8 @@
 """Contributions of single titles of the history, which the sums of the item-item models do not show."""
 
 from recsys.features.pairs import FeatureColumns, Pairs
-from recsys.types import Floats, RatingMatrix
+from recsys.features.support import Support
+from recsys.types import Floats
 
 # Prior strength of a neighbour rating, in units of the summed weights.
 WEIGHT_SHRINKAGE = 0.1
@@ -15,8 +16,8 @@ def compute_neighbour_support(pairs: Pairs) -> FeatureColumns:
     classic item-based prediction (Sarwar et al., WWW 2001).
     """
     features: FeatureColumns = {}
-    for name, supporters in pairs.supporters.items():
-        strongest, number, totals, deviations, possible = summarise_support(supporters, pairs)
+    for name, support in pairs.support.items():
+        strongest, number, totals, deviations, possible = summarise_support(support, pairs)
         features[f"{name}_strongest"] = strongest
         features[f"{name}_supporters"] = number
         features[f"{name}_coverage"] = totals / (possible + WEIGHT_SHRINKAGE)
@@ -24,8 +25,8 @@ def compute_neighbour_support(pairs: Pairs) -> FeatureColumns:
     return features
 
 
-def summarise_support(matrix: RatingMatrix, pairs: Pairs) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Reduce, for each pair, the candidate's row of an item-item matrix over the user's history.
+def summarise_support(support: Support, pairs: Pairs) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Reduce, for each pair, what the titles of the user's history say about the candidate.
 
     Returns
     -------
@@ -33,9 +34,8 @@ def summarise_support(matrix: RatingMatrix, pairs: Pairs) -> tuple[Floats, Float
     rating less the user's mean, and the sum of all weights, watched or not, each `(n_pairs,)`; weights below 0 do not
     count.
     """
-    from recsys.features.support_sums import summarise_rows  # compiles, which not every importer needs
+    from recsys.features.support_sums import summarise_pairs  # compiles, which not every importer needs
 
-    rows = matrix.indptr, matrix.indices, matrix.data
     histories = pairs.history.indptr, pairs.history.indices, pairs.deviations.data
-    found = summarise_rows(rows, histories, pairs.counts, pairs.columns, matrix.shape[1])
-    return found[0], found[1], found[2], found[3], found[4]
+    found = summarise_pairs(support, histories, pairs.counts, pairs.columns)
+    return found[0], found[1], found[2], found[3], support.possible[pairs.columns]

@@ -9,10 +9,32 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.features.item_side import ItemSide
+from recsys.features.support import Support
 from recsys.types import Floats, Positions, RatingMatrix
 
 # Feature values by name, each `(n_pairs,)`.
 FeatureColumns: TypeAlias = dict[str, npt.NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """What one model scores.
+
+    Parameters
+    ----------
+    values
+        Scores of the pairs, `(n_pairs,)`.
+    best
+        The best score of each user among all titles, `(n_users,)`.
+    """
+
+    values: Floats
+    best: Floats
+
+    @classmethod
+    def select(cls, scores: Floats, rows: Positions, columns: Positions) -> "PairScores":
+        """Select pairs from the scores of all titles, `(n_users, n_items)`."""
+        return cls(scores[rows, columns], scores.max(axis=1))
 
 
 @dataclass(frozen=True)
@@ -26,18 +48,20 @@ class Pairs:
     candidates
         For each row of the history, positions of candidates; features come out in this order, user by user.
     scores
-        First-stage scores by model, each `(n_users, n_items)`.
+        First-stage scores by model, each `(n_users, n_items)`; empty where `selected` is given.
     tastes
         Stated genre weights `(n_users, n_genres)`, used where the history is empty.
     items
         The item side.
-    supporters
-        By item-item model, CSR `(n_items, n_items)`: row j holds the weight of each watched title for title j.
+    support
+        What titles say about one another, by item-item model.
     impersonal
         Models of `scores` that score the same for every user.
     whole, removed
         Where every row is the same history `(1, n_items)` without one of its titles, `(n_users,)`: that history and
         the titles.
+    selected
+        First-stage scores of the pairs alone, by model.
     """
 
     history: RatingMatrix
@@ -45,10 +69,18 @@ class Pairs:
     scores: Mapping[str, Floats]
     tastes: Floats
     items: ItemSide
-    supporters: Mapping[str, RatingMatrix] = field(default_factory=dict)
+    support: Mapping[str, Support] = field(default_factory=dict)
     impersonal: frozenset[str] = frozenset()
     whole: RatingMatrix | None = None
     removed: Positions | None = None
+    selected: Mapping[str, PairScores] | None = None
+
+    @cached_property
+    def pair_scores(self) -> Mapping[str, PairScores]:
+        """First-stage scores of the pairs, by model."""
+        if self.selected is not None:
+            return self.selected
+        return {name: PairScores.select(scores, self.rows, self.columns) for name, scores in self.scores.items()}
 
     def select(self, row: int) -> "Pairs":
         """Keep one user."""

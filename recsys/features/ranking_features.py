@@ -26,10 +26,12 @@ from recsys.types import Floats
 
 
 def _user(pairs: Pairs) -> FeatureColumns:
-    squares = pairs.history.multiply(pairs.history).sum(axis=1)
+    ratings, n_users = pairs.history.data, len(pairs.lengths)
+    users = np.repeat(np.arange(n_users), pairs.lengths)
+    squares = np.bincount(users, ratings**2, n_users).astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
-        variances = np.asarray(squares).ravel() / pairs.lengths - pairs.means**2
-        liked = np.asarray((pairs.history >= POSITIVE_RATING).sum(axis=1)).ravel() / pairs.lengths
+        variances = squares / pairs.lengths - pairs.means**2
+        liked = np.bincount(users[ratings >= POSITIVE_RATING], minlength=n_users) / pairs.lengths
     return {
         "user_log_ratings": np.log1p(pairs.lengths)[pairs.rows],
         "user_mean_rating": pairs.means[pairs.rows],
@@ -39,18 +41,16 @@ def _user(pairs: Pairs) -> FeatureColumns:
 
 
 def _item(pairs: Pairs) -> FeatureColumns:
-    statistics = pairs.items.statistics
-    return {name: statistics[name].to_numpy()[pairs.columns] for name in statistics.columns}
+    table = pairs.items.statistics_table[pairs.columns]
+    return {name: table[:, place] for place, name in enumerate(pairs.items.statistics.columns)}
 
 
 def _retrieval(pairs: Pairs) -> FeatureColumns:
     features: FeatureColumns = {}
-    for name, scores in pairs.scores.items():
-        values = scores[pairs.rows, pairs.columns]
-        best = np.maximum(scores.max(axis=1), 1e-9)
-        features[f"{name}_score"] = values
+    for name, scores in pairs.pair_scores.items():
+        features[f"{name}_score"] = scores.values
         if name not in pairs.impersonal:
-            features[f"{name}_relative"] = values / best[pairs.rows]
+            features[f"{name}_relative"] = scores.values / np.maximum(scores.best, 1e-9)[pairs.rows]
     return features
 
 

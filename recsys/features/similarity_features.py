@@ -84,7 +84,7 @@ def compute_lightfm_similarities(pairs: Pairs) -> FeatureColumns:
 
 def compute_name_relations(pairs: Pairs) -> FeatureColumns:
     """Relate candidates to titles of a similar name in the history."""
-    nearest, _, totals, deviations, _ = summarise_support(pairs.items.title_neighbours, pairs)
+    nearest, _, totals, deviations, _ = summarise_support(pairs.items.title_support, pairs)
     with np.errstate(invalid="ignore"):
         ratings = deviations / totals
     # Without a history there is no mean to deviate from.

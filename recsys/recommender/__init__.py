@@ -2,6 +2,6 @@
 
 from recsys.recommender.folded_user import FoldedUser
 from recsys.recommender.model import Recommender
-from recsys.recommender.profile import Recommendations, UserProfile
+from recsys.recommender.profile import Recommendations, UserProfile, build_profile
 
-__all__ = ["FoldedUser", "Recommendations", "Recommender", "UserProfile"]
+__all__ = ["FoldedUser", "Recommendations", "Recommender", "UserProfile", "build_profile"]

@@ -146,7 +146,10 @@ def _compare(recommender: Recommender, positions: Positions, liked: Positions) -
     """Add item-item weights and cosines of recommendations and liked titles up, `(n_positions, n_liked)`."""
     items = recommender.retriever.items
     parts = [units[positions] @ units[liked].T for units in (items.lightfm_units, items.text_units)]
-    parts += [matrix[positions][:, liked].toarray() for matrix in recommender.retriever.first_stage.supporters.values()]
+    parts += [
+        support.supporters[positions][:, liked].toarray()
+        for support in recommender.retriever.first_stage.support.values()
+    ]
     return np.asarray(sum(part / max(float(np.abs(part).max()), 1e-9) for part in parts), dtype=np.float32)
 
 

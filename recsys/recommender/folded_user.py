@@ -1,9 +1,11 @@
 """A user as all models of the first stage have read the history, once for every question of a request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from recsys.data.catalog import Catalog
+from recsys.features.pairs import PairScores
 from recsys.recommender.profile import UserProfile
 from recsys.retrieval.first_stage import FirstStage, ModelScores
 from recsys.retrieval.leave_one_out import FoldedModels
@@ -42,6 +44,6 @@ class FoldedUser:
         """First-stage scores of the history by model, each `(1, n_items)`."""
         return {name: folded.scores for name, folded in self.models.items()}
 
-    def score_without(self, removed: Positions) -> ModelScores:
-        """Score the history without each of some of its titles, `(n_removed, n_items)` by model."""
-        return {name: folded.score_without(removed) for name, folded in self.models.items()}
+    def score_pairs_without(self, removed: Positions, rows: Positions, columns: Positions) -> Mapping[str, PairScores]:
+        """Score pairs of a row of `removed` and a title, by model; see `Folded`."""
+        return {name: folded.score_pairs_without(removed, rows, columns) for name, folded in self.models.items()}

@@ -1,6 +1,6 @@
 """A user as a function of a history, and what a user is given."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import DataContractError
-from recsys.types import Floats, Genre, Ids, RatingMatrix
+from recsys.types import Floats, Genre, Ids, ItemId, RatingMatrix, WatchStatus
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,38 @@ class UserProfile:
                 raise DataContractError(f"genre {genre!r} is unknown; choose among {', '.join(catalog.genres)}")
             tastes[0, catalog.genres.index(genre)] = max(float(weight), 0.0)
         return np.asarray(tastes / max(float(tastes.max()), 1e-9), dtype=np.float32)
+
+
+def build_profile(
+    catalog: Catalog,
+    ratings: Mapping[ItemId, float],
+    *,
+    statuses: Mapping[ItemId, WatchStatus],
+    tastes: Mapping[Genre, float],
+    shares: Mapping[Genre, float],
+    unrated: Iterable[ItemId] = (),
+) -> UserProfile:
+    """Build a profile from what the catalog holds of what is known about a user.
+
+    Parameters
+    ----------
+    tastes
+        That the user stated.
+    shares
+        Of genres among what was watched: they stand in for tastes that nobody stated where nothing rated is left.
+    unrated
+        Titles that were watched, beside those with a status.
+    """
+    rated = catalog.select_known(ratings)
+    known_shares = {} if len(rated) else {genre: shares[genre] for genre in catalog.genres if genre in shares}
+    seen = [item_id for item_id, status in statuses.items() if status is not WatchStatus.Planned]
+    return UserProfile(
+        rated,
+        np.array([ratings[item_id] for item_id in rated.tolist()], dtype=np.float32),
+        tastes or known_shares,
+        catalog.select_known([*seen, *unrated]),
+        catalog.select_known(item_id for item_id, status in statuses.items() if status is WatchStatus.Dropped),
+    )
 
 
 @dataclass(frozen=True)

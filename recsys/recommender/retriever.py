@@ -86,8 +86,9 @@ class Retriever:
     def describe_without(self, user: FoldedUser, removed: Positions, candidates: Sequence[Positions]) -> Pairs:
         """Prepare candidates of a user without one rating: a row for each title of the history that is removed."""
         tastes = np.repeat(user.tastes, len(removed), axis=0)
-        pairs = self._pair(remove_each(user.history, removed), tastes, candidates, user.score_without(removed))
-        return replace(pairs, whole=user.history, removed=removed)
+        pairs = self._pair(remove_each(user.history, removed), tastes, candidates, {})
+        scores = user.score_pairs_without(removed, pairs.rows, pairs.columns)
+        return replace(pairs, whole=user.history, removed=removed, selected=scores)
 
     def retrieve(
         self, history: RatingMatrix, tastes: Floats, allowed: Mask | None = None, scores: ModelScores | None = None
@@ -117,7 +118,7 @@ class Retriever:
         self, history: RatingMatrix, tastes: Floats, candidates: Sequence[Positions], scores: ModelScores
     ) -> Pairs:
         stage = self.first_stage
-        return Pairs(history, candidates, scores, tastes, self.items, stage.supporters, stage.impersonal)
+        return Pairs(history, candidates, scores, tastes, self.items, stage.support, stage.impersonal)
 
     def score_popularity(self, history: RatingMatrix) -> Floats:
         """Score the whole catalog as for a user without a history, `(n_users, n_items)`."""
@@ -203,7 +204,8 @@ def _check_sizes(first_stage: FirstStage, items: ItemSide) -> None:
     n_items = len(items.catalog)
     shapes = {"text_vectors": items.text_vectors.shape, "lightfm_vectors": items.lightfm_vectors.shape}
     wrong = [name for name, shape in shapes.items() if len(shape) != 2 or shape[0] != n_items]
-    square = {"title_neighbours": items.title_neighbours, **first_stage.supporters}
+    square = {"title_neighbours": items.title_neighbours}
+    square |= {name: model.item_weights for name, model in first_stage.models.items() if model.item_weights is not None}
     wrong += [name for name, matrix in square.items() if matrix.shape != (n_items, n_items)]
     if wrong:
         raise ArtifactError(f"{wrong[0]} was made for another catalog than one of {n_items} titles")

@@ -46,8 +46,8 @@ class CandidateGenerator(Protocol):
     serves_cold_start_users: ClassVar[bool]
 
     @property
-    def supporters(self) -> RatingMatrix | None:
-        """CSR `(n_items, n_items)`, row j the weights of the titles that support title j; None if it has none."""
+    def item_weights(self) -> RatingMatrix | None:
+        """CSR `(n_items, n_items)`, row i the weights of title i of a history for all titles; None if it has none."""
         ...
 
     @property
@@ -87,7 +87,7 @@ class ArrayModel(ABC):
     serves_cold_start_users: ClassVar[bool] = False
 
     @property
-    def supporters(self) -> RatingMatrix | None:
+    def item_weights(self) -> RatingMatrix | None:
         """No title supports another."""
         return None
 

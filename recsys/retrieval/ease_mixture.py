@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
-from recsys.features.franchises import Franchises
+from recsys.features.pairs import PairScores
 from recsys.retrieval.base import State, find_nth_best, map_values, sparse_from_state, sparse_to_state
 from recsys.retrieval.content_prior import compute_resemblance, extend_weights
 from recsys.retrieval.item_item import (
@@ -25,7 +25,7 @@ from recsys.retrieval.item_item import (
 )
 from recsys.retrieval.leave_one_out import Folded, find_places
 from recsys.retrieval.rating_sums import EVIDENCE, Products, RatingCounts
-from recsys.types import Floats, Mask, Positions, RatingMatrix
+from recsys.types import Floats, Ids, Mask, Positions, RatingMatrix
 
 # A score counts in units of that of the title which would stand in this place.
 PLACE: Final = 10
@@ -73,7 +73,7 @@ class EaseMixture(Ease):
     parts_: dict[str, RatingMatrix] = field(default_factory=dict, init=False, repr=False)
     means_: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
 
-    def fit_sums(self, counts: RatingCounts, products: Products, franchises: Franchises, catalog: Catalog) -> Self:
+    def fit_sums(self, counts: RatingCounts, products: Products, franchises: Ids, catalog: Catalog) -> Self:
         """Solve the regression twice as a whole, and once for the largest weights of every title."""
         regression = build_regression(self, counts, products, franchises)
         popularity = np.maximum(regression.n_ratings, 1) ** self.exponent
@@ -160,13 +160,18 @@ class EaseMixture(Ease):
         seen
             `(n_users, n_items)`.
         """
-        total, length = self.centring * totals, lengths.astype(np.float32)[:, None]
-        short = 1 / (1 + (length / self.short_length) ** 2)
-        sparse = length**2 / (length**2 + self.sparse_length**2)
-        mixed = (1 - short) * _scale(sums["weights"] - total * self.means_["weights"], seen)
+        total, (one, short, sparse) = self.centring * totals, self.share(lengths)[..., None]
+        mixed = one * _scale(sums["weights"] - total * self.means_["weights"], seen)
         mixed += short * _scale(sums["short"], seen)
         mixed += sparse * _scale(sums["sparse"] - total * self.means_["sparse"], seen)
         return np.asarray(mixed, dtype=np.float32)
+
+    def share(self, lengths: Positions) -> Floats:
+        """Weigh the three forms by the lengths of histories, `(3, n_users)`."""
+        length = lengths.astype(np.float32)
+        short = 1 / (1 + (length / self.short_length) ** 2)
+        sparse = length**2 / (length**2 + self.sparse_length**2)
+        return np.stack([1 - short, short, sparse])
 
     def fold(self, history: RatingMatrix) -> Folded:
         """Read a history, CSR `(1, n_items)`."""
@@ -224,12 +229,31 @@ class FoldedMixture:
     def score_without(self, removed: Positions) -> Floats:
         """Remove each title from every form and mix them again, `(n_removed, n_items)`."""
         held = find_places(self.history, removed) >= 0
-        places, evidence = find_places(self.forms["weights"].evidence, removed), self.forms["weights"].evidence.data
-        lost = np.array([evidence[place] if place >= 0 else 0.0 for place in places], dtype=np.float32)
         seen = np.repeat(self._seen, len(removed), axis=0)
         seen[np.arange(len(removed)), removed] = False
         sums = {name: form.score_without(removed) for name, form in self.forms.items()}
-        return self.model.mix(sums, self._total - lost[:, None], self.history.nnz - held, seen)
+        return self.model.mix(sums, self._total - self._weigh(removed)[:, None], self.history.nnz - held, seen)
+
+    def score_pairs_without(self, removed: Positions, rows: Positions, columns: Positions) -> PairScores:
+        """Remove each title from every form, mix them again and select pairs: the same bits, in fewer steps."""
+        from recsys.retrieval.mixture_sums import Form, Removal, score_pairs_without  # compiles
+
+        evidence, n_items = self._weigh(removed), self.history.shape[1]
+        totals = self.model.centring * (self._total[0] - evidence)
+        shares = self.model.share(self.history.nnz - (find_places(self.history, removed) >= 0))
+        nothing = np.zeros(n_items, dtype=np.float32)
+        forms = [
+            Form(form.scores[0], self.model.means_.get(name, nothing), form.weights)
+            for name, form in self.forms.items()
+        ]
+        removal = Removal(removed, evidence, totals, shares)
+        return score_pairs_without(forms, removal, self._seen[0], min(PLACE, n_items), rows, columns)
+
+    def _weigh(self, removed: Positions) -> Floats:
+        """Return the evidence of some titles, `(n_removed,)`; 0 for what the history does not hold."""
+        evidence = self.forms["weights"].evidence
+        places = find_places(evidence, removed)
+        return np.array([evidence.data[place] if place >= 0 else 0.0 for place in places], dtype=np.float32)
 
 
 def _scale(scores: Floats, seen: Mask) -> Floats:

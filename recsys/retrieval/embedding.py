@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Self, TypeAlias
+from typing import ClassVar, Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +10,15 @@ from scipy.linalg.lapack import dposv
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
+from recsys.features.pairs import PairScores
 from recsys.retrieval.base import ArrayModel, State, map_values
 from recsys.retrieval.leave_one_out import Folded, find_places
 from recsys.types import Floats, Positions, RatingMatrix
+
+# The best titles of a whole history, one of which is close to the best without a title.
+LEADERS: Final = 16
+# What a score of float32 is off by at most, as a share of the product of the norms of both vectors.
+ROUNDING: Final = 1e-5
 
 
 def fold_in(vectors: Floats, gram: Floats, confidences: RatingMatrix, regularisation: float) -> npt.NDArray[np.float32]:
@@ -77,12 +83,15 @@ class FoldedVector:
     ----------
     vectors, gram, confidences, regularisation
         As in `fold_in`, of one history.
+    norms
+        Of the vectors, `(n_items,)`.
     """
 
     vectors: Floats
     gram: Floats
     confidences: RatingMatrix
     regularisation: float
+    norms: Floats
 
     @cached_property
     def _equations(self) -> tuple[Doubles, Doubles]:
@@ -119,6 +128,20 @@ class FoldedVector:
     def score_without(self, removed: Positions) -> Floats:
         """Score the catalog without each title, `(n_removed, n_items)`."""
         return np.asarray(self.embed_without(removed) @ self.vectors.T, dtype=np.float32)
+
+    def score_pairs_without(self, removed: Positions, rows: Positions, columns: Positions) -> PairScores:
+        """Score single titles without each title, and the best among those that can be the best.
+
+        A score changes by at most the product of the norms of the title's vector and of the change of the user's.
+        """
+        users, whole = self.embed_without(removed), self.scores[0]
+        values = np.einsum("ij,ij->i", users[rows], self.vectors[columns])
+        change = float(np.linalg.norm(users - self._user, axis=1).max())
+        leaders = np.argpartition(-whole, LEADERS)[:LEADERS] if len(whole) > LEADERS else np.arange(len(whole))
+        reached = float((users @ self.vectors[leaders].T).max(axis=1).min())
+        rounding = ROUNDING * (float(np.linalg.norm(self._user)) + change) * float(self.norms.max())
+        possible = np.flatnonzero(whole + np.float32(change) * self.norms >= reached - rounding)
+        return PairScores(values, (users @ self.vectors[possible].T).max(axis=1))
 
 
 @dataclass
@@ -168,6 +191,7 @@ class Als(ArrayModel):
     def _set_vectors(self, vectors: Floats) -> None:
         self.vectors_ = vectors
         self._gram = vectors.T @ vectors
+        self._norms = np.linalg.norm(vectors, axis=1)
 
     def score(self, history: RatingMatrix) -> Floats:
         """Fold the histories in and score the whole catalog, `(n_users, n_items)`."""
@@ -180,7 +204,9 @@ class Als(ArrayModel):
         """Read a history, CSR `(1, n_items)`."""
         if self.vectors_ is None:
             raise NotFittedError(self)
-        return FoldedVector(self.vectors_, self._gram, self.compute_confidences(history), self.regularisation)
+        return FoldedVector(
+            self.vectors_, self._gram, self.compute_confidences(history), self.regularisation, self._norms
+        )
 
     @property
     def item_vectors(self) -> Floats | None:
@@ -233,6 +259,7 @@ class LightFm(ArrayModel):
     def _set_vectors(self, vectors: Floats) -> None:
         self.vectors_ = vectors
         self._gram = self.unseen_weight * (vectors.T @ vectors)
+        self._norms = np.linalg.norm(vectors, axis=1)
 
     def score(self, history: RatingMatrix) -> Floats:
         """Fold the histories in and score the whole catalog, `(n_users, n_items)`."""
@@ -245,7 +272,7 @@ class LightFm(ArrayModel):
         """Read a history, CSR `(1, n_items)`."""
         if self.vectors_ is None:
             raise NotFittedError(self)
-        return FoldedVector(self.vectors_, self._gram, _select_liked(history), self.regularisation)
+        return FoldedVector(self.vectors_, self._gram, _select_liked(history), self.regularisation, self._norms)
 
     @property
     def item_vectors(self) -> Floats | None:

@@ -11,6 +11,7 @@ import numpy as np
 from recsys.data.catalog import Catalog
 from recsys.data.splits import assign_folds
 from recsys.exceptions import ArtifactError
+from recsys.features.support import Support
 from recsys.retrieval import registry
 from recsys.retrieval.base import CandidateGenerator, select_top
 from recsys.retrieval.leave_one_out import FoldedModels, fold
@@ -50,10 +51,10 @@ class FirstStage:
         return tuple(name for name in self._select(lambda spec: spec.reads_ratings) if name not in self.impersonal)
 
     @cached_property
-    def supporters(self) -> Mapping[str, RatingMatrix]:
-        """By item-item model, CSR `(n_items, n_items)`: row j holds the weights of the titles that support j."""
-        found = {name: model.supporters for name, model in self.models.items()}
-        return {name: weights for name, weights in found.items() if weights is not None}
+    def support(self) -> Mapping[str, Support]:
+        """What titles say about one another, by item-item model."""
+        found = {name: model.item_weights for name, model in self.models.items()}
+        return {name: Support.of(weights) for name, weights in found.items() if weights is not None}
 
     @cached_property
     def fallback(self) -> str:

@@ -11,7 +11,7 @@ from recsys.exceptions import ArtifactError, NotFittedError
 from recsys.features.item_side import normalise_rows
 from recsys.files import UNREADABLE
 from recsys.retrieval.base import check_square, read_state, select_top, sparse_from_state, sparse_to_state, write_state
-from recsys.retrieval.item_item import keep_largest_by_column
+from recsys.retrieval.item_item import keep_largest_by_row
 from recsys.retrieval.tfidf import MetadataTfidf
 from recsys.retrieval.user_user import UserUser
 from recsys.types import Floats, Mask, Positions, RatingMatrix, UserId
@@ -94,7 +94,7 @@ class Hybrid:
         return self.users.inserted
 
     @property
-    def supporters(self) -> RatingMatrix | None:
+    def item_weights(self) -> RatingMatrix | None:
         """No title of a history supports another: users come first."""
         return None
 
@@ -167,7 +167,7 @@ def find_similar(vectors: Floats, known: Mask, n_similar: int) -> RatingMatrix:
         values.append(np.maximum(np.take_along_axis(cosines, nearest, axis=1), 0).ravel())
     if not rows:
         rows, columns, values = [places[:0]], [places[:0]], [np.empty(0, dtype=np.float32)]
-    matrix = keep_largest_by_column(
-        np.concatenate(columns), np.concatenate(rows), np.concatenate(values), len(vectors), max(n_similar, 1)
+    shape = (len(vectors), len(vectors))
+    return keep_largest_by_row(
+        np.concatenate(rows), np.concatenate(columns), np.concatenate(values), shape, max(n_similar, 1)
     )
-    return matrix.T.tocsr()

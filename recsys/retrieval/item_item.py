@@ -1,7 +1,7 @@
 """Linear item-item models: the score of a title is a weighted sum over the titles in the history."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,15 +10,17 @@ from typing import ClassVar, Final, Self
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dpotrf, dpotri
-from scipy.sparse import coo_matrix, csr_matrix, hstack
+from scipy.sparse import coo_matrix, csr_matrix, hstack, vstack
 
 from recsys.data.catalog import Catalog
 from recsys.exceptions import NotFittedError
-from recsys.features.franchises import Franchises, compute_franchises
+from recsys.features.franchises import group_franchises
+from recsys.features.pairs import PairScores
 from recsys.retrieval.base import ArrayModel, State, check_square, map_values, sparse_from_state, sparse_to_state
 from recsys.retrieval.leave_one_out import Folded, find_places
 from recsys.retrieval.rating_sums import (
     EVIDENCE,
+    LIKED,
     Products,
     RatingCounts,
     count_ratings,
@@ -26,7 +28,7 @@ from recsys.retrieval.rating_sums import (
     select_frequent,
     sum_products,
 )
-from recsys.types import Floats, Positions, RatingMatrix
+from recsys.types import Floats, Ids, Positions, RatingMatrix
 
 # Columns that are worked on together: bounds the memory of a fit.
 CHUNK: Final = 256
@@ -71,6 +73,10 @@ class FoldedSum:
                 scores[row, self.weights.indices[part]] -= self.evidence.data[place] * self.weights.data[part]
         return scores
 
+    def score_pairs_without(self, removed: Positions, rows: Positions, columns: Positions) -> PairScores:
+        """Select pairs from `score_without`."""
+        return PairScores.select(self.score_without(removed), rows, columns)
+
 
 class ItemItem(ArrayModel):
     """Shared part: sparse item-to-item weights `(n_items, n_items)` and how to score with them."""
@@ -90,11 +96,11 @@ class ItemItem(ArrayModel):
         return FoldedSum(map_values(history, EVIDENCE), self.weights_)
 
     @property
-    def supporters(self) -> RatingMatrix:
-        """CSR `(n_items, n_items)`: row j holds the weights of the titles that support title j."""
+    def item_weights(self) -> RatingMatrix:
+        """CSR `(n_items, n_items)`: row i holds the weights of title i for the titles that it supports."""
         if self.weights_ is None:
             raise NotFittedError(self)
-        return self.weights_.T.tocsr()
+        return self.weights_
 
     def state(self) -> State:
         """Return the sparse weights."""
@@ -150,10 +156,10 @@ class Ease(ItemItem):
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
         """Solve the ridge regression of every title on all others, in closed form."""
         with take_turns(self, ratings):
-            return self.fit_sums(*compute_sums_of_users(self, ratings), compute_franchises(catalog, ratings), catalog)
+            return self.fit_sums(*compute_sums_of_users(self, ratings), group_franchises(catalog, ratings), catalog)
 
-    def fit_sums(self, counts: RatingCounts, products: Products, franchises: Franchises, catalog: Catalog) -> Self:
-        """Fit from what the ratings of all training users add up to."""
+    def fit_sums(self, counts: RatingCounts, products: Products, franchises: Ids, catalog: Catalog) -> Self:
+        """Fit from what the ratings of all training users add up to, and the franchise of each title, `(n_items,)`."""
         regression = build_regression(self, counts, products, franchises)
         solution = regression.solve(self.regularisation, self.dropout)
         self.weights_ = regression.expand(keep_largest(solution, self.n_kept))
@@ -254,11 +260,11 @@ def compute_sums_of_users(model: Ease, ratings: RatingMatrix) -> tuple[RatingCou
     return counts, sum_products(ratings, frequent, model.discount, counts.median_length)
 
 
-def build_regression(model: Ease, counts: RatingCounts, products: Products, franchises: Franchises) -> Regression:
+def build_regression(model: Ease, counts: RatingCounts, products: Products, franchises: Ids) -> Regression:
     """Build the regression that a model's titles, user weights and franchises make; the products become part of it."""
-    frequent, numbers = products.frequent, franchises.numbers
-    shape = (len(frequent), int(numbers.max(initial=0)) + 1)
-    members = csr_matrix((np.ones(len(frequent)), (np.arange(len(frequent)), numbers[frequent])), shape=shape)
+    frequent = products.frequent
+    shape = (len(frequent), int(franchises.max(initial=0)) + 1)
+    members = csr_matrix((np.ones(len(frequent)), (np.arange(len(frequent)), franchises[frequent])), shape=shape)
     relatives = (members @ members.T).nonzero()
     products.targets[relatives] += model.franchise_weight
     return Regression(
@@ -268,7 +274,7 @@ def build_regression(model: Ease, counts: RatingCounts, products: Products, fran
         products.targets,
         relatives,
         model.franchise_weight,
-        numbers,
+        franchises,
     )
 
 
@@ -296,15 +302,28 @@ class ItemKnn(ItemItem):
 
     def fit(self, ratings: RatingMatrix, catalog: Catalog) -> Self:
         """Compute the neighbours of every title."""
-        return self.fit_sums(count_together(ratings))
+        liked = map_values(ratings, LIKED)
+        n_likes = np.bincount(liked.indices, minlength=liked.shape[1])
+        return self._fit(n_likes.astype(np.float32), count_together(liked))
 
     def fit_sums(self, counts: RatingMatrix) -> Self:
         """Fit from the users who like both of two titles, CSR `(n_items, n_items)`."""
-        n_items, norms, together = counts.shape[1], np.sqrt(counts.diagonal()), counts.tocoo()
-        off_diagonal = together.row != together.col
-        rows, columns, values = together.row[off_diagonal], together.col[off_diagonal], together.data[off_diagonal]
-        values = values / (norms[rows] * norms[columns] + self.shrinkage)
-        self.weights_ = keep_largest_by_column(rows, columns, values, n_items, self.n_kept)
+        return self._fit(
+            counts.diagonal(), (counts[start : start + CHUNK] for start in range(0, counts.shape[0], CHUNK))
+        )
+
+    def _fit(self, n_likes: Floats, parts: Iterable[RatingMatrix]) -> Self:
+        """Fit from the likes of each title, and part by part from the users who like both of two titles."""
+        n_items, norms, start = len(n_likes), np.sqrt(n_likes), 0
+        kept = [csr_matrix((0, n_items), dtype=np.float32)]
+        for part in parts:
+            together = part.tocoo()
+            own = together.row + start != together.col
+            rows, columns, values = together.row[own], together.col[own], together.data[own]
+            values = values / (norms[rows + start] * norms[columns] + self.shrinkage)
+            kept.append(keep_largest_by_row(rows, columns, values, part.shape, self.n_kept))
+            start += part.shape[0]
+        self.weights_ = vstack(kept, format="csr").T.tocsr()
         return self
 
 
@@ -321,13 +340,12 @@ def keep_largest(weights: npt.NDArray[np.float64], n_kept: int) -> RatingMatrix:
     return hstack(parts, format="csr")
 
 
-def keep_largest_by_column(
-    rows: Positions, columns: Positions, values: Floats, n_items: int, n_kept: int
+def keep_largest_by_row(
+    rows: Positions, columns: Positions, values: Floats, shape: tuple[int, int], n_kept: int
 ) -> RatingMatrix:
-    """Build a square CSR matrix from the n largest entries of each column."""
-    order = np.lexsort((rows, -values, columns))
-    _, starts, counts = np.unique(columns[order], return_index=True, return_counts=True)
+    """Build a CSR matrix from the n largest entries of each row; of equal ones the first columns are kept."""
+    order = np.lexsort((columns, -values, rows))
+    _, starts, counts = np.unique(rows[order], return_index=True, return_counts=True)
     place = np.arange(len(order)) - np.repeat(starts, counts)
     kept = order[place < n_kept]
-    matrix = coo_matrix((values[kept].astype(np.float32), (rows[kept], columns[kept])), shape=(n_items, n_items))
-    return matrix.tocsr()
+    return coo_matrix((values[kept].astype(np.float32), (rows[kept], columns[kept])), shape=shape).tocsr()

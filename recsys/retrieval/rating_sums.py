@@ -3,12 +3,13 @@
 A sum over all users is the sum of those over disjoint groups of users, so that a fit need not hold all ratings at once.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix, diags
+from scipy.sparse import csr_matrix, diags, vstack
 
 from recsys.data.interactions import POSITIVE_RATING
 from recsys.retrieval.base import map_values
@@ -17,6 +18,8 @@ from recsys.types import Floats, Positions, RatingMatrix
 # Weight of a rating in the history: a disliked title is evidence of what a user watches too, but less.
 EVIDENCE = np.clip((np.arange(11) - 3) / 5, 0.1, 1.4).astype(np.float32)
 LIKED = (np.arange(11) >= POSITIVE_RATING).astype(np.float32)
+
+TOGETHER: Final = 1024  # titles that are counted at once: bounds the memory of it
 
 Counts = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -152,7 +155,21 @@ def compute_user_weights(ratings: RatingMatrix, discount: float, usual: float) -
     return np.asarray((lengths / usual) ** -discount, dtype=np.float32)
 
 
-def count_together(ratings: RatingMatrix) -> csr_matrix:
-    """Count for each pair of titles the users who like both, CSR `(n_items, n_items)`; the counts add up."""
-    liked = map_values(ratings, LIKED).tocsc()
-    return (liked.T @ liked).tocsr()
+def count_together(liked: RatingMatrix) -> Iterator[RatingMatrix]:
+    """Count for each pair of titles the users who like both, some titles after the other, CSR `(n_titles, n_items)`.
+
+    Parameters
+    ----------
+    liked
+        CSR `(n_users, n_items)`, 1 for what a user likes.
+    """
+    columns = liked.tocsc()
+    for start in range(0, liked.shape[1], TOGETHER):
+        yield (columns[:, start : start + TOGETHER].T @ liked).tocsr()
+
+
+def sum_likes(ratings: RatingMatrix) -> RatingMatrix:
+    """Count for all pairs of titles the users who like both, CSR `(n_items, n_items)`; the counts add up."""
+    return vstack(
+        [csr_matrix((0, ratings.shape[1]), dtype=np.float32), *count_together(map_values(ratings, LIKED))], format="csr"
+    )

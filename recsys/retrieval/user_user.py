@@ -187,7 +187,7 @@ class UserUser:
         return {user_id: digest for user_id, digest in pairs if digest}
 
     @property
-    def supporters(self) -> RatingMatrix | None:
+    def item_weights(self) -> RatingMatrix | None:
         """No title supports another."""
         return None
 

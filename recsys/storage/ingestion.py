@@ -33,6 +33,7 @@ from recsys.storage.database import (
     read_user_ids,
     upsert_rows,
 )
+from recsys.storage.foreign_keys import check_at_once
 from recsys.storage.ingest_report import IngestReport, summarise_file
 from recsys.storage.migration import migrate
 from recsys.storage.snapshots import write_snapshot
@@ -182,10 +183,13 @@ def _write_tables(
         "future_users": lambda: _write_future_users(connection, source.ratings[~is_known], source.statuses[~is_listed]),
         "quarantine": lambda: _write_quarantine(connection, source.files),
     }
-    for table, write in stages.items():
-        report(f"write {table}", 0, 1)
-        written[table] = write()
-        report(f"write {table}", 1, 1)
+    with check_at_once(connection, (tables.ratings, tables.watch_statuses)):
+        for table, write in stages.items():
+            report(f"write {table}", 0, 1)
+            written[table] = write()
+            report(f"write {table}", 1, 1)
+        report("check foreign keys", 0, 1)
+    report("check foreign keys", 1, 1)
     report("write user_preferences", 0, 1)
     stale = any(written[table] for table in ("items", "users", "ratings"))
     written["user_preferences"] = _refresh_preferences(connection) if stale else 0

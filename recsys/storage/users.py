@@ -3,15 +3,18 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Select,
     Table,
+    bindparam,
     case,
     delete,
     exists,
@@ -81,16 +84,22 @@ def read_user(connection: Connection, user_id: UserId) -> StoredUser | None:
     stands in the tables, where an import may have changed it since. Feedback that is older than such a change counts no
     more, as in the fold.
     """
+    row = connection.execute(_select_user(), {"wanted": int(user_id)}).one_or_none()
+    return None if row is None else _to_user(user_id, row._mapping)
+
+
+@cache
+def _select_user() -> Select[Any]:
+    """Build the query of one user once: it takes longer than the database takes to answer it."""
+    wanted = bindparam("wanted", type_=BigInteger)
     rated, listed, newer = (
-        query.where(table.c.user_id == user_id).subquery() for table, query in _select_parts().items()
+        query.where(table.c.user_id == wanted).subquery() for table, query in _select_parts().items()
     )
-    query = (
+    return (
         select(users.c.arrived_on, user_preferences.c.genre_shares, *rated.c, *listed.c, *newer.c)
         .select_from(users.outerjoin(user_preferences).join(rated, true()).join(listed, true()).join(newer, true()))
-        .where(users.c.user_id == user_id)
+        .where(users.c.user_id == wanted)
     )
-    row = connection.execute(query).one_or_none()
-    return None if row is None else _to_user(user_id, row._mapping)
 
 
 def read_users(connection: Connection, user_ids: Sequence[UserId]) -> list[StoredUser]:

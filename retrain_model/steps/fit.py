@@ -32,7 +32,7 @@ from retrain_model.days import require_finished_day
 from retrain_model.environment import describe_environment
 from retrain_model.evidence import ENVIRONMENT, TRAINING
 from retrain_model.memory_needs import GIB, predict_needs, read_last_peaks
-from retrain_model.steps.on_cluster import open_partitions
+from retrain_model.steps.on_cluster import open_partitions, read_workers
 from retrain_model.text_cache import load_text_vectors
 
 FULL = "full"
@@ -221,7 +221,10 @@ def _train(context: RetrainContext, scratch: Path, folder: Path) -> None:
         "importance": {name: dict(head.importance) for name, head in trained.heads.items()},
     }
     (folder / TRAINING).write_text(json.dumps(report, indent=1))
-    (folder / ENVIRONMENT).write_text(json.dumps(describe_environment(context.n_threads), indent=1))
+    environment = describe_environment(context.n_threads)
+    if (n_workers := read_workers(context)) is not None:
+        environment["n_workers"] = n_workers
+    (folder / ENVIRONMENT).write_text(json.dumps(environment, indent=1))
 
 
 def _train_heads(
@@ -250,5 +253,14 @@ def _train_heads(
     dropped = select_dropped(frozen.statuses, frozen.interactions) if preset.dropped_rating is not None else None
     with open_partitions(context, context.cluster, frozen) as (client, partitions):
         return train_recommender_on_cluster(
-            client, partitions, full, folds, titles, preset, seed=seed, dropped=dropped, on_progress=progress
+            client,
+            partitions,
+            full,
+            folds,
+            titles,
+            preset,
+            seed=seed,
+            n_workers=read_workers(context) or 1,
+            dropped=dropped,
+            on_progress=progress,
         )

@@ -36,7 +36,7 @@ USER_IDS = sorted(map(int, tiny_world()[1].user_ids))
 @contextmanager
 def open_threads() -> Iterator[Client]:
     """A scheduler and two workers in this process."""
-    workers = LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None)
+    workers = LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0")
     with workers as cluster, Client(cluster) as client:
         yield client
 

@@ -1,8 +1,10 @@
 """Memory of this process: the machine, and limits of cgroups of both versions."""
 
+import gc
 import math
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from recsys.memory import Memory, read_memory, release_memory
@@ -64,3 +66,15 @@ def test_memory_between_what_is_in_use_is_given_back() -> None:
 
 def _read_resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) << 12
+
+
+def test_what_arrow_has_freed_is_given_back() -> None:
+    texts = [str(number) * 20 for number in range(200_000)]
+    parts = [pa.array(texts[start : start + 500]) for start in range(0, len(texts), 500) for _ in range(3)]
+    kept = parts[::50]
+    before = _read_resident()
+    del parts
+    gc.collect()
+    release_memory()
+    assert before - _read_resident() > 40 << 20
+    assert len(kept) == 24

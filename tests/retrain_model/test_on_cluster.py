@@ -23,6 +23,7 @@ from retrain_model import steps
 from retrain_model.evidence import read_file_digests
 from retrain_model.job import open_context
 from retrain_model.reproduce import follow
+from retrain_model.steps.on_cluster import fix_workers, read_workers
 from tests.app.harness import wait_for
 from tests.retrain_model.conftest import SUNDAY
 
@@ -38,10 +39,36 @@ def test_where_it_trains_is_an_input_of_the_attempt(settings: Settings) -> None:
         assert "train_on" not in alone.inputs
         assert on.inputs["train_on"] == "dask"
         assert alone.own_key != on.own_key
-        recipe: dict[str, Any] = {**on.inputs, "algorithms": (), "environment": {"n_threads": 1}}
-        assert follow(recipe, on, "there").cluster is not None
+        recipe: dict[str, Any] = {**on.inputs, "algorithms": (), "environment": {"n_threads": 1, "n_workers": 3}}
+        assert read_workers(follow(recipe, on, "there")) == 3
         with pytest.raises(RetrainError, match="set OTAKU_TRAIN_ON=dask"):
             follow(recipe, alone, "there")
+
+
+class Workers:
+    """A client of a cluster with so many workers."""
+
+    def __init__(self, n_workers: int) -> None:
+        self.n_workers = n_workers
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        assert n_workers == -1
+        return {"workers": {f"tcp://{number}": {"name": number} for number in range(self.n_workers)}}
+
+
+def test_an_attempt_keeps_the_number_of_workers_that_it_first_finds(settings: Settings) -> None:
+    with open_context(SUNDAY, settings=settings, train_on="dask") as context:
+        assert read_workers(context) is None
+        for n_workers in (2, 1):
+            fix_workers(context, Workers(n_workers))
+            assert read_workers(context) == 2
+        told = settings.model_copy(update={"dask_workers": 4})
+        with open_context(SUNDAY, settings=told, train_on="dask") as other:
+            fix_workers(other, Workers(1))
+            assert read_workers(other) == 4
+            assert other.own_key != context.own_key
+        with open_context(SUNDAY, settings=told) as alone:
+            assert read_workers(alone) is None
 
 
 class Killer:
@@ -59,7 +86,7 @@ class Killer:
 
 def train(settings: Settings, victim: str | None, *, evaluates: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train on two workers, one of whom is lost at a stage; the digests of what was fitted, and the evaluation."""
-    workers = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
+    workers = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1")
     with workers as cluster, Client(cluster) as client:
         killer = Killer(client, victim)
         on = settings.model_copy(update={"dask_scheduler": cluster.scheduler_address, "relevance_boosters": 1})

@@ -1,5 +1,5 @@
 """Franchises: which titles belong together, and in which order their seasons are watched."""
 
-from recsys.features.franchises.franchises import Franchises, compute_franchises
+from recsys.features.franchises.franchises import Franchises, compute_franchises, group_franchises
 
-__all__ = ["Franchises", "compute_franchises"]
+__all__ = ["Franchises", "compute_franchises", "group_franchises"]

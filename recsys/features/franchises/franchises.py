@@ -14,7 +14,7 @@ from recsys.exceptions import ArtifactError
 from recsys.features.franchises.grouping import group_titles
 from recsys.features.franchises.order import find_requirements
 from recsys.features.franchises.relations import Relations
-from recsys.types import RatingMatrix
+from recsys.types import Ids, RatingMatrix
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ class Franchises:
         row = slice(self.requirements.indptr[position], self.requirements.indptr[position + 1])
         before = self.requirements.indices[row]
         return [int(other) for other in sorted(before, key=lambda other: (self.n_required[other], other))]
+
+
+def group_franchises(catalog: Catalog, ratings: RatingMatrix | None = None) -> Ids:
+    """Find the franchise of each title, `(n_items,)`, without the order of its seasons; see `compute_franchises`."""
+    return group_titles(Relations.build(catalog, ratings))
 
 
 def compute_franchises(catalog: Catalog, ratings: RatingMatrix | None = None) -> Franchises:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,8 @@ from recsys.data.folding import fold_width
 from recsys.data.seasons import parse_title
 from recsys.types import Positions, RatingMatrix
 
+# Names are split once for all folds of a training; as many as a catalog of 100,000 titles has.
+MAX_NAMES: Final = 300_000
 COLUMNS: Final = (ItemColumns.Title, ItemColumns.TitleEnglish, ItemColumns.TitleJapanese)
 # What stands behind the name of a franchise: a subtitle, or the word of a film.
 _SUBTITLE: Final = re.compile(
@@ -22,6 +25,7 @@ _SUBTITLE: Final = re.compile(
 _FRONT: Final = re.compile(r"^(?:gekijouban|eiga|shin|zoku|the|劇場版|映画|続・?|新・?|小説)\s*")
 
 
+@lru_cache(MAX_NAMES)
 def split_name(title: str) -> tuple[str, str]:
     """Return the head of a title, without season and subtitle, and the whole name without season, part and format.
 

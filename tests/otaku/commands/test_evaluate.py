@@ -57,7 +57,7 @@ def test_a_folder_needs_no_service(runner: CliRunner, world: Path, tmp_path: Pat
         *("--json", str(numbers), "--plots", str(plots), "--save", str(tmp_path / "models")),
     )
     assert {path.name for path in (tmp_path / "models").iterdir()} == {"popular", "item-knn", "ease"}
-    assert ItemKnn.load(tmp_path / "models" / "item-knn").supporters is not None
+    assert ItemKnn.load(tmp_path / "models" / "item-knn").item_weights is not None
     assert "9 held-out users" in told
     assert "model minus item-knn" in told
     assert "LEAKY" not in told

@@ -64,6 +64,7 @@ GIVEN = {
     "OTAKU_TRAIN_THREADS": "1",
     "OTAKU_TRAIN_ON": "dask",
     "OTAKU_DASK_SCHEDULER": "tcp://dask-scheduler:8786",
+    "OTAKU_DASK_WORKERS": "4",
     "OTAKU_MODEL_NAME": "anime",
     "OTAKU_GATE_ALPHA": "0.01",
     "OTAKU_GATE_MARGIN": "0.0",

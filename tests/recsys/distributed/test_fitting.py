@@ -32,7 +32,7 @@ TRAINING = select_group(INTERACTIONS, TRAIN)
 
 @contextmanager
 def open_threads(n_workers: int = 2) -> Iterator[Client]:
-    workers = LocalCluster(n_workers=n_workers, threads_per_worker=1, processes=False, dashboard_address=None)
+    workers = LocalCluster(n_workers=n_workers, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0")
     with workers as cluster, Client(cluster) as client:
         yield client
 

@@ -74,13 +74,13 @@ def test_the_titles_that_speak_for_a_candidate_match_a_slow_reference(pairs: Pai
     for place, (row, column) in enumerate(zip(pairs.rows, pairs.columns, strict=True)):
         seen, ratings = pairs.seen(row)
         for name in ("ease", "item_knn"):
-            weights = np.maximum(pairs.supporters[name].toarray()[column, seen], 0.0)
+            weights = np.maximum(pairs.support[name].supporters.toarray()[column, seen], 0.0)
             rating = weights @ (ratings - ratings.mean()) / (weights.sum() + WEIGHT_SHRINKAGE)
             line = found.iloc[place]
             assert line[f"{name}_strongest"] == pytest.approx(weights.max(), abs=1e-6)
             assert line[f"{name}_supporters"] == (weights > 0).sum()
             assert line[f"{name}_rating"] == pytest.approx(rating, rel=1e-3, abs=1e-5)
-            possible = np.maximum(pairs.supporters[name].toarray()[column], 0.0).sum()
+            possible = np.maximum(pairs.support[name].supporters.toarray()[column], 0.0).sum()
             assert line[f"{name}_coverage"] == pytest.approx(weights.sum() / (possible + WEIGHT_SHRINKAGE), abs=1e-5)
 
 

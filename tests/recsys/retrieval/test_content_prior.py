@@ -50,7 +50,7 @@ def test_weights_of_rated_titles_stay(model: EaseMixture) -> None:
     assert (model.weights_[:, rated] != without.weights_[:, rated]).nnz == 0
     for name, weights in model.parts_.items():
         assert (weights[:, rated] != without.parts_[name][:, rated]).nnz == 0
-    supporters = model.supporters
+    supporters = model.item_weights.T.tocsr()
     assert np.diff(supporters.indptr)[HIDDEN].max() <= model.prior_kept
 
 

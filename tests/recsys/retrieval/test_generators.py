@@ -240,7 +240,7 @@ def test_optional_parts_have_the_shape_of_the_catalog(
     fitted: CandidateGenerator, world: tuple[RatingMatrix, Catalog]
 ) -> None:
     n_items = len(world[1])
-    assert fitted.supporters is None or fitted.supporters.shape == (n_items, n_items)
+    assert fitted.item_weights is None or fitted.item_weights.shape == (n_items, n_items)
     assert fitted.item_vectors is None or len(fitted.item_vectors) == n_items
 
 
@@ -374,7 +374,7 @@ def test_a_first_stage_knows_what_its_models_are_for(world: tuple[RatingMatrix, 
     assert list(first_stage.models) == ["ease", "als", "item_knn", "lightfm", "popular"]
     assert first_stage.proposers == ("ease", "als", "item_knn", "popular")
     assert first_stage.collaborative == ("ease", "als", "item_knn", "lightfm")
-    assert set(first_stage.supporters) == {"ease", "item_knn"}
+    assert set(first_stage.support) == {"ease", "item_knn"}
     assert first_stage.impersonal == {first_stage.fallback} == {"popular"}
     assert first_stage.item_vectors is first_stage.models["lightfm"].item_vectors
     with pytest.raises(ArtifactError, match="no first-stage model orders titles for users without a history"):

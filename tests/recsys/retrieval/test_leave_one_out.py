@@ -1,13 +1,17 @@
 """A history without one of its titles scores as what remains of it does."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from scipy.sparse import csr_matrix
 
 from recsys.features.ranking_features import compute_ranking_features
 from recsys.recommender import UserProfile
 from recsys.retrieval.base import find_nth_best, select_top
 from recsys.retrieval.content import GenreTfidf
+from recsys.retrieval.embedding import Als
 from recsys.retrieval.item_item import compute_sums
 from recsys.retrieval.leave_one_out import FoldedAnew, find_places, fold, remove_each
 from recsys.types import RatingMatrix
@@ -29,7 +33,36 @@ def test_removing_a_title_equals_scoring_the_rest(name: str, history: RatingMatr
     assert not isinstance(folded, FoldedAnew)
     assert folded.scores.tolist() == model.score(history).tolist()
     expected = model.score(remove_each(history, removed))
-    np.testing.assert_allclose(folded.score_without(removed), expected, rtol=2e-5, atol=2e-6)
+    assert_allclose(folded.score_without(removed), expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("history", HISTORIES.values(), ids=HISTORIES)
+def test_pairs_are_scored_as_rows_are(name: str, history: RatingMatrix) -> None:
+    stranger = np.setdiff1d(np.arange(N_ITEMS), history.indices)[:1]
+    removed = np.concatenate([history.indices, stranger]).astype(np.intp)
+    rows = np.repeat(np.arange(len(removed)), 3)
+    columns = np.stack([removed, (removed + 1) % N_ITEMS, (removed + 9) % N_ITEMS], axis=1).ravel()
+    folded = fold(MODELS[name], history)
+    found, expected = folded.score_pairs_without(removed, rows, columns), folded.score_without(removed)
+    same = np.testing.assert_array_equal if name == "ease" else partial(assert_allclose, rtol=2e-5, atol=2e-6)
+    same(found.values, expected[rows, columns])
+    same(found.best, expected.max(axis=1))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 30.0])
+def test_the_best_of_a_model_of_vectors_is_never_left_out(scale: float) -> None:
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(3_000, 16)).astype(np.float32) * (1 + scale * rng.random((3_000, 1), dtype=np.float32))
+    model = Als.from_state({"vectors": vectors, "constants": np.array([20.0, 5.0])})
+    for n_seen in (1, 2, 5, 40):
+        seen = rng.choice(3_000, n_seen, replace=False)
+        ratings = rng.integers(1, 11, n_seen).astype(np.float32)
+        folded = fold(model, csr_matrix((ratings, (np.zeros(n_seen, dtype=int), seen)), shape=(1, 3_000)))
+        places = np.arange(n_seen)
+        found, expected = folded.score_pairs_without(seen, places, seen), folded.score_without(seen)
+        assert_allclose(found.best, expected.max(axis=1), rtol=1e-5, atol=1e-5)
+        assert_allclose(found.values, expected[places, seen], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -37,7 +70,7 @@ def test_a_title_that_is_not_in_the_history_changes_nothing(name: str) -> None:
     history = HISTORIES["user 5"]
     stranger = np.setdiff1d(np.arange(N_ITEMS), history.indices)[:1]
     folded = fold(MODELS[name], history)
-    np.testing.assert_allclose(folded.score_without(stranger), folded.scores, rtol=1e-6)
+    assert_allclose(folded.score_without(stranger), folded.scores, rtol=1e-6)
 
 
 def test_a_model_without_a_shorter_way_scores_anew() -> None:
@@ -59,7 +92,7 @@ def test_features_without_a_title_are_those_of_the_rest(history: RatingMatrix) -
     schema, features = compute_ranking_features(pairs, model.ranker.schema.groups)
     found = compute_ranking_features(expected, model.ranker.schema.groups)[1]
     for place, name in enumerate(schema.names):
-        np.testing.assert_allclose(features[:, place], found[:, place], rtol=5e-5, atol=5e-6, err_msg=name)
+        assert_allclose(features[:, place], found[:, place], rtol=5e-5, atol=5e-6, err_msg=name)
     assert np.array_equal(model.ranker.predict_ratings(features), model.ranker.predict_ratings(found))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from recsys.features.franchises import compute_franchises
+from recsys.features.franchises import group_franchises
 from recsys.retrieval import item_item
 from recsys.retrieval.item_item import CHUNK, Ease, build_regression, compute_sums_of_users, invert, keep_largest
 from tests.factories import tiny_world
@@ -32,7 +32,7 @@ def test_weights_are_those_of_the_formula() -> None:
     catalog, interactions = tiny_world()
     model = Ease(franchise_weight=3.0)
     ratings = interactions.to_matrix(catalog)
-    regression = build_regression(model, *compute_sums_of_users(model, ratings), compute_franchises(catalog, ratings))
+    regression = build_regression(model, *compute_sums_of_users(model, ratings), group_franchises(catalog, ratings))
     found = regression.solve(model.regularisation, model.dropout)
     franchises = regression.franchises[regression.frequent]
     penalised = regression.gram + 3.0 * (franchises[:, None] == franchises[None, :])
