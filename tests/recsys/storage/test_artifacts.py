@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +141,15 @@ def test_killed_while_publishing(
     store.write_directory("m", directory)
     store.read_directory("m", tmp_path / "copy")
     assert (tmp_path / "copy" / "schema.json").read_text() == "{}"
+
+
+def test_stores_of_one_process_sign_with_their_own_credentials_and_the_region_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for key, region in (("first-key", "eu-west-1"), ("second-key", "us-east-2")):
+        monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+        address = ArtifactStore("otaku", "http://127.0.0.1:1", key, "some-secret-key").presign("model")
+        assert re.search(rf"X-Amz-Credential={key}%2F\d+%2F{region}%2Fs3", address), address
 
 
 def test_a_server_that_does_not_answer_is_named() -> None:
