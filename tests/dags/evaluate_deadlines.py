@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.models import DagRun, TaskInstance
 from airflow.utils.session import create_session
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
 NOW = datetime.now(UTC)
@@ -37,6 +37,8 @@ def main(output: Path) -> None:
     arrivals: dict[str, str | None] = {}
     retraining: dict[str, float | None] = {}
     with create_session() as session:
+        # Those that other tests left; what is done here is rolled back.
+        session.execute(delete(DagRun))
 
         def due(run_id: str) -> str | None:
             found = EndOfArrivals()._evaluate_with(session=session, dag_id="add_new_users", run_id=run_id)
