@@ -136,23 +136,31 @@ class Products:
 def sum_products(ratings: RatingMatrix, frequent: Positions, discount: float, usual: float) -> Products:
     """Sum the products of some users, CSR `(n_users, n_items)`.
 
+    In double precision, so that it does not show in the weights of a model how its users were grouped.
+
     Parameters
     ----------
     discount, usual
         Each user counts as (ratings / usual)^-discount.
     """
-    inputs = map_values(ratings, EVIDENCE)[:, frequent]
-    outputs = map_values(ratings, LIKED)[:, frequent]
-    weighted = (diags(compute_user_weights(ratings, discount, usual)) @ inputs).T
-    gram = (weighted @ inputs).toarray().astype(np.float64)
-    targets = (weighted @ outputs).toarray().astype(np.float64)
-    return Products(frequent, gram, targets)
+    inputs, outputs = (map_values(ratings, values)[:, frequent].astype(np.float64) for values in (EVIDENCE, LIKED))
+    weighted = (diags(compute_user_weights(ratings, discount, usual)) @ inputs).T.tocsr()
+    return Products(frequent, _multiply(weighted, inputs), _multiply(weighted, outputs))
 
 
-def compute_user_weights(ratings: RatingMatrix, discount: float, usual: float) -> Floats:
+def _multiply(one: RatingMatrix, other: RatingMatrix) -> Doubles:
+    """Return the dense product of two sparse matrices, some rows after the other."""
+    product = np.empty((one.shape[0], other.shape[1]), dtype=np.float64)
+    for start in range(0, len(product), TOGETHER):
+        rows = slice(start, start + TOGETHER)
+        (one[rows] @ other).toarray(out=product[rows])
+    return product
+
+
+def compute_user_weights(ratings: RatingMatrix, discount: float, usual: float) -> Doubles:
     """Compute how much each user counts, `(n_users,)`."""
     lengths = np.maximum(np.diff(ratings.indptr), 1)
-    return np.asarray((lengths / usual) ** -discount, dtype=np.float32)
+    return np.asarray((lengths / usual) ** -discount, dtype=np.float64)
 
 
 def count_together(liked: RatingMatrix) -> Iterator[RatingMatrix]:

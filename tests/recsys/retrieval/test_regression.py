@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from recsys.distributed.sums import join_products
 from recsys.features.franchises import group_franchises
 from recsys.retrieval import item_item
 from recsys.retrieval.item_item import CHUNK, Ease, build_regression, compute_sums_of_users, invert, keep_largest
+from recsys.retrieval.rating_sums import sum_products
 from tests.factories import tiny_world
 
 
@@ -71,3 +73,14 @@ def test_the_largest_weights_of_a_column_are_kept_across_parts() -> None:
         best = np.sort(np.argsort(-np.abs(weights[:, column]))[:5])
         assert np.flatnonzero(kept[:, column]).tolist() == best.tolist()
     assert np.array_equal(kept[kept != 0], weights[kept != 0].astype(np.float32))
+
+
+def test_products_do_not_tell_how_users_were_grouped() -> None:
+    rng = np.random.default_rng(3)
+    ratings = csr_matrix(rng.integers(1, 11, (900, 70)) * (rng.random((900, 70)) < 0.3), dtype=np.float32)
+    frequent = np.arange(0, 70, 2)
+    whole = sum_products(ratings, frequent, 0.3, 21.0)
+    parts = [sum_products(ratings[start : start + 37], frequent, 0.3, 1.0) for start in range(0, 900, 37)]
+    joined = join_products(parts, frequent, 0.3, 21.0)
+    for one, other in ((whole.gram, joined.gram), (whole.targets, joined.targets)):
+        np.testing.assert_allclose(one, other, rtol=1e-13)
