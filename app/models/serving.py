@@ -134,13 +134,15 @@ def _share_catalog(recommender: Recommender, folder: Path) -> tuple[Recommender,
 
 
 def check_model(model: ServingModel) -> None:
-    """Sanity check: request lists for a new user, for a user with a history, and similar titles.
+    """Sanity check: request lists for a new user, for a user with a history, similar titles, and ratings of a history.
+
+    It also compiles what requests need, before processes share the model.
 
     Raises
     ------
     ArtifactError
         If a list is short, repeats an item, holds an unknown or watched one, a score that is not finite or a
-        predicted rating outside 1..10.
+        predicted rating outside 1..10, or if a predicted rating of a watched title is.
     """
     recommender = model.recommender
     item_ids = recommender.catalog.item_ids
@@ -156,6 +158,14 @@ def check_model(model: ServingModel) -> None:
             raise ArtifactError(
                 f"version {model.version} of {model.name} fails the sanity check: the list for {what} is not valid"
             )
+    if not _are_ratings(recommender.predict_hidden(some_user, popular)):
+        raise ArtifactError(
+            f"version {model.version} of {model.name} fails the sanity check: a rating of a watched title is not valid"
+        )
+
+
+def _are_ratings(predicted: Floats) -> bool:
+    return bool(((predicted >= 1) & (predicted <= 10)).all())
 
 
 def _is_sane(found: Recommendations, model: ServingModel, watched: list[int], expected: int) -> bool:
@@ -165,5 +175,5 @@ def _is_sane(found: Recommendations, model: ServingModel, watched: list[int], ex
         and bool(model.recommender.catalog.contains(found.item_ids).all())
         and not set(ids) & set(watched)
         and bool(np.isfinite(found.scores).all())
-        and bool(((found.predicted_ratings >= 1) & (found.predicted_ratings <= 10)).all())
+        and _are_ratings(found.predicted_ratings)
     )

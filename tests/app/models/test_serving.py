@@ -154,6 +154,17 @@ def test_a_model_whose_lists_make_no_sense_is_refused(
         check_model(model)
 
 
+@pytest.mark.parametrize("rating", [0.0, 11.0, np.nan])
+def test_a_model_whose_ratings_of_a_history_make_no_sense_is_refused(
+    rating: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ServingModel.build(tiny_recommender(), name="m", version=1, run_id="r")
+    monkeypatch.setattr(Recommender, "predict_hidden", lambda _self, _user, item_ids: np.full(len(item_ids), rating))
+
+    with pytest.raises(ArtifactError, match="fails the sanity check: a rating of a watched title"):
+        check_model(model)
+
+
 def test_requests_go_on_while_versions_change(offline_settings: Settings, source: FolderSource) -> None:
     expected = {}
     for version, folder in source.folders.items():
