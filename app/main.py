@@ -120,6 +120,7 @@ def _build_lifespan(service: Service, watch_seconds: float) -> Callable[[FastAPI
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        """Start the service and what watches the registry; stop both."""
         stop = threading.Event()
         watch = service.production.watch
         follow = (stop, watch_seconds, service.challenger.refresh)
@@ -156,6 +157,7 @@ def _document(app: FastAPI) -> None:
     """Build the OpenAPI document on the first request for it."""
 
     def openapi() -> dict[str, object]:
+        """Build the schema once."""
         if app.openapi_schema is None:
             app.openapi_schema = build_openapi(app, with_keys=app.state.service.api_keys.are_configured)
         return app.openapi_schema

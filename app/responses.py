@@ -201,6 +201,7 @@ def _shadow(
     request_id: str, service: Service, query: RecommendRequest, stored: History | None, response: RecommendResponse
 ) -> None:
     def compute(model: ServingModel) -> Ids:
+        """List the ids that the challenger recommends."""
         return _list_ids(recommend(model, query, lambda _: stored, request_id=""))
 
     service.challenger.shadow(request_id, _list_ids(response), compute)

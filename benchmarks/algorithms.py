@@ -102,6 +102,7 @@ def list_ten(model: CandidateGenerator, history: RatingMatrix) -> Callable[[], o
     """Make a list of ten of one model, as the service does."""
 
     def call() -> object:
+        """Score the catalog and pick ten titles."""
         allowed = np.ones(history.shape, dtype=bool)
         allowed[0, history.indices] = False
         return select_top(model.score(history), allowed, 10)

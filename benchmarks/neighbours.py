@@ -112,6 +112,7 @@ def run(folder: Path, seconds: float) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
 
     def measure(situation: str) -> None:
+        """Measure all bodies in one situation."""
         sys.stderr.write(f"{situation}\n")
         for n_ratings, requests in bodies.items():
             for name, load in measure_ways(ways, requests, seconds).items():

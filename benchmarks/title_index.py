@@ -69,11 +69,13 @@ def measure(known: Floats | None, n: int) -> dict[str, Any]:
     built = time.process_time() - start
 
     def compare_all(row: int) -> Positions:
+        """Compare the user with every title."""
         allowed = np.ones((1, n), dtype=bool)
         allowed[0, watched[row]] = False
         return select_top(users[row : row + 1] @ vectors.T, allowed, K)[0]
 
     def ask_index(row: int) -> Positions:
+        """Ask the index for the nearest titles."""
         found = index.knn_query(users[row : row + 1], K + N_WATCHED, num_threads=1)[0][0]
         return np.asarray(found[~np.isin(found, watched[row])][:K])
 

@@ -52,6 +52,7 @@ def retrain_model() -> None:
     """Train, evaluate, and promote or keep."""
 
     def step(name: str, doc: str, hours: int = 1, **options: Any) -> Any:
+        """Declare the task of a step."""
         return task(task_id=name, doc_md=doc, execution_timeout=timedelta(hours=hours), **options)(run_step)(name)
 
     @task.branch

@@ -72,6 +72,7 @@ def _show_bars(output: Console) -> Iterator[OnProgress]:
     with Progress(*columns, console=output, transient=True) as bars:
 
         def on_progress(stage: str, done: int, total: int) -> None:
+            """Move the bar of a stage."""
             if stage not in tasks:
                 # A stage of one unit has no share to show: its bar pulses.
                 tasks[stage] = bars.add_task(stage, total=None if total == 1 else total)

@@ -47,6 +47,7 @@ async def post_user(
     given = {int(item_id): rating for item_id, rating in user.ratings.items()}
 
     def register(connection: Connection) -> tuple[int, set[int]]:
+        """Add the user once, and look the rated titles up."""
         today = dt.datetime.now(dt.UTC).date()
         user_id = register_once(connection, given, today, client=client, idempotency_key=idempotency_key)
         return user_id, stored_users.find_known_items(connection, list(given))

@@ -117,6 +117,7 @@ class GuardedRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_known_client(request: Request) -> Response:
+            """Identify the client, then handle the request."""
             await identify_client(request)
             return await handle(request)
 

@@ -66,6 +66,7 @@ class RequestContext:
         status = 500
 
         async def send_with_id(message: Message) -> None:
+            """Complete the headers of the response and note its status."""
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -135,11 +136,13 @@ class RequestLimits:
         limit = self._upload_bytes.get(scope["path"], self._max_body_bytes)
 
         async def send_and_note(message: Message) -> None:
+            """Note that the response has started."""
             nonlocal started
             started = True
             await send(message)
 
         async def send_problem(status: int, kind: str | None, detail: str, **more: Any) -> None:
+            """Send a problem instead of a response."""
             problem = build_problem(request_id, status, kind, detail, **more)
             await self._show_problem(scope, problem)(scope, receive, send)
 
@@ -247,6 +250,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     given = False
 
     async def receive_again() -> Message:
+        """Give what was read of the body first, then the rest."""
         nonlocal given
         if given:
             return await receive()

@@ -29,6 +29,7 @@ def draw_cover(title: str, genres: Sequence[str]) -> str:
     digest = hashlib.sha256(title.encode("utf-8", "replace")).digest()
 
     def number(place: int) -> int:
+        """Read a byte of the digest, 0..255."""
         return digest[place % len(digest)]
 
     hue, motif = next((_GENRES[genre] for genre in genres if genre in _GENRES), (number(0) * 360 // 256, "stars"))

@@ -74,6 +74,7 @@ async def post_store(request: Request, service: ServiceDep, model: ModelDep, sit
     today = dt.datetime.now(dt.UTC).date()
 
     def store(connection: Connection) -> int:
+        """Register a user and store the list."""
         user_id = register_user(connection, {}, today)
         store_list(connection, user_id, ratings, statuses)
         return user_id

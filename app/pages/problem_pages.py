@@ -45,7 +45,10 @@ def show_problems_as_pages(app: FastAPI) -> None:
     """Wrap every exception handler of an application."""
 
     def wrap(handler: Any) -> Handler:
+        """Show what a handler answers as a page."""
+
         async def handle(request: Request, error: Exception) -> Response:
+            """Handle the error and show the problem."""
             return render_problem(request, await handler(request, error))
 
         return handle

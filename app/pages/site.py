@@ -149,6 +149,7 @@ class VisitorRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_within_limit(request: Request) -> Response:
+            """Count the visitor's request, then handle it."""
             await limit_visitor(request)
             return await handle(request)
 

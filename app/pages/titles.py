@@ -89,6 +89,7 @@ async def _find_standing(
         return None
 
     def compute() -> dict[str, Any]:
+        """Predict the rating of the title, from the rest of the history if it was rated."""
         if given is not None:
             predicted = model.recommender.predict_hidden(profile, np.array([item_id]))
             return {"given": int(given), "predicted": float(predicted[0]), "card": None}

@@ -71,6 +71,7 @@ def make_list_around(
 
 def _join(first: ExplainedList, rest: ExplainedList) -> ExplainedList:
     def concatenate(name: str) -> Any:
+        """Join an array of both lists."""
         return np.concatenate([getattr(first.found, name), getattr(rest.found, name)])
 
     found = replace(first.found, **{name: concatenate(name) for name in ("item_ids", "scores", "predicted_ratings")})

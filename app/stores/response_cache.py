@@ -116,6 +116,7 @@ class RedisCache:
             return
 
         async def write(client: Any) -> None:
+            """Store the response, and its key under the owner's name."""
             async with client.pipeline(transaction=False) as pipe:
                 pipe.set(_PREFIX + key, response, ex=self._seconds)
                 if owner:
@@ -130,6 +131,7 @@ class RedisCache:
         """Remove all responses that show the data of a user."""
 
         async def delete(client: Any) -> None:
+            """Delete all responses of the owner."""
             name = _name_owner(owner)
             keys = [_PREFIX + key.decode() for key in await client.smembers(name)]
             await client.delete(name, *keys)

@@ -40,6 +40,7 @@ async def _run(port: int, requests: Sequence[bytes], n_clients: int, seconds: fl
     number = 0
 
     async def ask() -> None:
+        """Send requests over one connection until the time is up."""
         nonlocal number
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while time.perf_counter() - begin < seconds:

@@ -93,6 +93,7 @@ def run_days(
     n_runs = (last - first) // period + 1
 
     def report_states() -> None:
+        """Report how many runs have succeeded."""
         states = _read_states(client, dag_id, first, last)
         total = max(len(states), n_runs)
         on_progress(f"Airflow: {dag_id}", sum(state in _SUCCEEDED for state in states.values()), total)

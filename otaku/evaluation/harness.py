@@ -104,6 +104,7 @@ class EvaluationHarness:
         """Evaluate a fitted model on the evaluation set, or on another one over the same catalog."""
 
         def report(done: int, total: int) -> None:
+            """Report the progress of this model."""
             self.on_progress(f"evaluate {name}", done, total)
 
         chosen = eval_set or self.eval_set

@@ -47,6 +47,7 @@ def tune_ranker(
     fitted = train_heads(training_data, preset, seed=harness.inputs.seed, n_threads=n_threads).recommender
 
     def measure(params: Mapping[str, Any]) -> float:
+        """Train with some parameters and return NDCG@10 on validation users."""
         trained = train_joined_head(
             replace(preset, relevance=replace(head, **params)).list_members(),
             training_data.train.schema,

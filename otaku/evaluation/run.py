@@ -139,6 +139,7 @@ def evaluate_on_unrated(harness: EvaluationHarness, name: str, eval_set: Evaluat
     model = harness.make(name)
 
     def spell(result: EvaluationResult, suffix: str) -> dict[str, Any]:
+        """Summarise a result, its metrics named with a suffix."""
         kept = summarise(result, seed=harness.inputs.seed)
         return {f"{metric}{suffix}": value for metric, value in kept.items() if metric != "ndcg_at_10"}
 

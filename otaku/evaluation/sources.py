@@ -59,6 +59,7 @@ def open_database(as_of: date | None, report: OnProgress) -> Source:
     world, uri = freeze_database(settings, as_of)
 
     def embed() -> Floats:
+        """Embed the synopses, or read their vectors."""
         return text_cache.load_text_vectors(
             open_store(settings),
             select_synopses(world.catalog),

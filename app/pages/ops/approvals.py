@@ -76,6 +76,7 @@ async def post_answer(
     registry = get_registry(service)
 
     def act(engine: Any) -> Any:
+        """Answer the request in the name of the operator."""
         return answer_request(engine, registry, run_key, approve=answer == "approve", responder=operator, reason=reason)
 
     try:

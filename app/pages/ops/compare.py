@@ -77,6 +77,7 @@ async def _build_lists(
     preferences = read_preferences(request)
 
     def build(model: ServingModel, algorithm: str) -> list[tuple[int, str]]:
+        """List ids and titles of one model."""
         wanted = RecommendRequest(
             user_input=user_id, liked=liked, algorithm=algorithm, k=LENGTH, adult=service.shows_adult
         )

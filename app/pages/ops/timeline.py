@@ -66,6 +66,7 @@ def draw_decision(decision: Decision) -> IntervalPlot | None:
     reach = max(abs(found.low), abs(found.high), margin, 1e-9) * 1.1
 
     def place(value: float) -> float:
+        """Return the horizontal place of a difference."""
         return round(WIDTH / 2 + value / reach * (WIDTH / 2 - PADDING), 1)
 
     return IntervalPlot(

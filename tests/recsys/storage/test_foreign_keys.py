@@ -115,15 +115,16 @@ def test_a_first_ingest_checks_at_once(engine: Engine, store: ArtifactStore, fol
     with engine.connect() as connection:
         before = read_keys(connection)
     started: dict[str, bool] = {}
+    locked = text(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'otaku.ratings'::regclass "
+        "AND mode = 'AccessExclusiveLock' AND granted)"
+    )
 
     def look(stage: str, done: float, _total: float) -> None:
         """Note which stages begin while the tables are locked."""
         if not done:
             with engine.connect() as other:
-                mode = "AccessExclusiveLock"
-                locked = text("SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'otaku.ratings'::regclass")
-                held = text(f"{locked.text} AND mode = :mode AND granted)")
-                started[stage] = other.execute(held, {"mode": mode}).scalar_one()
+                started[stage] = other.execute(locked).scalar_one()
 
     for expected in (True, False):
         ingest_directory(folder, engine, store, on_progress=look)
