@@ -16,7 +16,7 @@ from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import get_preset
 from recsys.recommender import Recommender
 from recsys.recommender.retriever import Retriever
-from recsys.recommender.training import build_tables, train_ranker
+from recsys.recommender.training import build_tables, find_rated, train_ranker
 from recsys.retrieval.ease_mixture import EaseMixture
 from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.first_stage import fit_first_stage
@@ -108,7 +108,7 @@ def tiny_recommender(seed: int = 0) -> Recommender:
         preset, n_per_model=20, relevance=replace(preset.relevance, **small), rating=replace(preset.rating, **small)
     )
     retriever = Retriever(first_stage, items, preset.n_per_model)
-    tables = build_tables([(retriever, users)], preset.groups)
+    tables = build_tables([(retriever, users, find_rated(users.history))], preset.groups)
     trained = train_ranker(tables, tables, preset, seed=seed, n_threads=1)
     return Recommender(retriever, trained.ranker)
 

@@ -54,13 +54,14 @@ def cross_fit_on_cluster(
     if unknown:
         raise ConfigurationError(f"{', '.join(unknown)} cannot be fitted on a cluster; set OTAKU_TRAIN_ON=local")
     with translate_losses("fit retrieval"):
-        counts = _compute_counts(client, partitions)
+        counts = count_folds(client, partitions)
         sums = _sum_products(client, partitions, models, counts)
         for without in (None, *range(N_FOLDS)):
             yield _fit(client, partitions, models, counts, sums, without)
 
 
-def _compute_counts(client: Client, partitions: Partitions) -> list[RatingCounts]:
+def count_folds(client: Client, partitions: Partitions) -> list[RatingCounts]:
+    """Count the ratings of the training users of each fold."""
     futures = [sum_partitions(client, count_fold, partitions, fold) for fold in range(N_FOLDS)]
     return list(client.gather(futures))
 

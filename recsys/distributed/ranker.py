@@ -16,7 +16,7 @@ from distributed import Client
 from recsys.data.catalog import Catalog
 from recsys.distributed.boosters import ClusterTable, grow_booster
 from recsys.distributed.cluster import translate_losses
-from recsys.distributed.fitting import FRANCHISE_USERS, read_training_users
+from recsys.distributed.fitting import FRANCHISE_USERS, count_folds, read_training_users, sum_counts
 from recsys.distributed.partitions import Partitions
 from recsys.distributed.tables import FULL, StoredTable, describe_users, read_tables, store_retriever
 from recsys.exceptions import ConfigurationError, RetrainError
@@ -70,10 +70,12 @@ def train_recommender_on_cluster(
     with translate_losses("train ranker"):
         ratings = read_training_users(partitions, None, FRANCHISE_USERS)
         final = build_retriever(full, titles, preset, ratings)
-        store_retriever(partitions, FULL, final)
+        counts = count_folds(client, partitions)
+        store_retriever(partitions, FULL, final, sum_counts(counts, None).n_ratings > 0)
         for fold, stage in enumerate(folds):
             side = swap_item_vectors(final.items, stage)
-            store_retriever(partitions, f"fold-{fold}", Retriever(stage, side, preset.n_per_model))
+            retriever, rated = Retriever(stage, side, preset.n_per_model), sum_counts(counts, fold).n_ratings > 0
+            store_retriever(partitions, f"fold-{fold}", retriever, rated)
             on_progress("featurise", fold, N_FOLDS + 1)
         training, validation = describe_users(client, partitions, preset, dropped)
         on_progress("featurise", N_FOLDS + 1, N_FOLDS + 1)

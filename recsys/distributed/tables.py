@@ -26,11 +26,13 @@ from recsys.ranking.params import Preset
 from recsys.ranking.ranker import HEADS, TrainingTable
 from recsys.recommender.retriever import Retriever
 from recsys.recommender.training import N_FOLDS, build_tables, build_training_users, subtract_offsets
+from recsys.types import Mask
 
 VALIDATION_USERS: Final = 10_000  # that stop the training: about a gigabyte of rows, held by one process
 FULL: Final = "full"
 TABLES: Final = "tables/"
 RETRIEVERS: Final = "retrievers/"
+RATED: Final = "rated/"
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ class StoredTable:
     schema: FeatureSchema
 
 
-def store_retriever(partitions: Partitions, name: str, retriever: Retriever) -> None:
-    """Store a retriever where workers read it."""
+def store_retriever(partitions: Partitions, name: str, retriever: Retriever, rated: Mask) -> None:
+    """Store a retriever, and which titles it knows ratings of, `(n_items,)`, where workers read them."""
+    partitions.place.write(f"{RATED}{name}", rated.astype(np.uint8).tobytes())
     with tempfile.TemporaryDirectory(prefix="otaku-") as scratch:
         retriever.save(Path(scratch))
         for path in sorted(Path(scratch).iterdir()):
@@ -59,12 +62,14 @@ def store_retriever(partitions: Partitions, name: str, retriever: Retriever) -> 
 
 
 @lru_cache(maxsize=1)
-def _load_retriever(partitions: Partitions, name: str, n_per_model: int) -> Retriever:
+def _load_retriever(partitions: Partitions, name: str, n_per_model: int) -> tuple[Retriever, Mask]:
     place, prefix = partitions.place, f"{RETRIEVERS}{name}/"
     with tempfile.TemporaryDirectory(prefix="otaku-") as scratch:
         for stored in place.list_names(prefix):
             (Path(scratch) / stored.removeprefix(prefix)).write_bytes(place.read(stored))
-        return Retriever.load(Path(scratch), n_per_model, standalone=False)
+        retriever = Retriever.load(Path(scratch), n_per_model, standalone=False)
+    rated = np.frombuffer(place.read(f"{RATED}{name}"), dtype=np.uint8).astype(np.bool_)
+    return retriever, rated
 
 
 def describe_users(
@@ -133,9 +138,9 @@ def _store(
 ) -> StoredTable | None:
     if not len(users.user_ids):
         return None
-    retriever = _load_retriever(partitions, name, preset.n_per_model)
+    retriever, rated = _load_retriever(partitions, name, preset.n_per_model)
     with threadpool_limits(1):
-        tables = build_tables([(retriever, users)], preset.groups, negative_share=negative_share)
+        tables = build_tables([(retriever, users, rated)], preset.groups, negative_share=negative_share)
     rating, sizes = subtract_offsets(tables), tables.relevance.group_sizes
     assert sizes is not None  # noqa: S101 - of the relevance head
     arrays: dict[str, Any] = {

@@ -22,6 +22,7 @@ from recsys.recommender.training import (
     TrainedRanker,
     build_tables,
     build_training_users,
+    find_rated,
     swap_item_vectors,
     train_ranker,
 )
@@ -29,7 +30,7 @@ from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.first_stage import FirstStage, cross_fit
 from recsys.retrieval.registry import make_first_stage
 from recsys.retrieval.spec import ModelInputs
-from recsys.types import Floats, RatingMatrix
+from recsys.types import Floats, Mask, RatingMatrix
 
 # Called with a stage, how much of it is done and out of how much.
 OnProgress = Callable[[str, int, int], None]
@@ -178,23 +179,27 @@ def build_training_data(
     """Describe the candidates of all training and validation users; parameters as in `train_recommender`."""
     catalog = titles[0]
     training = select_group(interactions, TRAIN)
-    final = build_retriever(full, titles, preset, training.to_matrix(catalog))
+    ratings = training.to_matrix(catalog)
+    final = build_retriever(full, titles, preset, ratings)
     users = build_training_users(training, catalog, preset.n_splits)
     if preset.dropped_rating is not None and statuses is not None:
         users = add_dropped_targets(users, select_dropped(statuses, interactions), catalog, preset.dropped_rating)
     places = assign_folds(users.user_ids, N_FOLDS)
+    folds_of_ratings = assign_folds(training.user_ids, N_FOLDS)
     # Raw LightFM dimensions have a meaning within one fit only, so a preset that uses them reads the final fit.
     raw = "lightfm_raw" in preset.groups
 
-    def parts() -> Iterator[tuple[Retriever, Users]]:
+    def parts() -> Iterator[tuple[Retriever, Users, Mask]]:
         for fold, first_stage in enumerate(folds):
             side = final.items if raw else swap_item_vectors(final.items, first_stage)
-            yield Retriever(first_stage, side, preset.n_per_model), users.select(np.flatnonzero(places == fold))
+            members = users.select(np.flatnonzero(places == fold))
+            rated = find_rated(ratings[folds_of_ratings != fold])
+            yield Retriever(first_stage, side, preset.n_per_model), members, rated
             on_progress("featurise", fold + 1, N_FOLDS + 1)
 
     train = build_tables(parts(), preset.groups, negative_share=preset.negative_share, n_threads=n_threads)
     validators = build_users(select_group(interactions, VALIDATION), catalog)
-    validation = build_tables([(final, validators)], preset.groups, n_threads=n_threads)
+    validation = build_tables([(final, validators, find_rated(ratings))], preset.groups, n_threads=n_threads)
     on_progress("featurise", N_FOLDS + 1, N_FOLDS + 1)
     return TrainingData(final, train, validation, len(users.user_ids))
 

@@ -28,7 +28,7 @@ from recsys.ranking.params import Preset
 from recsys.ranking.ranker import Ranker, TrainedHead, TrainingTable, compute_rating_offsets
 from recsys.recommender.retriever import Retriever
 from recsys.retrieval.first_stage import FirstStage
-from recsys.types import Floats, Positions, RatingMatrix
+from recsys.types import Floats, Mask, Positions, RatingMatrix
 
 N_FOLDS = 4
 # Histories are also cut to these lengths for some users, so that the ranker learns to serve users who just arrived.
@@ -79,8 +79,13 @@ def build_training_users(interactions: Interactions, catalog: Catalog, n_splits:
     return join_users(users, *(build_users(interactions, catalog, variant=split) for split in range(1, n_splits)))
 
 
+def find_rated(ratings: RatingMatrix) -> Mask:
+    """Tell which titles anybody has rated, `(n_items,)`; ratings CSR `(n_users, n_items)`."""
+    return np.asarray(np.bincount(ratings.indices, minlength=ratings.shape[1]) > 0)
+
+
 def build_tables(
-    parts: Iterable[tuple[Retriever, Users]],
+    parts: Iterable[tuple[Retriever, Users, Mask]],
     groups: Sequence[str],
     *,
     negative_share: float = 1.0,
@@ -88,10 +93,13 @@ def build_tables(
 ) -> HeadTables:
     """Featurise candidates with labels, and rated targets with ratings.
 
+    Titles that the retriever knows no rating of are no candidates here: hardly anyone could have liked them, so their
+    rows would teach the trees to put every new title last.
+
     Parameters
     ----------
     parts
-        Users together with a retriever that was not fitted on them.
+        Users together with a retriever that was not fitted on them, and which titles it knows ratings of, `(n_items,)`.
     negative_share
         Share 0..1 of the candidates without a liked target that are kept.
     n_threads
@@ -101,8 +109,8 @@ def build_tables(
     ranked: list[tuple[npt.NDArray[Any], ...]] = []
     rated: list[tuple[npt.NDArray[Any], ...]] = []
     with ThreadPoolExecutor(n_threads) as pool:
-        for retriever, users in parts:
-            describe = partial(_describe, retriever, groups=groups, negative_share=negative_share)
+        for retriever, users, rated_titles in parts:
+            describe = partial(_describe, retriever, rated_titles, groups=groups, negative_share=negative_share)
             for described in pool.map(describe, users.batches()):
                 schema, relevance, rating = described
                 ranked.append(relevance)
@@ -142,10 +150,10 @@ def _get_order(array: npt.NDArray[Any]) -> Literal["C", "F"]:
 
 
 def _describe(
-    retriever: Retriever, batch: Users, *, groups: Sequence[str], negative_share: float
+    retriever: Retriever, rated: Mask, batch: Users, *, groups: Sequence[str], negative_share: float
 ) -> tuple[FeatureSchema, tuple[Floats, Floats, Positions], tuple[Floats, Floats]]:
     """Featurise a batch: features, labels and list lengths of candidates; features and ratings of rated targets."""
-    retrieved = retriever.retrieve(batch.history, batch.tastes)
+    retrieved = retriever.retrieve(batch.history, batch.tastes, allowed=rated)
     pairs, labels = _choose(retrieved, batch, negative_share)
     schema, features = compute_ranking_features(pairs, groups)
     return schema, (features, labels, pairs.counts[pairs.counts > 0]), _rate(retrieved, batch.targets, groups)

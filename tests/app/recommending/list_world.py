@@ -17,7 +17,7 @@ from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import get_preset
 from recsys.recommender import Recommender
 from recsys.recommender.retriever import Retriever
-from recsys.recommender.training import build_tables, train_ranker
+from recsys.recommender.training import build_tables, find_rated, train_ranker
 from recsys.retrieval.ease_mixture import EaseMixture
 from recsys.retrieval.embedding import Als, LightFm
 from recsys.retrieval.first_stage import fit_first_stage
@@ -125,5 +125,5 @@ def train_list_model() -> Recommender:
         preset, n_per_model=40, relevance=replace(preset.relevance, **small), rating=replace(preset.rating, **small)
     )
     retriever = Retriever(first_stage, items, preset.n_per_model)
-    tables = build_tables([(retriever, users)], preset.groups)
+    tables = build_tables([(retriever, users, find_rated(users.history))], preset.groups)
     return Recommender(retriever, train_ranker(tables, tables, preset, seed=0, n_threads=1).ranker)

@@ -14,7 +14,7 @@ from recsys.data.watch_statuses import WatchStatuses, select_dropped
 from recsys.ranking.params import HeadParams, Preset, get_preset
 from recsys.recommender import UserProfile, fitting
 from recsys.recommender.fitting import FittedRecommender, fit_recommender
-from recsys.recommender.training import N_FOLDS, build_training_users
+from recsys.recommender.training import N_FOLDS, build_training_users, find_rated
 from recsys.retrieval.base import CandidateGenerator
 from recsys.retrieval.ease_mixture import EaseMixture
 from recsys.retrieval.embedding import Als, LightFm
@@ -96,21 +96,25 @@ def test_no_user_trains_through_models_fitted_on_them(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(fitting, "build_tables", watch)
     fit(interactions)
-    *folds, (final, validators) = seen
+    *folds, (final, validators, known) = seen
     assert len(folds) == N_FOLDS
     training = interactions.user_ids[assign_groups(interactions.user_ids) == TRAIN]
-    liked = (interactions.select_users(training).to_matrix(catalog) >= 7).astype(int)
-    for fold, (retriever, users) in enumerate(folds):
+    ratings = interactions.select_users(training).to_matrix(catalog)
+    liked = (ratings >= 7).astype(int)
+    for fold, (retriever, users, rated) in enumerate(folds):
         assert set(assign_folds(users.user_ids, N_FOLDS)) == {fold}
         # Popularity counts exactly the likes of the others.
-        others = np.asarray(liked[assign_folds(training, N_FOLDS) != fold].sum(axis=0)).ravel()
+        rows = assign_folds(training, N_FOLDS) != fold
+        others = np.asarray(liked[rows].sum(axis=0)).ravel()
+        assert np.array_equal(rated, find_rated(ratings[rows]))
         counted = np.expm1(retriever.first_stage.models["popular"].score(users.history[:1])[0])
         assert np.rint(counted).astype(int).tolist() == others.tolist()
     assert set(assign_groups(validators.user_ids)) == {VALIDATION}
+    assert np.array_equal(known, find_rated(ratings))
     everybody = np.expm1(final.first_stage.models["popular"].score(validators.history[:1])[0])
     assert np.rint(everybody).astype(int).tolist() == np.asarray(liked.sum(axis=0)).ravel().tolist()
     hidden = split_history(interactions.select_users(training)).targets
-    trained_on = {int(user) for _, users in folds for user in users.user_ids}
+    trained_on = {int(user) for _, users, _ in folds for user in users.user_ids}
     assert trained_on == set(hidden.user_ids.tolist())
 
 

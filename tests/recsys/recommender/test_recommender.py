@@ -14,7 +14,13 @@ from recsys.exceptions import ArtifactError, DataContractError, UnknownItemError
 from recsys.recommender import Recommender, UserProfile
 from recsys.recommender.list_rules import ListOptions
 from recsys.recommender.retriever import GENRE_WEIGHT
-from recsys.recommender.training import COLD_LENGTHS, add_cold_start_users, build_tables, build_training_users
+from recsys.recommender.training import (
+    COLD_LENGTHS,
+    add_cold_start_users,
+    build_tables,
+    build_training_users,
+    find_rated,
+)
 from tests.factories import tiny_recommender, tiny_world
 
 N_ITEMS = 48
@@ -221,7 +227,7 @@ def test_tables_count_every_candidate_and_every_target() -> None:
     catalog, interactions = tiny_world()
     users = build_users(interactions, catalog)
     retriever = tiny_recommender().retriever
-    tables = build_tables([(retriever, users)], ("user", "item"))
+    tables = build_tables([(retriever, users, find_rated(users.history))], ("user", "item"))
     assert tables.relevance.group_sizes is not None
     assert tables.relevance.group_sizes.sum() == len(tables.relevance.features)
     assert set(np.unique(tables.relevance.labels)) == {0.0, 1.0}
@@ -232,7 +238,7 @@ def test_tables_count_every_candidate_and_every_target() -> None:
 def test_fewer_negatives_are_a_part_of_all_and_no_positive_is_lost() -> None:
     catalog, interactions = tiny_world()
     users = build_users(interactions, catalog)
-    parts = [(tiny_recommender().retriever, users)]
+    parts = [(tiny_recommender().retriever, users, find_rated(users.history))]
     groups = ("retrieval", "item")
     whole, thin = (build_tables(parts, groups, negative_share=share) for share in (1.0, 0.3))
     assert np.array_equal(thin.rating.features, whole.rating.features, equal_nan=True)
@@ -242,6 +248,34 @@ def test_fewer_negatives_are_a_part_of_all_and_no_positive_is_lost() -> None:
     assert (len(thin.relevance.labels) - n_liked) / n_negatives == pytest.approx(0.3, abs=0.05)
     rows = {tuple(row) for row in np.nan_to_num(whole.relevance.features).tolist()}
     assert all(tuple(row) in rows for row in np.nan_to_num(thin.relevance.features).tolist())
+
+
+def test_titles_without_ratings_are_no_rows_of_the_relevance_head_and_take_no_place() -> None:
+    catalog, interactions = tiny_world()
+    users = build_users(interactions, catalog)
+    retriever = tiny_recommender().retriever
+    everything = np.ones(len(catalog), dtype=np.bool_)
+    rated = everything.copy()
+    rated[::5] = False
+    members = np.log1p(catalog.items["members"].to_numpy(dtype=np.float64))
+    known = {}
+    for name, mask in {"all": everything, "rated": rated}.items():
+        table = build_tables([(retriever, users, mask)], ("item",))
+        column = table.relevance.features[:, table.schema.names.index("item_log_members")]
+        known[name] = np.abs(column[:, None] - members[None, :]).argmin(axis=1)
+        assert len(table.rating.labels) == users.targets.nnz
+    assert not rated[known["all"]].all()
+    assert rated[known["rated"]].all()
+    # Each model proposes its next best titles instead.
+    assert len(known["rated"]) > rated[known["all"]].sum()
+
+
+def test_rated_titles_are_those_of_the_users_asked_about() -> None:
+    catalog, interactions = tiny_world()
+    ratings = interactions.to_matrix(catalog)
+    alone = ratings[:1]
+    assert np.array_equal(np.flatnonzero(find_rated(alone)), np.sort(alone.indices))
+    assert not find_rated(ratings[:0]).any()
 
 
 def test_a_user_is_used_several_times_with_other_ratings_hidden() -> None:
