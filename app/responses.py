@@ -9,7 +9,7 @@ import numpy as np
 
 from app.models.serving import ServingModel
 from app.recommending.batches import is_plain, recommend_batch
-from app.recommending.recommend import recommend
+from app.recommending.recommend import find_usable, is_bare, recommend, show_scored
 from app.schemas.batches import BatchRequest
 from app.schemas.problems import ProblemError
 from app.schemas.recommendations import RecommendRequest, RecommendResponse
@@ -18,6 +18,7 @@ from app.stores.response_cache import build_key
 from app.stores.user_history import History, read_histories, read_history
 from recsys.exceptions import UnknownTitleError
 from recsys.recommender.model import BATCH_LISTS
+from recsys.storage.scored_lists import ScoredList, read_scored_list
 from recsys.tracing import start_span
 from recsys.types import Ids
 
@@ -60,11 +61,18 @@ async def build_response(
         model.name, str(model.version), model.run_id, stored.digest if stored else "", _canonical_json(query), seen
     )
     cached = await service.cache.get(key)
-    service.metrics.count_cache("miss" if cached is None else "hit")
+    scored = await _read_scored(service, model, query, stored) if cached is None and stored is not None else None
+    service.metrics.count_cache("hit" if cached is not None else "miss" if scored is None else "scored")
     if cached is None:
         lane = service.explainers if query.explain else service.workers
         with start_span("compute recommendations", otaku_model_version=model.version, otaku_algorithm=query.algorithm):
-            response = await lane.run(lambda: _compute(service, production, model, query, stored, shows_history))
+            response = await lane.run(
+                lambda: (
+                    _compute(service, production, model, query, stored, shows_history)
+                    if stored is None or scored is None
+                    else show_scored(model, query, stored, scored, shows_history=shows_history)
+                )
+            )
         kind, body = response.kind.encode(), response.model_dump_json().encode()
         await service.cache.put(key, kind + b"\n" + body, str(user_id) if stored is not None else "")
         if model is production:
@@ -79,6 +87,18 @@ async def build_response(
 async def _read_history(service: Service, user_id: int) -> History | None:
     with start_span("read history"):
         return await read_history(service.database, user_id)
+
+
+async def _read_scored(
+    service: Service, model: ServingModel, query: RecommendRequest, stored: History
+) -> ScoredList | None:
+    """Read the list that was made beforehand for a request, if such lists are used and it holds for this one."""
+    if not service.uses_scored_lists or not is_bare(query) or not isinstance(query.user_input, int):
+        return None
+    user_id = query.user_input
+    with start_span("read scored list"):
+        found = await service.database.read(lambda connection: read_scored_list(connection, model.name, user_id))
+    return find_usable(found, model, query, stored)
 
 
 async def build_batch(

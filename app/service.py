@@ -32,6 +32,8 @@ class Service:
         The other processes of this instance, if it has several.
     shows_adult
         Whether titles for adults only are found and listed where a request says nothing about them.
+    uses_scored_lists
+        Whether lists that `otaku score` stored are looked up before one is computed.
     """
 
     source: ModelSource
@@ -51,6 +53,7 @@ class Service:
     registration_quota: Quota
     pipeline: PipelineReader
     shows_adult: bool = False
+    uses_scored_lists: bool = False
 
     @property
     def problems(self) -> list[str]:

@@ -121,6 +121,7 @@ def build_service(
         registration_quota=Quota(limiter, _parse(settings.registration_limit), "registrations", metrics.count_limited),
         pipeline=PipelineReader(PipelineMetrics(), settings.model_name),
         shows_adult=settings.adult,
+        uses_scored_lists=settings.scored_lists,
     )
     metrics.watch_degraded(lambda: bool(service.problems))
     return service

@@ -1,10 +1,12 @@
 """Lists of many users by `otaku score`: rate, peak of memory per worker, and equality with the service.
 
-    python benchmarks/score_users.py [MODEL] [--data DIR] [--users N] [--workers N] [--compared N] [--output FILE.json]
+    python benchmarks/score_users.py [MODEL] [--data DIR] [--users N] [--workers N] [--compared N] [--store]
+        [--output FILE.json]
 
 MODEL is the folder of a stored version; without it a small one is trained on an invented world. DIR holds a data set
 that `otaku ingest` reads; without it that world is taken. Users have the ratings of one of its users, of which a tenth
-is left out at random. They lie in a PostgreSQL of the benchmark's own, the model in its MLflow.
+is left out at random. They lie in a PostgreSQL of the benchmark's own, the model in its MLflow. With `--store` the
+lists are stored there too, and the same users are asked for again of a service that answers them.
 
 Exits with 1 if a user has another list than the service answers.
 """
@@ -66,8 +68,17 @@ def draw_users(
         yield batch
 
 
-def ask(port: int, user_id: int) -> list[int]:
-    """Ask the service for the list of a user."""
+def ask(port: int, user_ids: list[int]) -> tuple[list[list[int]], float]:
+    """Ask the service for the lists of some users, one after the other; return them and the median milliseconds."""
+    lists, times = [], []
+    for user_id in user_ids:
+        start = time.perf_counter()
+        lists.append(_ask(port, user_id))
+        times.append(1000 * (time.perf_counter() - start))
+    return lists, float(np.median(times))
+
+
+def _ask(port: int, user_id: int) -> list[int]:
     body = json.dumps({"user_input": user_id, "k": K}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/recommend/", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - of this machine
@@ -94,12 +105,16 @@ def measure(folder: Path, data: Path, options: argparse.Namespace) -> dict[str, 
             with open_cluster(None, n_workers=options.workers) as client:
                 client.wait_for_workers(options.workers)
                 idle = list(client.run(read_peak).values())
-                report = score_users(client, Scoring(settings, str(scores), version, K))
+                report = score_users(client, Scoring(settings, str(scores), version, K, options.store))
                 peaks = list(client.run(read_peak).values())
             lists = pd.read_parquet(scores).sort_values("rank").groupby(Columns.User)[Columns.Item].apply(list)
             compared = rng.choice(lists.index.to_numpy(), min(options.compared, len(lists)), replace=False).tolist()
-            with run_service(folder, settings.require_database_url(), home) as service:
-                equal = sum(ask(service.port, user_id) == lists[user_id] for user_id in compared)
+            wanted, equal, times = [lists[user_id] for user_id in compared], [], []
+            for stored in (False, True) if options.store else (False,):
+                with run_service(folder, settings.require_database_url(), home, scored_lists=stored) as service:
+                    answers, milliseconds = ask(service.port, compared)
+                equal.append(sum(answer == one for answer, one in zip(answers, wanted, strict=True)))
+                times.append(milliseconds)
             n_bytes = sum(path.stat().st_size for path in scores.iterdir())
     return {
         "users": report.n_users,
@@ -114,7 +129,8 @@ def measure(folder: Path, data: Path, options: argparse.Namespace) -> dict[str, 
         "peak_mib": peaks,
         "output_mib": n_bytes / (1 << 20),
         "compared": len(compared),
-        "equal": equal,
+        "equal": min(equal),
+        "p50_ms": times,
     }
 
 
@@ -126,6 +142,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--compared", type=int, default=200)
+    parser.add_argument("--store", action="store_true")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     model = options.model and options.model.resolve()
@@ -141,6 +158,8 @@ def main() -> int:
     console = Console(width=120)
     console.print(table)
     console.print(f"{found['equal']} of {found['compared']} users have the list that the service answers")
+    asked = " computed, {:.1f} ms stored" if options.store else " computed"
+    console.print(("Asked one after the other, p50: {:.1f} ms" + asked).format(*found["p50_ms"]))
     if options.output:
         options.output.write_text(json.dumps(found, indent=1))
     return 0 if found["equal"] == found["compared"] else 1

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     connections_per_address: int = Field(256, ge=1, le=65_535)
     cache_seconds: int = Field(300, ge=0, le=86_400)
     cache_megabytes: int = Field(64, ge=0, le=65_536)
+    scored_lists: bool = False
     workers: int = Field(1, ge=1, le=256)
     work_threads: int | None = Field(None, ge=1, le=256)
     max_waiting: int = Field(64, ge=1, le=10_000)

@@ -184,7 +184,7 @@ class ServiceMetrics:
         self._degraded.set_function(lambda: float(is_degraded()))
 
     def count_cache(self, result: str) -> None:
-        """Count a hit, a miss or an error of the cache."""
+        """Count a hit, a miss, a miss that a stored list answers (`scored`), or an error of the cache."""
         self._cache.labels(result).inc()
 
     def count_response(self, version: int, role: str, n: int = 1) -> None:

@@ -55,7 +55,6 @@ class ServingModel:
     loaded_at: datetime
     recommender: Recommender
     indexes: CatalogIndexes
-    members: Floats  # (n_items,), 0 where unknown
     by_popularity: Positions  # most members first
 
     @property
@@ -93,7 +92,6 @@ class ServingModel:
             loaded_at=datetime.now(UTC),
             recommender=recommender,
             indexes=indexes or CatalogIndexes.build(catalog),
-            members=members,
             by_popularity=np.argsort(-members, kind="stable"),
         )
 

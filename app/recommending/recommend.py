@@ -21,12 +21,13 @@ from app.schemas.recommendations import (
 )
 from app.stores.user_history import History
 from recsys.data.titles import TitleMatch
-from recsys.recommender import FoldedUser, UserProfile, build_profile
+from recsys.recommender import FoldedUser, Recommendations, UserProfile, build_profile
 from recsys.recommender.list_rules import find_watched
-from recsys.types import Ids, ItemId, Mask, WatchStatus
+from recsys.recommender.watched import predict_watched
+from recsys.storage.scored_lists import ScoredList
+from recsys.types import Floats, Ids, ItemId, Mask, WatchStatus
 
 LIKED_RATING = 9  # rating assumed for a title in `liked`
-MAX_WATCHED = 20
 
 ReadHistory = Callable[[int], History | None]
 
@@ -80,6 +81,32 @@ def recommend(
     is_hidden = not shows_history and isinstance(request.user_input, int)
     watched = [] if is_hidden else show_watched(model, user)
     return compose(model, context, made, watched, request_id=request_id, is_hidden=is_hidden)
+
+
+def is_bare(request: RecommendRequest) -> bool:
+    """Whether a request names a user of the database and how many titles, and nothing else."""
+    bare = RecommendRequest(user_input=request.user_input, k=request.k, adult=request.adult)
+    return isinstance(request.user_input, int) and request == bare
+
+
+def find_usable(
+    scored: ScoredList | None, model: ServingModel, request: RecommendRequest, history: History
+) -> ScoredList | None:
+    """Return a stored list if it is what this version would answer now to the user of the history."""
+    if scored is None:
+        return None
+    wanted = (model.version, request.k, bool(request.adult), history.digest)
+    return scored if (scored.version, scored.k, scored.adult, scored.user_digest) == wanted else None
+
+
+def show_scored(
+    model: ServingModel, request: RecommendRequest, history: History, scored: ScoredList, *, shows_history: bool
+) -> RecommendResponse:
+    """Build the response of a stored list; the same as `recommend` for a request that names a user and no more."""
+    context = build_user_context(model, request, lambda _: history)
+    made = ExplainedList(Recommendations(scored.item_ids, scored.scores, scored.predicted_ratings))
+    watched = _view_watched(model, context.profile, scored.watched_item_ids, scored.watched_predictions)
+    return compose(model, context, made, watched if shows_history else [], request_id="", is_hidden=not shows_history)
 
 
 def compose(
@@ -192,15 +219,14 @@ def _find_ignored(model: ServingModel, item_ids: set[ItemId]) -> list[ItemId]:
 
 def show_watched(model: ServingModel, user: FoldedUser) -> list[WatchedItem]:
     """Return the best rated titles of a history, ties by popularity."""
-    profile = user.profile
-    if not len(profile.item_ids):
-        return []
-    members = model.members[model.recommender.catalog.positions(profile.item_ids)]
-    best = np.lexsort((-members, -profile.ratings))[:MAX_WATCHED]
-    item_ids = profile.item_ids[best]
-    predicted = model.recommender.predict_hidden(user, item_ids)
-    rows: Iterable[tuple[int, float, float]] = zip(
-        item_ids.tolist(), profile.ratings[best].tolist(), predicted.tolist(), strict=True
+    return _view_watched(model, user.profile, *predict_watched(model.recommender, user))
+
+
+def _view_watched(model: ServingModel, profile: UserProfile, item_ids: Ids, predicted: Floats) -> list[WatchedItem]:
+    given = dict(zip(profile.item_ids.tolist(), profile.ratings.tolist(), strict=True))
+    rows: Iterable[tuple[int, float, float]] = (
+        (item_id, given[item_id], prediction)
+        for item_id, prediction in zip(item_ids.tolist(), predicted.tolist(), strict=True)
     )
     shown = [
         WatchedItem(

@@ -1,6 +1,5 @@
 """Ratings, statuses, preferences and dismissals of one user."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,21 +27,16 @@ class History:
         Items that are never recommended to them.
     statuses
         Item to status, ascending by item.
+    digest
+        Of all of it; any write that affects recommendations changes it.
     """
 
     item_ids: Ids
     ratings: Floats
+    digest: str
     genre_shares: Mapping[Genre, float] = field(default_factory=dict)
     dismissed_item_ids: tuple[int, ...] = ()
     statuses: Mapping[ItemId, WatchStatus] = field(default_factory=dict)
-
-    @property
-    def digest(self) -> str:
-        """Digest of the user's data; any write that affects recommendations changes it."""
-        parts = hashlib.sha256(self.item_ids.tobytes() + b"/" + self.ratings.tobytes())
-        listed = [(item_id, status.value) for item_id, status in self.statuses.items()]
-        parts.update(repr((sorted(self.genre_shares.items()), self.dismissed_item_ids, listed)).encode())
-        return parts.hexdigest()
 
 
 async def read_history(database: Database, user_id: UserId) -> History | None:
@@ -90,6 +84,7 @@ def build_history(user: StoredUser) -> History:
     return History(
         item_ids=np.fromiter(user.ratings.keys(), dtype=np.int64, count=len(user.ratings)),
         ratings=np.fromiter(user.ratings.values(), dtype=np.float32, count=len(user.ratings)),
+        digest=user.digest,
         genre_shares=user.genre_shares,
         dismissed_item_ids=user.dismissed_item_ids,
         statuses=user.statuses,

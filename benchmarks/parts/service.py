@@ -71,7 +71,14 @@ class Running:
 
 @contextmanager
 def run_service(
-    folder: Path, database_url: str, home: Path, *, cache_seconds: int = 0, is_pinned: bool = True, n_workers: int = 1
+    folder: Path,
+    database_url: str,
+    home: Path,
+    *,
+    cache_seconds: int = 0,
+    is_pinned: bool = True,
+    n_workers: int = 1,
+    scored_lists: bool = False,
 ) -> Iterator[Running]:
     """Serve a model with one thread for work in each process, until the block ends.
 
@@ -79,6 +86,8 @@ def run_service(
     ----------
     n_workers
         Processes that serve; beyond one, the process is their supervisor.
+    scored_lists
+        Whether lists that were stored beforehand are answered.
     is_pinned
         Whether native libraries compute on one thread, as in the service; otherwise they choose themselves.
     """
@@ -94,6 +103,7 @@ def run_service(
         "OTAKU_MAX_WAITING": "256",
         "OTAKU_WAIT_SECONDS": "10",
         "OTAKU_CACHE_SECONDS": str(cache_seconds),
+        "OTAKU_SCORED_LISTS": str(scored_lists).lower(),
         "OTAKU_LOG_LEVEL": "ERROR",
         "OTAKU_RATE_LIMIT": "1000000/minute",
     }

@@ -16,6 +16,12 @@ def score(
     memory_limit: Annotated[
         str, typer.Option(help="Of each process, such as 2GiB; one that needs more is ended and its share done again.")
     ] = "auto",
+    store: Annotated[
+        bool,
+        typer.Option(
+            "--store", help="Write the lists into PostgreSQL, too; a service with OTAKU_SCORED_LISTS=true answers them."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Write the list of every user, as the service would answer it now, to Parquet files.
@@ -36,7 +42,7 @@ def score(
     number = version or open_registry(settings).production_version()
     if number is None:
         raise NoProductionModelError("there is no model in Production; `otaku retrain --as-of DAY` makes one")
-    scoring = Scoring(settings, out, number, k)
+    scoring = Scoring(settings, out, number, k, store)
     with (
         open_cluster(settings.dask_scheduler, n_workers=workers or count_cpus(), memory_limit=memory_limit) as client,
         show_progress() as on_progress,

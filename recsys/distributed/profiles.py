@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from typing import Final
 
-from recsys.recommender import Recommendations, Recommender, build_profile
+from recsys.recommender import Recommendations, Recommender, UserProfile, build_profile
 from recsys.recommender.list_rules import ListOptions
 from recsys.recommender.model import WantedList
 from recsys.storage.users import StoredUser
 from recsys.types import Mask
 
 SERVED: Final = ListOptions(seasons="next", without_disliked=True)  # the defaults of `POST /recommend/`
+
+
+def build_stored_profile(recommender: Recommender, user: StoredUser) -> UserProfile:
+    """Build the profile of a stored user from what the catalog holds."""
+    return build_profile(recommender.catalog, user.ratings, statuses=user.statuses, tastes={}, shares=user.genre_shares)
 
 
 def recommend_to_stored_users(
@@ -27,6 +32,5 @@ def recommend_to_stored_users(
     for user in users:
         left = allowed.copy()
         left[catalog.positions(catalog.select_known([*user.dismissed_item_ids, *user.statuses]))] = False
-        profile = build_profile(catalog, user.ratings, statuses=user.statuses, tastes={}, shares=user.genre_shares)
-        wanted.append(WantedList(profile, k, left, SERVED))
+        wanted.append(WantedList(build_stored_profile(recommender, user), k, left, SERVED))
     return recommender.recommend_many(wanted)

@@ -1,4 +1,4 @@
-"""Lists for all users at once, partition by partition, as Parquet files.
+"""Lists for all users at once, partition by partition, as Parquet files and in PostgreSQL.
 
 A partition is a share of the users by a hash of their ids. A worker that dies takes nothing with it but its present
 partition, which Dask gives to another one; a partition that is computed again is the same bytes in the same place. What
@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import Client, Future, as_completed
+from sqlalchemy import Engine
 from threadpoolctl import threadpool_limits
 
 from recsys.columns import Columns
@@ -28,13 +29,15 @@ from recsys.connections import open_engine, open_registry
 from recsys.data.titles.names import find_adult
 from recsys.distributed.partitions import RETRIES, divide_users
 from recsys.distributed.places import open_place
-from recsys.distributed.profiles import recommend_to_stored_users
+from recsys.distributed.profiles import build_stored_profile, recommend_to_stored_users
 from recsys.exceptions import ServiceUnavailableError
 from recsys.progress import OnProgress, ignore_progress
 from recsys.recommender import Recommendations, Recommender
+from recsys.recommender.watched import predict_watched
 from recsys.settings import Settings
 from recsys.storage.database import read_user_ids
-from recsys.storage.users import read_users
+from recsys.storage.scored_lists import ScoredList, store_scored_lists
+from recsys.storage.users import StoredUser, read_users
 from recsys.types import Mask, UserId
 
 MANIFEST: Final = "_manifest.json"  # readers of Parquet folders pass over names that begin so
@@ -65,12 +68,15 @@ class Scoring:
         Of the registered model.
     k
         Length of each list.
+    stored
+        Whether the lists are written into PostgreSQL as well.
     """
 
     settings: Settings
     place: str
     version: int
     k: int
+    stored: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,12 +166,33 @@ def score_partition(scoring: Scoring, number: int, user_ids: Sequence[UserId]) -
                 users = read_users(connection, user_ids[start : start + READ_USERS])
                 lists = recommend_to_stored_users(recommender, users, k=scoring.k, allowed=allowed)
                 tables += [_to_table(user.user_id, found) for user, found in zip(users, lists, strict=True)]
+                if scoring.stored:
+                    _store(engine, scoring, recommender, users, lists)
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     name = f"{PART}{number:05d}.parquet"
     open_place(scoring.settings, scoring.place).write(name, buffer.getvalue())
     return PartitionReport(name, len(tables), len(table), time.monotonic() - started)
+
+
+def _store(
+    engine: Engine,
+    scoring: Scoring,
+    recommender: Recommender,
+    users: Sequence[StoredUser],
+    lists: Sequence[Recommendations],
+) -> None:
+    """Write lists into PostgreSQL; what a lost worker wrote is written again, to the same values."""
+    rows = []
+    for user, found in zip(users, lists, strict=True):
+        item_ids, predictions = predict_watched(recommender, recommender.fold(build_stored_profile(recommender, user)))
+        made_from = user.user_id, scoring.version, scoring.k, user.digest, scoring.settings.adult
+        rows.append(
+            ScoredList(*made_from, found.item_ids, found.scores, found.predicted_ratings, item_ids, predictions)
+        )
+    with engine.begin() as connection:
+        store_scored_lists(connection, scoring.settings.model_name, rows)
 
 
 def _to_table(user_id: UserId, found: Recommendations) -> pa.Table:

@@ -62,6 +62,10 @@ class UserProfile:
             tastes[0, catalog.genres.index(genre)] = max(float(weight), 0.0)
         return np.asarray(tastes / max(float(tastes.max()), 1e-9), dtype=np.float32)
 
+    def select_best(self, n: int, popularity: Floats) -> Ids:
+        """Return the `n` best rated titles, ties by the popularity of each of `item_ids`, `(n_rated,)`."""
+        return self.item_ids[np.lexsort((-popularity, -self.ratings))[:n]]
+
 
 def build_profile(
     catalog: Catalog,

@@ -93,8 +93,8 @@ def build_tables(
 ) -> HeadTables:
     """Featurise candidates with labels, and rated targets with ratings.
 
-    Titles that the retriever knows no rating of are no candidates here: hardly anyone could have liked them, so their
-    rows would teach the trees to put every new title last.
+    Titles that the retriever knows no rating of are no candidates here: hardly anyone could have liked them, and trees
+    that are trained on such rows put every new title last.
 
     Parameters
     ----------

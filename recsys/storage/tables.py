@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -115,6 +116,26 @@ user_preferences = Table(
     Column("n_ratings", Integer, nullable=False),
     Column("mean_rating", Double, nullable=False),
     Column("genre_shares", JSONB, nullable=False),
+)
+
+# The list of each user as it was last made for all of them at once, by name of the model, with predictions for the
+# titles of their history that a response shows. It is valid for the version and the stored data it was made from, which
+# `user_digest` stands for.
+scored_lists = Table(
+    "scored_lists",
+    metadata,
+    Column("model_name", Text, primary_key=True),
+    Column("user_id", BigInteger, ForeignKey(users.c.user_id, ondelete="CASCADE"), primary_key=True, index=True),
+    Column("version", Integer, nullable=False),
+    Column("k", Integer, nullable=False),
+    Column("user_digest", Text, nullable=False),
+    Column("adult", Boolean, nullable=False),
+    Column("item_ids", ARRAY(BigInteger), nullable=False),
+    Column("scores", ARRAY(REAL), nullable=False),
+    Column("predicted_ratings", ARRAY(REAL), nullable=False),
+    Column("watched_item_ids", ARRAY(BigInteger), nullable=False),
+    Column("watched_predictions", ARRAY(REAL), nullable=False),
+    _created_at(),
 )
 
 # Users held back at ingest. `position` is their place in the queue of arrivals, given once and never changed,

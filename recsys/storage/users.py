@@ -1,9 +1,10 @@
 """Single users: read one, register one, delete one with everything stored about them."""
 
 import datetime as dt
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,16 @@ class StoredUser:
     dismissed_item_ids: tuple[ItemId, ...]
     genre_shares: Mapping[Genre, float]
     statuses: Mapping[ItemId, WatchStatus] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of what is kept; any write that affects recommendations changes it."""
+        item_ids = np.fromiter(self.ratings.keys(), dtype=np.int64, count=len(self.ratings))
+        ratings = np.fromiter(self.ratings.values(), dtype=np.float32, count=len(self.ratings))
+        parts = hashlib.sha256(item_ids.tobytes() + b"/" + ratings.tobytes())
+        listed = [(item_id, status.value) for item_id, status in self.statuses.items()]
+        parts.update(repr((sorted(self.genre_shares.items()), self.dismissed_item_ids, listed)).encode())
+        return parts.hexdigest()
 
 
 def read_user(connection: Connection, user_id: UserId) -> StoredUser | None:
