@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy.typing as npt
+
 from app.schemas.items import Item
 from app.schemas.recommendations import RecommendationReason, RecommendedItem, SeasonBefore
 from recsys.columns import ItemColumns
@@ -72,18 +74,23 @@ class ItemViews:
                 predicted_rating=_to_number(rating, whole=False),
                 score=score,
                 reasons=[_show_reason(reason) for reason in reasons[rank - 1]] if reasons else [],
-                unseen_before=[
-                    SeasonBefore(item_id=other, title=self.title(other)) for other in unseen_before[rank - 1]
-                ]
-                if unseen_before
-                else [],
+                unseen_before=self._show_before(unseen_before[rank - 1]) if unseen_before else [],
             )
             for rank, (item_id, position, score, rating) in enumerate(rows, start=1)
         ]
 
+    def _show_before(self, item_ids: Sequence[int]) -> list[SeasonBefore]:
+        titles = self.titles(item_ids) if item_ids else ()
+        return [SeasonBefore(item_id=item_id, title=title) for item_id, title in zip(item_ids, titles, strict=True)]
+
+    def titles(self, item_ids: npt.ArrayLike) -> list[str]:
+        """Return the default titles of items of the catalog."""
+        titles = self.columns[ItemColumns.Title]
+        return [str(titles[position]) for position in self.catalog.positions(item_ids).tolist()]
+
     def title(self, item_id: int) -> str:
         """Return the default title of an item of the catalog."""
-        return str(self.columns[ItemColumns.Title][int(self.catalog.positions([item_id])[0])])
+        return self.titles([item_id])[0]
 
 
 def _show_reason(reason: Reason) -> RecommendationReason:

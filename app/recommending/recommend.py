@@ -1,6 +1,6 @@
 """From a request, a model version and the user's history to a response."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -224,15 +224,10 @@ def show_watched(model: ServingModel, user: FoldedUser) -> list[WatchedItem]:
 
 def _view_watched(model: ServingModel, profile: UserProfile, item_ids: Ids, predicted: Floats) -> list[WatchedItem]:
     given = dict(zip(profile.item_ids.tolist(), profile.ratings.tolist(), strict=True))
-    rows: Iterable[tuple[int, float, float]] = (
-        (item_id, given[item_id], prediction)
-        for item_id, prediction in zip(item_ids.tolist(), predicted.tolist(), strict=True)
-    )
+    rows = zip(item_ids.tolist(), model.item_views.titles(item_ids), predicted.tolist(), strict=True)
     shown = [
-        WatchedItem(
-            item_id=item_id, title=model.item_views.title(item_id), rating=int(rating), predicted_rating=prediction
-        )
-        for item_id, rating, prediction in rows
+        WatchedItem(item_id=item_id, title=title, rating=int(given[item_id]), predicted_rating=prediction)
+        for item_id, title, prediction in rows
     ]
     return sorted(shown, key=lambda item: (-item.rating, -item.predicted_rating))
 

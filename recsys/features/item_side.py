@@ -97,7 +97,7 @@ class ItemSide:
     @cached_property
     def habit_numbers(self) -> Floats:
         """Numbers in which users have habits, `(n_items, n_habits)`; NaN where unknown."""
-        return np.asarray(self.statistics[list(HABITS)], dtype=np.float32)
+        return np.ascontiguousarray(self.statistics[list(HABITS)], dtype=np.float32)
 
     @cached_property
     def known_habit_numbers(self) -> tuple[Floats, Floats]:
