@@ -26,5 +26,17 @@ def import_heavy_modules() -> None:
     """Import them all, in the order of their names, and keep the garbage collector away from what they leave."""
     for name in HEAVY:
         importlib.import_module(name)
+    _compile_kernels()
     gc.collect()
     gc.freeze()
+
+
+def _compile_kernels() -> None:
+    """Train a tiny model and make a list, for the kernels that are compiled when they are first called."""
+    from tqdm import tqdm
+
+    from app.models.serving import ServingModel, check_model
+    from tests.factories import tiny_recommender
+
+    tqdm.monitor_interval = 0  # its monitor is a thread
+    check_model(ServingModel.build(tiny_recommender().accelerate(), name="tiny", version=1, run_id=""))
