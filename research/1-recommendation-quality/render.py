@@ -1,8 +1,9 @@
 """Render what `measure.py` found: `python research/1-recommendation-quality/render.py [RESULTS [FOLDER]]`.
 
 Without arguments the results.json beside this file becomes the README.md beside this file. What stands beside it is
-rendered as well: splits.json, learning_curve.json and list_rules.json, as the scripts beside this one write them, and
-ablations.json, the results of another run of `measure.py`, of the ranker and of rankers that lack a group of features.
+rendered as well: splits.json, learning_curve.json, list_rules.json and spread.json, as the scripts beside this one
+write them, and ablations.json, the results of another run of `measure.py`, of the ranker and of rankers that lack a
+group of features.
 Hand-written findings go into findings.md of that folder and stand above the tables; every number below comes from the
 results.
 """
@@ -90,6 +91,30 @@ everything was tuned on never are: {splits["n_users"]:,} evaluation users in all
                 f"Split by split: {lifts}."
             )
     return "\n\n".join(parts)
+
+
+def describe_spread(results: Results) -> str:
+    """Show how far trainings that differ by a seed lie from one another."""
+    spread = results.get("spread")
+    if not spread:
+        return ""
+    rows = [
+        [
+            name,
+            f"{sum(found['means']) / spread['n_seeds']:.4f}",
+            f"{min(found['means']):.4f} to {max(found['means']):.4f}",
+            f"{found['deviation']:.4f}",
+            f"{found['by_user']:.4f}",
+        ]
+        for name, found in spread["heads"].items()
+    ]
+    return f"""## From training to training
+
+The trees of the relevance head, trained with {spread["n_seeds"]} seeds on the same rows (`spread.py`): NDCG@10 of
+{spread["n_users"]:,} test users, its mean, range and standard deviation over trainings, and the standard deviation of a
+single user's value (root mean square).
+
+{tabulate(["", "mean", "range", "deviation", "of a user"], rows)}"""
 
 
 def describe_curve(results: Results) -> str:
@@ -298,6 +323,7 @@ users. The protocol in full: [docs/evaluation.md](../../docs/evaluation.md).""",
         describe_cold(results),
         describe_list_rules(results),
         describe_curve(results),
+        describe_spread(results),
         "## Tuning",
         describe_tuning(results),
         "## Time and memory",
@@ -331,7 +357,7 @@ def main() -> None:
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "results.json"
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE
     results = json.loads(source.read_text(encoding="utf-8"))
-    for also in ("splits", "ablations", "learning_curve", "list_rules"):
+    for also in ("splits", "ablations", "learning_curve", "list_rules", "spread"):
         if (beside := source.with_name(f"{also}.json")).exists():
             results[also] = json.loads(beside.read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)

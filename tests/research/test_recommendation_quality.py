@@ -132,3 +132,25 @@ def test_a_share_beyond_everybody_is_refused(work: Path, tmp_path: Path) -> None
     done = run("learning_curve.py", work.parent / "data", tmp_path, "--shares", "50,101")
     assert done.returncode == 1
     assert "--shares 50,101: give percentages from 1 to 100" in done.stderr
+
+
+@pytest.mark.e2e
+def test_trainings_of_other_seeds_differ_and_the_page_says_by_how_much(work: Path, tmp_path: Path) -> None:
+    data = work.parent / "data"
+    assert run("measure.py", data, tmp_path, "--models", "ranker", "--threads", 1).returncode == 0
+    done = run("spread.py", data, tmp_path, "--seeds", 2, "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    tables = [pd.read_parquet(tmp_path / "spread" / f"{seed}.parquet") for seed in (0, 1)]
+    found = json.loads((tmp_path / "spread.json").read_text())
+    measured = pd.read_parquet(tmp_path / "test" / "ranker.parquet")["ndcg_at_10"]
+    for name, head in found["heads"].items():
+        assert head["means"] == pytest.approx([table[name].mean() for table in tables])
+        assert head["deviation"] == pytest.approx(np.std(head["means"], ddof=1))
+        assert head["by_user"] > head["deviation"]
+    assert found["heads"]["as versions are trained"]["means"][0] == pytest.approx(measured.mean())
+    assert not tables[0].equals(tables[1])
+
+    shutil.copy(work / "results.json", tmp_path)
+    assert run("render.py", tmp_path / "results.json", tmp_path / "page").returncode == 0
+    page = (tmp_path / "page" / "README.md").read_text(encoding="utf-8")
+    assert f"| one booster | {np.mean(found['heads']['one booster']['means']):.4f} |" in page
