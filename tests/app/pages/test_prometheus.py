@@ -22,6 +22,7 @@ from tests.app.harness import FolderSource, wait_for
 from tests.app.pages.conftest import build_page_settings, run_site
 
 pytestmark = pytest.mark.local
+LISTENING = re.compile(r'Listening on"? address=(127\.0\.0\.1:\d+)')
 
 
 @contextmanager
@@ -47,10 +48,8 @@ def run_prometheus(folder: Path, target: str, key: str) -> Iterator[str]:
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        wait_for(lambda: "Server is ready" in log.read_text())
-        found = re.search(r'Listening on"? address=(127\.0\.0\.1:\d+)', log.read_text())
-        assert found
-        yield f"http://{found[1]}"
+        wait_for(lambda: "Server is ready" in log.read_text() and LISTENING.search(log.read_text()) is not None)
+        yield f"http://{LISTENING.findall(log.read_text())[0]}"
     finally:
         process.terminate()
         process.wait(30)
