@@ -128,7 +128,7 @@ class EvaluationHarness:
         """Training data of this preset with the features of all groups; kept if there is a scratch folder."""
         world = self.world
         titles = (world.catalog, self.inputs.text_vectors(), compute_title_neighbours(world.catalog))
-        full, *folds = self._stages
+        full, *folds = self.stages
         folder = self._place("training data", self._describe_preset() + hashlib.sha256(titles[1].tobytes()).hexdigest())
         if folder is not None and not self.refit:
             kept = read_training_data(folder, build_retriever(full, titles, self.preset, self.training))
@@ -165,7 +165,7 @@ class EvaluationHarness:
         return None if self.scratch is None else self.scratch / f"{kind}-{key}"
 
     @cached_property
-    def _stages(self) -> list[FirstStage]:
+    def stages(self) -> list[FirstStage]:
         """Return the first stage of all training users, and those of the folds."""
         names = ("full", *(f"fold-{fold}" for fold in range(N_FOLDS)))
         kept = self._place("first-stage")

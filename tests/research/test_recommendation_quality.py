@@ -154,3 +154,18 @@ def test_trainings_of_other_seeds_differ_and_the_page_says_by_how_much(work: Pat
     assert run("render.py", tmp_path / "results.json", tmp_path / "page").returncode == 0
     page = (tmp_path / "page" / "README.md").read_text(encoding="utf-8")
     assert f"| one booster | {np.mean(found['heads']['one booster']['means']):.4f} |" in page
+
+
+@pytest.mark.e2e
+def test_a_ranker_of_a_cluster_is_compared_user_by_user_with_that_of_one_process(work: Path, tmp_path: Path) -> None:
+    data = work.parent / "data"
+    assert run("measure.py", data, tmp_path, "--models", "ranker", "--threads", 1).returncode == 0
+    done = run("on_cluster.py", data, tmp_path, "--workers", "1,2", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    known = pd.read_parquet(tmp_path / "test" / "ranker.parquet")
+    for n_workers, found in enumerate(json.loads((tmp_path / "on_cluster.json").read_text()), start=1):
+        assert found["workers"] == n_workers == len(found["peak_mib"])
+        difference = found["versus_one_process"]
+        assert difference["champion_mean"] == pytest.approx(known["ndcg_at_10"].mean())
+        assert difference["n"] == known["ndcg_at_10"].notna().sum()
+        assert abs(difference["mean"]) < 0.1
