@@ -120,11 +120,19 @@ def _grow(
             error = training.exception() if ended else None
             if ended and error is None:
                 return training.result()
-            if lost := sorted(set(workers) - set(list_workers(train.client))):
+            if lost := _find_lost(train.client, workers):
                 own.close()
-                raise ServiceUnavailableError(f"{', '.join(lost)} was lost") from error
+                raise ServiceUnavailableError(f"{lost} was lost") from error
             if error is not None:
                 raise error
+
+
+def _find_lost(client: Client, workers: Sequence[str]) -> str:
+    """Name the workers that are no longer there, or the scheduler; empty if there is nothing to name."""
+    try:
+        return ", ".join(sorted(set(workers) - set(list_workers(client))))
+    except OSError:
+        return "the scheduler"
 
 
 def _restart_waiting(client: Client, workers: Sequence[str]) -> None:

@@ -69,9 +69,24 @@ def _connect(address: str) -> Any:
 
 
 def list_workers(client: Client) -> list[str]:
-    """List the addresses of the workers by their names."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    """List the addresses of the workers by their names.
+
+    The scheduler itself is asked: what `Client.scheduler_info` returns may be the totals that the client refreshes
+    every two seconds, which name no worker.
+
+    Raises
+    ------
+    OSError
+        If the scheduler does not answer.
+    """
+    workers = client.sync(_identify, client)["workers"]
     return sorted(workers, key=lambda address: (len(str(workers[address]["name"])), str(workers[address]["name"])))
+
+
+async def _identify(client: Client) -> dict[str, Any]:
+    if client.scheduler is None:
+        raise CommClosedError("the client is not connected to a scheduler")
+    return dict(await client.scheduler.identity(n_workers=-1))
 
 
 def wait_for_workers(client: Client, n_workers: int) -> None:

@@ -99,6 +99,22 @@ def test_missing_workers_are_named(
         grow(client, tmp_path, parts, 2)
 
 
+def test_no_worker_seems_lost_while_the_client_refreshes_its_totals() -> None:
+    """The client asks every two seconds for totals, which name no worker; here it does so without a pause."""
+    with open_threads(2) as (_, client):
+        ended = threading.Event()
+
+        async def refresh() -> None:
+            while not ended.is_set():
+                await client._update_scheduler_info()
+
+        client.loop.add_callback(refresh)
+        try:
+            assert {len(list_workers(client)) for _ in range(500)} == {2}
+        finally:
+            ended.set()
+
+
 def test_workers_beyond_the_number_change_no_byte(tmp_path: Path, parts: tuple[StoredTable, ...]) -> None:
     for objective in ("lambdarank", "binary", "regression"):
         params = HeadParams(objective, n_estimators=3, learning_rate=0.1, num_leaves=7)
