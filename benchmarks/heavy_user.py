@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="otaku-heavy-") as home:
-        settings = Settings(_env_file=None, home=Path(home), database_url=None)  # type: ignore[call-arg]
+        settings = Settings(_env_file=None, home=Path(home), database_url=None)
         with LocalPlatform(settings, durable=False, parts=(postgres.PART,)) as platform:
             engine = create_database_engine(platform.settings().require_database_url())
             migrate(engine)

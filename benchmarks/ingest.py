@@ -12,9 +12,11 @@ import json
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -71,13 +73,13 @@ def copy_bare(engine: Engine, folder: Path) -> tuple[float, int]:
     table = pa.Table.from_pandas(source.ratings.assign(source="file"), preserve_index=False)
     pyarrow.csv.write_csv(table, content, pyarrow.csv.WriteOptions(include_header=False))
     content.seek(0)
-    connection = engine.raw_connection()
+    raw = engine.raw_connection()
     start = time.perf_counter()
-    with connection.cursor() as cursor:
+    with closing(raw.cursor()) as cursor:
         cursor.copy_expert("COPY otaku.ratings (user_id, item_id, rating, source) FROM STDIN (FORMAT csv)", content)
-    connection.commit()
+    raw.commit()
     seconds = time.perf_counter() - start
-    connection.close()
+    raw.close()
     return seconds, len(source.ratings)
 
 
@@ -97,10 +99,10 @@ def main() -> None:
     parser.add_argument("--hold-back", type=float, default=0.0, help="share of the users who arrive later")
     parser.add_argument("--output", type=Path, help="write all results as JSON")
     given = parser.parse_args()
-    rounds = []
+    rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="otaku-bench-") as name:
         home = Path(name)
-        settings = Settings(_env_file=None, home=home, database_url=None)  # type: ignore[call-arg]
+        settings = Settings(_env_file=None, home=home, database_url=None)
         with LocalPlatform(settings, durable=False, parts=(object_store.PART, postgres.PART)) as platform:
             engine = create_database_engine(platform.settings().require_database_url())
             migrate(engine)

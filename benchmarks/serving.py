@@ -17,7 +17,9 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,7 @@ def compare_forests(name: str, booster: Any, table: Any, fixed: list[int], secon
     forest = Forest.from_booster(booster, fixed)
     titles = forest.encode_fixed(table)
     fresh = by_feature[:1] if len(fixed) and _is_shared(table, fixed) else by_feature
-    ways = {
+    ways: dict[str, Callable[[], Any]] = {
         "LightGBM": lambda: booster.predict(table, raw_score=True, num_threads=1),
         "ours": lambda: forest.score(by_feature),
         PREPARED: lambda: forest.score_codes(forest.encode(fresh, titles)),
@@ -100,7 +102,8 @@ def benchmark_forests(seed: SeedForest, world: World, known_users: list[UserProf
     recommender = world.recommender
     tables = [describe_catalog(recommender, user) for user in known_users[:2]]
     same = [
-        np.array_equal(*(table[:, column] for table in tables), equal_nan=True) for column in range(tables[0].shape[1])
+        np.array_equal(tables[0][:, column], tables[1][:, column], equal_nan=True)
+        for column in range(tables[0].shape[1])
     ]
     fixed = np.flatnonzero(same).tolist()
     return [
@@ -143,14 +146,14 @@ def benchmark_answers(
         },
         "title with a typo": {
             "original": [lambda t=t: original.find_title(t) for t in typos],
-            "ours": [lambda t=t: resolve(model, t) for t in typos],
+            "ours": [partial(resolve, model, typo) for typo in typos],
         },
     }
     found: Results = {
         name: {way: latency.to_dict() for way, latency in measure_in_turn(ways, seconds=2 * size.seconds).items()}
         for name, ways in tasks.items()
     }
-    complete = measure([lambda p=p: model.titles.search(p) for p in prefixes], seconds=size.seconds)
+    complete = measure([partial(model.titles.search, prefix) for prefix in prefixes], seconds=size.seconds)
     found["autocomplete"] = {"ours": complete.to_dict()}
     return found
 
@@ -228,7 +231,7 @@ def run(size: Size, folder: Path, stored: Path | None) -> Results:
     report("scoring whole catalogs")
     known = world.ratings[world.recommender.catalog.contains(world.ratings[Columns.Item])]
     histories = {
-        int(user_id): UserProfile(rows[Columns.Item].to_numpy(), rows[Columns.Rating].to_numpy(dtype=np.float32))
+        int(str(user_id)): UserProfile(rows[Columns.Item].to_numpy(), rows[Columns.Rating].to_numpy(dtype=np.float32))
         for user_id, rows in known[known[Columns.User].isin(choose_users(known, N_USERS, rng))].groupby(Columns.User)
     }
     forests = benchmark_forests(seed, world, list(histories.values()), size)

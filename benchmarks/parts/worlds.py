@@ -18,7 +18,7 @@ from recsys.features.title_neighbours import compute_title_neighbours
 from recsys.ranking.params import get_preset
 from recsys.recommender import Recommender
 from recsys.recommender.retriever import Retriever
-from recsys.recommender.training import add_cold_start_users, build_tables, train_ranker
+from recsys.recommender.training import add_cold_start_users, build_tables, find_rated, train_ranker
 from recsys.retrieval.first_stage import fit_first_stage
 from recsys.retrieval.registry import make_first_stage
 from recsys.retrieval.spec import ModelInputs
@@ -117,8 +117,9 @@ def train_default_model(
     retriever = Retriever(first_stage, items, preset.n_per_model)
     places = np.arange(len(users.user_ids))
     parts = [users.select(places[:n_learners]), users.select(places[n_learners : n_learners + n_learners // 4])]
+    rated = find_rated(users.history)
     train, validation = (
-        build_tables([(retriever, add_cold_start_users(part, catalog))], preset.groups) for part in parts
+        build_tables([(retriever, add_cold_start_users(part, catalog), rated)], preset.groups) for part in parts
     )
     trained = train_ranker(train, validation, preset, seed=0, n_threads=1)
     return World(Recommender(retriever, trained.ranker), interactions.table)
