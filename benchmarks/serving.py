@@ -181,7 +181,7 @@ def benchmark_http(
         "existing user": [build_request("/recommend/", {"user_input": user_id}) for user_id in known_users],
         "new user": [build_request("/recommend/", {"user_preferences": {}})],
         "similar title": [
-            build_request("/recommend/", {"user_input": title}) for title in titles[:: len(titles) // 50]
+            build_request("/recommend/", {"user_input": title, "adult": True}) for title in titles[:: len(titles) // 50]
         ],
         "autocomplete": [build_request(f"/search?q={letters}") for letters in ("na", "one", "sw", "the", "ko")],
     }
