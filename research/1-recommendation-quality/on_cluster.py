@@ -7,7 +7,6 @@ thread. The result is WORK/on_cluster.json.
 """
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -31,9 +30,12 @@ from recsys.recommender.retriever import RANKER
 
 
 def read_usage() -> tuple[float, float]:
-    """Return the seconds of processors of this process, and the peak of its memory in MiB."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    """Return the seconds of processors of this process, and the peak of its memory in MiB.
+
+    Not `ru_maxrss`, which a process inherits from the one that started it.
+    """
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return time.process_time(), int(peak.split()[1]) / 1024
 
 
 def measure(harness: EvaluationHarness, partitions: Partitions, n_workers: int, known: pd.DataFrame) -> dict[str, Any]:
