@@ -65,11 +65,6 @@ class FolderScheduling(LoadFileScheduling):
         return _find_folder(nodeid) or nodeid.partition("::")[0]
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are processors, since tests wait for the processes that they start."""
-    return len(os.sched_getaffinity(0)) + 1
-
-
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FolderScheduling:
     return FolderScheduling(config, log)
 
