@@ -6,7 +6,7 @@ computes which part of it, and how often.
 
 from collections.abc import Callable, Sequence
 from functools import reduce
-from operator import add
+from operator import add, iadd
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +18,7 @@ from recsys.retrieval.rating_sums import Products, RatingCounts, count_ratings, 
 from recsys.types import Positions
 
 _OPTIONS: Final[dict[str, Any]] = {"pure": False, "retries": RETRIES}
-GROUP: Final = 8  # partitions that one task adds up in turn: of these only the sum is held
+GROUP: Final = 8  # partitions that one task adds up in turn and in place: of these only the sum is held
 
 
 def sum_partitions(client: Client, compute: Callable[..., Any], partitions: Partitions, *arguments: Any) -> Future:
@@ -52,7 +52,7 @@ def _add(one: Any, other: Any) -> Any:
 
 
 def _sum_group(compute: Callable[..., Any], partitions: Partitions, numbers: Sequence[int], *arguments: Any) -> Any:
-    return reduce(add, (compute(partitions, number, *arguments) for number in numbers))
+    return reduce(iadd, (compute(partitions, number, *arguments) for number in numbers))
 
 
 def count_fold(partitions: Partitions, number: int, fold: int) -> RatingCounts:
@@ -74,5 +74,5 @@ def join_products(parts: Sequence[Products], frequent: Positions, discount: floa
     """Add up products of folds for some of their titles, each user counting as (ratings / usual)^-discount."""
     total = Products(frequent, *(np.zeros((len(frequent), len(frequent))) for _ in range(2)))
     for part in parts:
-        total.add(part.select(frequent).scale(usual**discount))
+        total += part.select(frequent).scale(usual**discount)
     return total

@@ -117,10 +117,11 @@ class Products:
     def __add__(self, other: Self) -> "Products":
         return Products(self.frequent, self.gram + other.gram, self.targets + other.targets)
 
-    def add(self, other: "Products") -> None:
-        """Add those of other users in place, so that no third pair of matrices is held."""
+    def __iadd__(self, other: Self) -> Self:
+        # In place, so that no third pair of matrices is held.
         self.gram.__iadd__(other.gram)
         self.targets.__iadd__(other.targets)
+        return self
 
     def scale(self, factor: float) -> "Products":
         """Multiply the weight of every user."""
