@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightgbm as lgb
 import numpy as np
@@ -231,7 +231,9 @@ def run(size: Size, folder: Path, stored: Path | None) -> Results:
     report("scoring whole catalogs")
     known = world.ratings[world.recommender.catalog.contains(world.ratings[Columns.Item])]
     histories = {
-        int(str(user_id)): UserProfile(rows[Columns.Item].to_numpy(), rows[Columns.Rating].to_numpy(dtype=np.float32))
+        cast("int", user_id): UserProfile(
+            rows[Columns.Item].to_numpy(), rows[Columns.Rating].to_numpy(dtype=np.float32)
+        )
         for user_id, rows in known[known[Columns.User].isin(choose_users(known, N_USERS, rng))].groupby(Columns.User)
     }
     forests = benchmark_forests(seed, world, list(histories.values()), size)

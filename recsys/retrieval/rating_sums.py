@@ -119,8 +119,8 @@ class Products:
 
     def __iadd__(self, other: Self) -> Self:
         # In place, so that no third pair of matrices is held.
-        self.gram.__iadd__(other.gram)
-        self.targets.__iadd__(other.targets)
+        np.add(self.gram, other.gram, out=self.gram)
+        np.add(self.targets, other.targets, out=self.targets)
         return self
 
     def scale(self, factor: float) -> "Products":
