@@ -63,6 +63,10 @@ def has_ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
+def count_lines(server: Server, words: str) -> int:
+    return sum(words in line for line in server.lines)
+
+
 def find_line(server: Server, words: str) -> int:
     (found,) = [number for number, line in enumerate(server.lines) if words in line]
     return found
@@ -106,11 +110,13 @@ def test_a_worker_that_replaced_another_retires_before_the_next_version_is_serve
     second = register(registry, model_folders[2], "second")
     with run_workers(settings, registry, ("-c", PATIENT)) as server:
         victim, other = list_workers(server)
+        # Either of them may have answered that the service is ready.
+        wait_for(lambda: count_lines(server, "startup complete") == 2)
         victim.send_signal(signal.SIGKILL)
         wait_for(lambda: len({victim, other, *list_workers(server)}) == 3)
         (replacement,) = {*list_workers(server)} - {victim, other}
         # It has told that it is ready, and nobody has listened.
-        wait_for(lambda: sum("startup complete" in line for line in server.lines) == 3)
+        wait_for(lambda: count_lines(server, "startup complete") == 3)
         replacement.suspend()
         ledger.promote(second)
         wait_for(lambda: has_ended(other))
